@@ -1,0 +1,260 @@
+"""The record of what a model's layers and loss did: the one description that everything else reads.
+
+A `Graph` is a list of nodes in the order they were recorded, which is an order they can be run in. An eager
+graph also runs each node as it is recorded. `gradients` appends the nodes of the backward pass to the same
+list, so a training step is one list.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distnn.tensor import Array, Batch, Shape, Spec, Tensor
+
+if TYPE_CHECKING:
+    from distnn.ops.op import Op
+    from distnn.variable import Variable
+
+CONTROL_WORDS = 8
+"""int64 words that a step writes and kernels read when they run."""
+SEED_WORD, STEP_WORD, SHARD_WORD, SAMPLES_WORD = 0, 1, 2, 3
+
+
+@dataclass(eq=False)
+class Node:
+    """One recorded operation."""
+
+    op: Op
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    name: str
+
+    def __repr__(self) -> str:
+        return f"<Node {self.name}: {[t.shape for t in self.inputs]} -> {[t.shape for t in self.outputs]}>"
+
+
+@dataclass(eq=False)
+class Moments:
+    """Batch statistics of one layer, to be merged over the shards: count, mean[C], M2[C] in float64."""
+
+    tensor: Tensor
+    mean: Variable
+    variance: Variable
+    momentum: float
+
+
+@dataclass(eq=False)
+class Assignment:
+    """A variable that `call` assigned; merged over the shards by the variable's aggregation."""
+
+    variable: Variable
+    value: Tensor
+
+
+@dataclass(eq=False)
+class Graph:
+    """Nodes, leaves and side results of one trace.
+
+    Args:
+        samples: the number of samples this trace stands for (the largest shard's, or the eager shard's).
+        eager: run each node when it is recorded.
+        dtype: what `float32` stands for: float32 for work, float64 for gradient checks.
+        training: whether layers behave as in training.
+    """
+
+    samples: int = 1
+    eager: bool = False
+    dtype: Any = np.float32
+    training: bool = False
+    nodes: list[Node] = field(default_factory=list)
+    inputs: dict[str, Tensor] = field(default_factory=dict)
+    variables: dict[Variable, Tensor] = field(default_factory=dict)
+    constants: dict[Tensor, Array] = field(default_factory=dict)
+    moments: list[Moments] = field(default_factory=list)
+    assignments: dict[Variable, Assignment] = field(default_factory=dict)
+    reads_batch_size: bool = False
+    control: Array = field(default_factory=lambda: np.zeros(CONTROL_WORDS, np.int64))
+    _scopes: list[str] = field(default_factory=list)
+    _occurrences: dict[str, int] = field(default_factory=dict)
+
+    def array_dtype(self, spec: Spec) -> np.dtype[Any]:
+        """The NumPy dtype that stands for `spec.dtype` in this graph."""
+        return np.dtype(self.dtype if spec.dtype == "float32" else spec.dtype)
+
+    # Leaves
+
+    def add_input(self, name: str, spec: Spec, value: Array | None = None) -> Tensor:
+        """A tensor whose value is written before each run."""
+        tensor = Tensor(self, spec, name=name)
+        tensor.value = value
+        self.inputs[name] = tensor
+        return tensor
+
+    def variable(self, variable: Variable) -> Tensor:
+        """The leaf that reads `variable`; what was assigned earlier in this trace is read back."""
+        if variable in self.assignments:
+            return self.assignments[variable].value
+        if variable not in self.variables:
+            tensor = Tensor(self, Spec(variable.shape, variable.dtype), name=variable.path)
+            if self.eager:
+                tensor.value = variable.array.astype(self.array_dtype(tensor.spec), copy=False)
+            self.variables[variable] = tensor
+        return self.variables[variable]
+
+    def constant(self, value: Any, dtype: str | None = None) -> Tensor:
+        """A leaf with a fixed value. Python and NumPy floats become `float32`, integers `int32`."""
+        array = np.asarray(value)
+        if dtype is None:
+            kinds = {"f": "float32", "i": "int32", "u": "int32", "b": "bool"}
+            if array.dtype.kind not in kinds:
+                raise ValueError(f"a tensor cannot be made from {array.dtype} values: {value!r}")
+            dtype = kinds[array.dtype.kind]
+        tensor = Tensor(self, Spec(array.shape, dtype), name="constant")
+        held = np.ascontiguousarray(array, dtype=self.array_dtype(tensor.spec)).reshape(array.shape)
+        self.constants[tensor] = held
+        if self.eager:
+            tensor.value = held
+        return tensor
+
+    # Recording
+
+    def record(self, op: Op, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Append `op`; run it at once in an eager graph."""
+        specs = op.output_specs(*(tensor.spec for tensor in inputs))
+        name = self.unique_name(op.name)
+        node = Node(op, tuple(inputs), (), name)
+        node.outputs = tuple(Tensor(self, spec, node, i, name) for i, spec in enumerate(specs))
+        self.nodes.append(node)
+        if self.eager:
+            self._run(node)
+        return node.outputs
+
+    def _run(self, node: Node) -> None:
+        values = tuple(tensor.numpy() for tensor in node.inputs)
+        if node.op.is_view:
+            shape = node.outputs[0].spec.concrete(self.samples)
+            node.outputs[0].value = node.op.view(values[0], shape)
+            return
+        arrays = []
+        for tensor in node.outputs:
+            tensor.value = np.empty(tensor.spec.concrete(self.samples), self.array_dtype(tensor.spec))
+            arrays.append(tensor.value)
+        node.op.bind(values, tuple(arrays), self.control)()
+
+    # Names
+
+    @contextmanager
+    def scope(self, name: str) -> Iterator[None]:
+        """Names recorded inside begin with `name/`."""
+        self._scopes.append(name)
+        try:
+            yield
+        finally:
+            self._scopes.pop()
+
+    def unique_name(self, name: str) -> str:
+        """`name` under the current scopes, numbered by its occurrence there."""
+        path = "/".join([*self._scopes, name])
+        count = self._occurrences.get(path, 0)
+        self._occurrences[path] = count + 1
+        return path if count == 0 else f"{path}_{count}"
+
+    # Side results
+
+    def add_moments(self, tensor: Tensor, mean: Variable, variance: Variable, momentum: float) -> None:
+        """Batch statistics that move `mean` and `variance` after the step."""
+        self.moments.append(Moments(tensor, mean, variance, momentum))
+
+    def assign(self, variable: Variable, value: Tensor) -> None:
+        """Let `variable` hold `value` (merged over the shards) once the step is committed."""
+        if value.spec.shape != variable.shape:
+            raise ValueError(
+                f"variable '{variable.path}' of shape {variable.shape} cannot be assigned a tensor of "
+                f"shape {value.shape}"
+            )
+        self.assignments[variable] = Assignment(variable, value)
+
+    def batch_size(self) -> int:
+        """The number of samples as a number; the graph then holds for this number only."""
+        self.reads_batch_size = True
+        return self.samples
+
+
+_CURRENT: contextvars.ContextVar[Graph | None] = contextvars.ContextVar("distnn_graph", default=None)
+
+
+def current_graph() -> Graph | None:
+    """The graph being recorded in this thread, if any."""
+    return _CURRENT.get()
+
+
+@contextmanager
+def recording(graph: Graph) -> Iterator[Graph]:
+    """Ops called inside on variables and arrays record themselves in `graph`."""
+    token = _CURRENT.set(graph)
+    try:
+        yield graph
+    finally:
+        _CURRENT.reset(token)
+
+
+def batch_shape(sample_shape: Sequence[int]) -> Shape:
+    """The shape of a batch of samples of `sample_shape`."""
+    return (Batch(), *sample_shape)
+
+
+def gradients(
+    graph: Graph, seeds: Sequence[tuple[Tensor, Tensor]], wrt: Sequence[Tensor]
+) -> list[Tensor | None]:
+    """Append the backward pass to `graph`.
+
+    Args:
+        graph: the graph to read and to append to.
+        seeds: pairs (tensor, gradient of the total with respect to it).
+        wrt: leaves whose gradients are wanted.
+
+    Returns:
+        One tensor per leaf, or None where the seeds do not depend on it. A tensor used several times gets
+        the sum of its gradients, added in the order in which the backward pass meets them.
+    """
+    from distnn import ops
+
+    needed = _descendants(graph, wrt)
+    found: dict[Tensor, Tensor] = {}
+
+    def accumulate(tensor: Tensor, gradient: Tensor | None) -> None:
+        if gradient is None or tensor not in needed:
+            return
+        if gradient.spec.shape != tensor.spec.shape:
+            raise AssertionError(
+                f"gradient of {tensor.name} has shape {gradient.spec.shape}, not {tensor.spec.shape}"
+            )
+        found[tensor] = ops.add(found[tensor], gradient) if tensor in found else gradient
+
+    with recording(graph), graph.scope("gradient"):
+        for tensor, gradient in seeds:
+            accumulate(tensor, gradient)
+        for node in reversed(list(graph.nodes)):
+            douts = tuple(found.get(tensor) for tensor in node.outputs)
+            if all(dout is None for dout in douts) or not any(t in needed for t in node.inputs):
+                continue
+            with graph.scope(node.name):
+                dinputs = node.op.gradient(node.inputs, node.outputs, douts)
+                for tensor, gradient in zip(node.inputs, dinputs, strict=True):
+                    accumulate(tensor, gradient)
+    return [found.get(tensor) for tensor in wrt]
+
+
+def _descendants(graph: Graph, leaves: Sequence[Tensor]) -> set[Tensor]:
+    """The leaves and every tensor computed from them through differentiable inputs."""
+    reached = set(leaves)
+    for node in graph.nodes:
+        if any(tensor in reached for tensor in node.inputs):
+            reached.update(tensor for tensor in node.outputs if tensor.spec.dtype == "float32")
+    return reached
