@@ -1,0 +1,117 @@
+"""What the training loop tells a run directory, and what it asks of it.
+
+`Recorder` is the interface; the training loop calls it at committed steps only. A training that keeps
+nothing has no recorder. The run directory's recorder lives in `jobs`, found by name at the call.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distnn.tensor import Array
+
+
+@dataclass
+class TrainingState:
+    """All that is committed with a step; a run goes on from it to the same bytes.
+
+    `weights`: float32 [N], trainable variables first. `slots`: float32 [num_slots, T]. `sums`: float64 [K],
+    the epoch's loss and metric sums so far. `step` counts the run's committed steps, `iterations` the
+    optimizer's updates over the model's whole life.
+    """
+
+    step: int
+    iterations: int
+    weights: Array
+    slots: Array
+    sums: Array
+
+    def copy(self) -> TrainingState:
+        return TrainingState(
+            self.step, self.iterations, self.weights.copy(), self.slots.copy(), self.sums.copy()
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The size of a training: what SUCCEEDED is checked against."""
+
+    epochs: int
+    initial_epoch: int
+    steps_per_epoch: int
+    batch_size: int
+    samples: int
+    shards: int
+
+    @property
+    def first_step(self) -> int:
+        return self.initial_epoch * self.steps_per_epoch
+
+    @property
+    def last_step(self) -> int:
+        return self.epochs * self.steps_per_epoch
+
+
+@dataclass
+class Snapshot:
+    """A training at a committed step, ready to be written: named tensors and JSON-able facts."""
+
+    step: int
+    tensors: Mapping[str, Array]
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+class Recorder(ABC):
+    """Keeps a training: implemented by a run directory. All calls come from the thread that trains."""
+
+    @abstractmethod
+    def begin(self, recipe: dict[str, Any], plan: Plan) -> Snapshot | None:
+        """Called once before the first step.
+
+        Returns:
+            The snapshot to go on from, or None to begin at the beginning. What the directory holds beyond
+            that snapshot's step has been cut.
+
+        Raises:
+            RunDirectoryError: if the directory holds a run of another recipe.
+        """
+
+    @abstractmethod
+    def next_checkpoint_step(self, step: int) -> int | None:
+        """The first step after `step` at which a segment must end for a checkpoint, if steps decide it."""
+
+    @abstractmethod
+    def wants_checkpoint(self, step: int, at_epoch_end: bool) -> bool:
+        """Whether to save now, at the committed `step`."""
+
+    @abstractmethod
+    def save_checkpoint(self, snapshot: Snapshot) -> Path:
+        """Write the snapshot, whole or not at all; raises OSError and leaves the ones before."""
+
+    @abstractmethod
+    def on_steps(
+        self, first_step: int, fingerprints: np.ndarray[Any, Any], logs: Mapping[str, float]
+    ) -> None:
+        """Steps `first_step` .. have been committed; `logs` are the epoch's running means after them."""
+
+    @abstractmethod
+    def on_epoch(self, epoch: int, step: int, logs: Mapping[str, float], duration_s: float) -> None:
+        """Epoch `epoch` (from 0) ended at committed `step`, validation included."""
+
+    @abstractmethod
+    def on_event(self, kind: str, **facts: Any) -> None:
+        """Something worth a line in the journal: engine started, stopped, warning, ..."""
+
+    @abstractmethod
+    def should_stop(self) -> bool:
+        """Whether somebody (Ctrl-C, SIGTERM, `stop`) asked to stop at the next commit."""
+
+    @abstractmethod
+    def finish(self, snapshot: Snapshot) -> Path:
+        """The training is complete: keep the final model. Returns its path."""
