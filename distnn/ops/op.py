@@ -71,6 +71,14 @@ class Op(ABC):
         """
         return (None,) * len(inputs)
 
+    def fused_with(self, consumer: Op) -> Op | None:
+        """One op for this one followed by `consumer` on its only output, with the same bytes; else None."""
+        return None
+
+    def byproducts(self) -> tuple[tuple[Op, int, int], ...]:
+        """(op, i, o): output `o` holds the same bytes as `op` applied to input `i` would."""
+        return ()
+
     def flops(self, inputs: Sequence[Spec], outputs: Sequence[Spec], samples: int) -> int:
         """Floating-point operations for a shard of `samples` samples; one per output element by default."""
         return 0 if self.is_view else sum(spec.size(samples) for spec in outputs)

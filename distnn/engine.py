@@ -1,0 +1,117 @@
+"""What the training loop drives: an `Engine` computes steps, wherever its workers are.
+
+The local engines (one process, threads) live in `distnn.local_engine`, the Ray engine in `cluster`; each is
+found by name at the call, so that `distnn` never imports `cluster`. All give the same bytes.
+"""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from distnn.naming import did_you_mean
+from distnn.recording import TrainingState
+from distnn.tensor import Array
+
+if TYPE_CHECKING:
+    from distnn.data.arrays import ArrayData
+    from distnn.task import Task
+
+BACKENDS = {
+    "local": "distnn.local_engine:LocalEngine",
+    "threads": "distnn.local_engine:ThreadsEngine",
+    "ray": "cluster.engine:RayEngine",
+}
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """Where and how many: nothing here changes the bytes.
+
+    `workers`: threads or Ray actors. `threads`: BLAS threads per shard. `address`: of a running Ray
+    cluster; None starts an embedded one. `deadline_s`: how long a worker may be silent.
+    """
+
+    workers: int = 1
+    threads: int = 1
+    address: str | None = None
+    deadline_s: float = 60.0
+
+
+@dataclass(frozen=True)
+class SegmentReport:
+    """What a segment of steps left.
+
+    `fingerprints`: uint64, one per committed step from `first_step`. `sums`: the epoch's loss and metric
+    sums after the last of them.
+    """
+
+    first_step: int
+    fingerprints: Array
+    sums: Array
+
+
+class Engine(ABC):
+    """Computes the steps of a task. Made once, it stays warm for the model's next task.
+
+    The order of calls: `load`, then any of the others, `load` again for another task, `close`. A committed
+    state is kept whole whatever a call raises.
+    """
+
+    options: EngineOptions
+
+    @abstractmethod
+    def load(self, task: Task, data: Mapping[str, ArrayData], state: TrainingState) -> None:
+        """Make ready to compute `task` on the named data (`train`, `validation`, ...) from `state`.
+
+        Data that the workers already hold (same digest) is not sent again.
+        """
+
+    @abstractmethod
+    def run_segment(self, num_steps: int) -> SegmentReport:
+        """Commit the next `num_steps` steps.
+
+        Raises:
+            UserCodeError: a layer, loss or metric of the user raised; the place is named.
+            EngineError: the machinery failed.
+        """
+
+    @abstractmethod
+    def state(self) -> TrainingState:
+        """The newest committed state; the caller copies what it keeps beyond the next call."""
+
+    @abstractmethod
+    def set_state(self, state: TrainingState) -> None:
+        """Go on from `state` (copied)."""
+
+    @abstractmethod
+    def evaluate(self, data_name: str, batch_size: int) -> Array:
+        """Loss and metric sums (float64) over the named data, in batches, shards and tree."""
+
+    @abstractmethod
+    def predict(self, data_name: str, batch_size: int) -> list[Array]:
+        """The model's outputs for the named data, in its order; one array per output."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the workers. Calling it twice is fine."""
+
+
+def create_engine(backend: str, options: EngineOptions) -> Engine:
+    """The engine called `backend`.
+
+    Raises:
+        ValueError: if there is no such backend.
+    """
+    if backend not in BACKENDS:
+        raise ValueError(
+            f"Unknown backend: {backend!r}. Expected one of {', '.join(repr(b) for b in BACKENDS)}."
+            f"{did_you_mean(backend, BACKENDS)}"
+        )
+    module_name, _, class_name = BACKENDS[backend].partition(":")
+    engine_class = getattr(importlib.import_module(module_name), class_name)
+    engine: Engine = engine_class(options)
+    return engine

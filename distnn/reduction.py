@@ -1,0 +1,166 @@
+"""The sums of a shard, and the fixed binary tree in which the shards' sums are added.
+
+The tree over shards [start, stop) splits after the first ceil(n/2); whoever owns which shard, the same sums
+are added in the same order. An empty shard is a skipped operand, not a zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from distnn.tensor import Array
+from distnn.weights import aligned_zeros
+
+Range = tuple[int, int]
+"""Shards [start, stop)."""
+
+
+@dataclass(frozen=True)
+class SumsLayout:
+    """Sizes of a shard's sums.
+
+    `gradient`: float32 values; `sums`: float64 loss, metric and assigned-variable sums; `moments`: the
+    channels of each layer with batch statistics (each takes 1 + 2 * channels float64 values).
+    """
+
+    gradient: int
+    sums: int
+    moments: tuple[int, ...]
+
+    @property
+    def moments_size(self) -> int:
+        return sum(1 + 2 * channels for channels in self.moments)
+
+    def moment_bounds(self, group: int) -> Range:
+        start = sum(1 + 2 * channels for channels in self.moments[:group])
+        return start, start + 1 + 2 * self.moments[group]
+
+
+class ShardSums:
+    """What one shard, or a subtree of shards, adds up to. Buffers are made once and used again."""
+
+    def __init__(self, layout: SumsLayout) -> None:
+        self.layout = layout
+        self.gradient: Array = aligned_zeros(layout.gradient, np.float32)
+        self.sums: Array = np.zeros(layout.sums, np.float64)
+        self.moments: Array = np.zeros(layout.moments_size, np.float64)
+
+    def moment_group(self, group: int) -> Array:
+        """count, mean[C], M2[C] of one layer."""
+        start, stop = self.layout.moment_bounds(group)
+        return self.moments[start:stop]
+
+    def add(self, other: ShardSums) -> None:
+        """Add the sums of the subtree to the right."""
+        from distnn.kernels.normalization import merge_moments
+        from distnn.kernels.update import add_into
+
+        if self.gradient.size:
+            add_into(self.gradient, other.gradient)
+        np.add(self.sums, other.sums, out=self.sums)
+        for group in range(len(self.layout.moments)):
+            merge_moments(self.moment_group(group), other.moment_group(group))
+
+    def arrays(self) -> tuple[Array, Array, Array]:
+        return self.gradient, self.sums, self.moments
+
+    @classmethod
+    def of(cls, layout: SumsLayout, arrays: tuple[Array, Array, Array]) -> ShardSums:
+        """Sums over arrays that came from another process; the first operand of `add` must be writable."""
+        sums = cls.__new__(cls)
+        sums.layout = layout
+        sums.gradient, sums.sums, sums.moments = arrays
+        return sums
+
+
+def split(start: int, stop: int) -> int:
+    """Where the tree over [start, stop) splits."""
+    return start + (stop - start + 1) // 2
+
+
+def maximal_subtrees(first: int, last: int, shards: int) -> list[Range]:
+    """The fewest whole subtrees of the tree over all `shards` that cover [first, last), in order."""
+    found: list[Range] = []
+
+    def visit(start: int, stop: int) -> None:
+        if stop <= first or start >= last:
+            return
+        if first <= start and stop <= last:
+            found.append((start, stop))
+            return
+        middle = split(start, stop)
+        visit(start, middle)
+        visit(middle, stop)
+
+    if first < last:
+        visit(0, shards)
+    return found
+
+
+def depth(num_shards: int) -> int:
+    """How many buffers `fold` needs for a subtree of so many shards."""
+    return 1 + max(0, (num_shards - 1).bit_length())
+
+
+def fold(
+    start: int, stop: int, buffers: Sequence[ShardSums], compute: Callable[[int, ShardSums], bool]
+) -> bool:
+    """Compute the shards [start, stop) in order and add them by the tree into `buffers[0]`.
+
+    Args:
+        start: first shard of a whole subtree.
+        stop: its end.
+        buffers: at least `depth(stop - start)`.
+        compute: writes a shard's sums into a buffer; False if the shard is empty.
+
+    Returns:
+        False if every shard was empty; then `buffers[0]` holds nothing.
+    """
+    if stop - start == 1:
+        return compute(start, buffers[0])
+    middle = split(start, stop)
+    has_left = fold(start, middle, buffers, compute)
+    if not has_left:
+        return fold(middle, stop, buffers, compute)
+    if fold(middle, stop, buffers[1:], compute):
+        buffers[0].add(buffers[1])
+    return True
+
+
+def combine(shards: int, parts: Mapping[Range, ShardSums | None]) -> ShardSums | None:
+    """Add the subtrees' sums by the tree over all `shards`; the left operands are written.
+
+    Args:
+        shards: S.
+        parts: sums by subtree, None for a subtree of empty shards; together they cover every shard.
+    """
+
+    def visit(start: int, stop: int) -> ShardSums | None:
+        if (start, stop) in parts:
+            return parts[start, stop]
+        if stop - start == 1:
+            raise AssertionError(f"no sums for shard {start} of {shards}; parts: {sorted(parts)}")
+        middle = split(start, stop)
+        left, right = visit(start, middle), visit(middle, stop)
+        if left is None:
+            return right
+        if right is not None:
+            left.add(right)
+        return left
+
+    return visit(0, shards)
+
+
+def worker_ranges(shards: int, workers: int) -> list[Range]:
+    """Contiguous, near-equal runs of shards; workers beyond the shards get empty ones."""
+    quotient, remainder = divmod(shards, workers)
+    ranges = []
+    start = 0
+    for worker in range(workers):
+        stop = start + quotient + (1 if worker < remainder else 0)
+        ranges.append((start, stop))
+        start = stop
+    return ranges
