@@ -8,7 +8,7 @@ list, so a training step is one list.
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -63,12 +63,14 @@ class Graph:
 
     Args:
         samples: the number of samples this trace stands for (the largest shard's, or the eager shard's).
+        batch_samples: of the whole batch; known in an eager graph only.
         eager: run each node when it is recorded.
         dtype: what `float32` stands for: float32 for work, float64 for gradient checks.
         training: whether layers behave as in training.
     """
 
     samples: int = 1
+    batch_samples: int = 1
     eager: bool = False
     dtype: Any = np.float32
     training: bool = False
@@ -80,6 +82,7 @@ class Graph:
     assignments: dict[Variable, Assignment] = field(default_factory=dict)
     reads_batch_size: bool = False
     control: Array = field(default_factory=lambda: np.zeros(CONTROL_WORDS, np.int64))
+    variable_value: Callable[[Variable], Array] = field(default=lambda variable: variable.array)
     _scopes: list[str] = field(default_factory=list)
     _occurrences: dict[str, int] = field(default_factory=dict)
 
@@ -103,7 +106,7 @@ class Graph:
         if variable not in self.variables:
             tensor = Tensor(self, Spec(variable.shape, variable.dtype), name=variable.path)
             if self.eager:
-                tensor.value = variable.array.astype(self.array_dtype(tensor.spec), copy=False)
+                tensor.value = self.variable_value(variable)
             self.variables[variable] = tensor
         return self.variables[variable]
 

@@ -1,0 +1,196 @@
+"""A compiled model's losses and metrics, recorded in a graph and read back from sums.
+
+A shard leaves sums: per loss and per metric a float64 pair (sum of values, sum of weights). Losses are
+divided by Keras's rules through the seed of the gradient; metrics are weighted means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from distnn.graph import Graph, recording
+from distnn.losses import Loss
+from distnn.metrics import Metric
+from distnn.ops.accumulate import ScaledBySamples, SumAndCount, TimesSamples
+from distnn.tensor import Array, Batch, Spec, Tensor
+
+
+@dataclass(frozen=True)
+class Seed:
+    """How a loss enters the gradient: `weight / divisor`, the divisor from the whole batch's size.
+
+    `values_per_sample`: loss values a sample has; 0 for a loss that is summed (divisor 1).
+    """
+
+    input_name: str
+    weight: float
+    values_per_sample: int
+
+    def value(self, batch_samples: int) -> float:
+        divisor = self.values_per_sample * batch_samples if self.values_per_sample else 1
+        return self.weight / divisor
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What the objective recorded: gradients begin at `starts`; `sums` are the results, in slot order."""
+
+    starts: tuple[tuple[Tensor, Tensor], ...]
+    seeds: tuple[Seed, ...]
+    sums: tuple[Tensor, ...]
+
+
+class Objective:
+    """Losses with weights, and metrics, one entry per model output.
+
+    Args:
+        losses: a loss per output.
+        loss_weights: a weight per output.
+        metrics: the metrics of each output, unweighted.
+        weighted_metrics: the metrics of each output that use sample weights.
+    """
+
+    def __init__(
+        self,
+        losses: Sequence[Loss],
+        loss_weights: Sequence[float],
+        metrics: Sequence[Sequence[Metric]],
+        weighted_metrics: Sequence[Sequence[Metric]],
+    ) -> None:
+        self.losses = tuple(losses)
+        self.loss_weights = tuple(float(weight) for weight in loss_weights)
+        self.metrics = tuple(tuple(group) for group in metrics)
+        self.weighted_metrics = tuple(tuple(group) for group in weighted_metrics)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the logs: `loss`, then the metrics in compile order."""
+        return ["loss", *(metric.name for metric in self._all_metrics())]
+
+    def _all_metrics(self) -> list[Metric]:
+        return [m for group in (*self.metrics, *self.weighted_metrics) for m in group]
+
+    @property
+    def num_pairs(self) -> int:
+        return len(self.losses) + len(self._all_metrics())
+
+    def record(
+        self,
+        graph: Graph,
+        targets: Sequence[Tensor],
+        outputs: Sequence[Tensor],
+        sample_weight: Tensor | None,
+    ) -> Recorded:
+        """Record losses and metrics after the model's outputs."""
+        starts: list[tuple[Tensor, Tensor]] = []
+        seeds: list[Seed] = []
+        sums: list[Tensor] = []
+        with recording(graph):
+            for i, (loss, target, output) in enumerate(zip(self.losses, targets, outputs, strict=True)):
+                with graph.scope(loss.name):
+                    values = loss(target, output)
+                    sums.append(self._record_loss(graph, i, values, sample_weight, starts, seeds))
+            for groups, weight in ((self.metrics, None), (self.weighted_metrics, sample_weight)):
+                for target, output, group in zip(targets, outputs, groups, strict=True):
+                    for metric in group:
+                        with graph.scope(metric.name):
+                            sums.append(_weighted_mean(metric.values(target, output), weight))
+        return Recorded(tuple(starts), tuple(seeds), tuple(sums))
+
+    def _record_loss(
+        self,
+        graph: Graph,
+        index: int,
+        values: Tensor,
+        sample_weight: Tensor | None,
+        starts: list[tuple[Tensor, Tensor]],
+        seeds: list[Seed],
+    ) -> Tensor:
+        """Record where the gradient of one loss begins; returns its (sum, count)."""
+        from distnn import ops
+
+        loss = self.losses[index]
+        name = f"seed{index}"
+        seed = graph.add_input(name, Spec((1,)))
+        if values.spec.rank > 0 and loss.reduction == "sum_over_batch_size":
+            per_sample = values.spec.size(1)
+        else:
+            per_sample = 0 if loss.reduction == "sum" else 1
+        seeds.append(Seed(name, self.loss_weights[index], per_sample))
+        if graph.eager:
+            seed.value = np.array([seeds[-1].value(graph.batch_samples)], graph.dtype)
+        if values.spec.rank == 0:
+            if sample_weight is not None:
+                raise ValueError(
+                    f"the loss '{loss.name}' returns one number for the whole shard, so `sample_weight` and "
+                    "`class_weight` cannot be applied; return one value per sample"
+                )
+            starts.append((values, TimesSamples()(ops.reshape(seed, ()))))
+            pair: Tensor = ScaledBySamples(append_count=True)(values)
+            return pair
+        if not isinstance(values.spec.shape[0], Batch):
+            raise ValueError(
+                f"the loss '{loss.name}' must return one value per sample (shape (batch,) or (batch, ...)) or "
+                f"a scalar. Received: shape {values.shape}"
+            )
+        if sample_weight is not None:
+            values = ops.multiply(values, _aligned(sample_weight, values))
+        starts.append((values, ops.broadcast_to(seed, values.spec.shape)))
+        pair = SumAndCount()(values)
+        return pair
+
+    def fold_step(self, sums: Array, samples: int) -> None:
+        """Turn the sums of one batch, in place, into what adds up over batches.
+
+        A loss that is summed over the batch counts, in the epoch's mean, by the batch's samples.
+        """
+        for i, loss in enumerate(self.losses):
+            if loss.reduction == "sum":
+                sums[2 * i] *= samples
+                sums[2 * i + 1] = samples
+
+    def means(self, sums: Array, samples: int) -> dict[str, float]:
+        """Logs by name from the sums of `samples` samples; `loss` includes the penalty.
+
+        `sums` holds a (sum, weight) pair per loss and metric, then the penalty times samples.
+        """
+        total = 0.0
+        pairs = sums[: 2 * self.num_pairs].reshape(-1, 2)
+        for weight, (value, count) in zip(self.loss_weights, pairs, strict=False):
+            total += weight * _ratio(value, count)
+        total += _ratio(float(sums[2 * self.num_pairs]), samples)
+        logs = {"loss": total}
+        for metric, (value, count) in zip(self._all_metrics(), pairs[len(self.losses) :], strict=True):
+            logs[metric.name] = _ratio(value, count)
+        return logs
+
+
+def _ratio(value: float, count: float) -> float:
+    return float(value) / float(count) if count else 0.0
+
+
+def _aligned(sample_weight: Tensor, values: Tensor) -> Tensor:
+    """`sample_weight` (B,) with ones appended until it broadcasts over `values` (B, ...)."""
+    from distnn import ops
+
+    missing = values.spec.rank - sample_weight.spec.rank
+    if not missing:
+        return sample_weight
+    aligned: Tensor = ops.reshape(sample_weight, (*sample_weight.spec.shape, *(1 for _ in range(missing))))
+    return aligned
+
+
+def _weighted_mean(values: Tensor, sample_weight: Tensor | None) -> Tensor:
+    """float64 (sum of weighted values, sum of weights); weights count once per value."""
+    from distnn import ops
+
+    pair: Tensor
+    if sample_weight is None:
+        pair = SumAndCount()(values)
+    else:
+        weights = ops.broadcast_to(_aligned(sample_weight, values), values.spec.shape)
+        pair = SumAndCount()(ops.multiply(values, weights), weights)
+    return pair

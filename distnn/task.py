@@ -1,0 +1,51 @@
+"""What every worker must know to compute any shard of any step: the model, its objective and the batching.
+
+A task holds no weights and no data; it can be sent to another process. Two tasks with the same recipe give
+the same bytes on any engine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from distnn.batching import Batching
+from distnn.tensor import Spec
+from distnn.weights import WeightLayout
+
+if TYPE_CHECKING:
+    from distnn.layers.layer import Layer
+    from distnn.objective import Objective
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Specs of a task's inputs and targets, batch axis first; `weighted`: samples have weights."""
+
+    inputs: tuple[Spec, ...]
+    targets: tuple[Spec, ...] = ()
+    weighted: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One training (or evaluation, or prediction) of a model.
+
+    Args:
+        model: the description; `call` is traced in each worker.
+        objective: losses and metrics, or None to predict only.
+        signature: of the data.
+        batching: of the training data.
+        threads: BLAS threads per shard; part of the recipe while BLAS computes the products.
+        eager: run ops one by one in `call`, without a program.
+    """
+
+    model: Layer
+    objective: Objective | None
+    signature: Signature
+    batching: Batching
+    threads: int = 1
+    eager: bool = False
+
+    def layout(self) -> WeightLayout:
+        return WeightLayout(self.model.variables)

@@ -1,0 +1,141 @@
+"""A task's model and objective recorded as a graph: for training, evaluation or prediction.
+
+The model's `call` runs once, on symbolic tensors (or, in an eager task, on a shard's values), and the graph
+is all that is left of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from distnn.graph import Graph, Moments, gradients, recording
+from distnn.objective import Seed
+from distnn.ops.accumulate import ScaledBySamples, ToSums
+from distnn.program import Results
+from distnn.reduction import SumsLayout
+from distnn.task import Task
+from distnn.tensor import Array, Spec, Tensor
+from distnn.variable import Variable
+from distnn.weights import WeightLayout
+
+Mode = Literal["train", "evaluate", "predict"]
+
+
+@dataclass(frozen=True, eq=False)
+class Traced:
+    """A recorded task.
+
+    `assigned`: variables whose merged values lie in the sums after the objective's pairs and the penalty.
+    """
+
+    mode: Mode
+    graph: Graph
+    results: Results
+    layout: WeightLayout
+    seeds: tuple[Seed, ...]
+    sums_layout: SumsLayout
+    moments: tuple[Moments, ...]
+    assigned: tuple[Variable, ...]
+
+
+@dataclass(frozen=True)
+class EagerValues:
+    """What an eager trace runs on: a shard's inputs by name, the weights, the control words.
+
+    `batch_samples`: of the whole batch, by which losses are divided.
+    """
+
+    inputs: Mapping[str, Array]
+    variable_value: Callable[[Variable], Array]
+    control: Array
+    batch_samples: int
+
+
+def input_specs(task: Task, mode: Mode) -> dict[str, Spec]:
+    """The graph's data inputs by name: x0.., and unless predicting y0.. and sample_weight."""
+    specs = {f"x{i}": spec for i, spec in enumerate(task.signature.inputs)}
+    if mode != "predict":
+        specs |= {f"y{i}": spec for i, spec in enumerate(task.signature.targets)}
+        if task.signature.weighted:
+            specs["sample_weight"] = Spec(task.signature.targets[0].shape[:1])
+    return specs
+
+
+def trace(
+    task: Task, mode: Mode, samples: int, *, dtype: Any = np.float32, eager: EagerValues | None = None
+) -> Traced:
+    """Record `task` for shards of (up to) `samples` samples.
+
+    Raises:
+        Exception: whatever the user's layers, loss or metrics raise, as it is.
+    """
+    layout = task.layout()
+    graph = Graph(samples=samples, eager=eager is not None, dtype=dtype, training=mode == "train")
+    if eager is not None:
+        graph.variable_value = eager.variable_value
+        graph.control = eager.control
+        graph.batch_samples = eager.batch_samples
+    leaves = {
+        name: graph.add_input(name, spec, None if eager is None else eager.inputs[name])
+        for name, spec in input_specs(task, mode).items()
+    }
+    inputs = [leaves[f"x{i}"] for i in range(len(task.signature.inputs))]
+    with recording(graph), _quiet_floats(eager is not None):
+        outputs = _as_list(task.model.call_on(inputs, training=mode == "train"))
+        if mode == "predict" or task.objective is None:
+            results = Results(outputs=tuple(outputs))
+            return Traced(mode, graph, results, layout, (), SumsLayout(0, 0, ()), (), ())
+        targets = [leaves[f"y{i}"] for i in range(len(task.signature.targets))]
+        recorded = task.objective.record(graph, targets, outputs, leaves.get("sample_weight"))
+        sums = list(recorded.sums)
+        penalty_slot = graph.constant(np.zeros(1), "float64")
+        sums.append(penalty_slot)
+        if mode == "evaluate":
+            return Traced(
+                mode, graph, Results(sums=tuple(sums)), layout, (), _sums_layout(0, sums, ()), (), ()
+            )
+        moments, assigned = tuple(graph.moments), tuple(graph.assignments)
+        sums += [_assigned_sum(graph.assignments[variable].value, variable) for variable in assigned]
+        wrt = [_leaf(graph, variable) for variable in layout.trainable]
+        found = gradients(graph, recorded.starts, wrt)
+    moment_tensors = tuple(entry.tensor for entry in moments)
+    results = Results(gradients=tuple(found), sums=tuple(sums), moments=moment_tensors)
+    sums_layout = _sums_layout(layout.trainable_size, sums, moment_tensors)
+    return Traced(mode, graph, results, layout, recorded.seeds, sums_layout, moments, assigned)
+
+
+def _leaf(graph: Graph, variable: Variable) -> Tensor:
+    """The leaf of a trainable variable, whatever was assigned to it."""
+    return graph.variables.get(variable) or graph.variable(variable)
+
+
+def _as_list(outputs: Any) -> list[Tensor]:
+    found = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
+    for output in found:
+        if not isinstance(output, Tensor):
+            raise ValueError(
+                f"the model's `call` must return tensors. Received: {type(output).__name__}. "
+                "Arrays made outside `distnn.ops` have no gradient."
+            )
+    return found
+
+
+def _assigned_sum(value: Tensor, variable: Variable) -> Tensor:
+    op = ScaledBySamples() if variable.aggregation == "mean" else ToSums()
+    result: Tensor = op(value)
+    return result
+
+
+def _sums_layout(gradient: int, sums: Sequence[Tensor], moments: Sequence[Tensor]) -> SumsLayout:
+    channels = tuple((tensor.spec.size(1) - 1) // 2 for tensor in moments)
+    return SumsLayout(gradient, sum(tensor.spec.size(1) for tensor in sums), channels)
+
+
+def _quiet_floats(is_eager: bool) -> contextlib.AbstractContextManager[object]:
+    """Eager arithmetic follows the kernels' rules: infinities and NaN without NumPy's warnings."""
+    return np.errstate(all="ignore") if is_eager else contextlib.nullcontext()
