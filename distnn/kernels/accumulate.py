@@ -1,45 +1,48 @@
-"""Kernels that end in float64 sums: one fixed chain of additions over a shard's values."""
+"""What ends in a shard's float64 sums: sums with their counts, and means weighted by the samples.
+
+Arrays are 1-D; sums are one float64 order each. `control` holds the step's int64 words, read when the kernel
+runs. Called by `distnn.ops.accumulate`.
+"""
 
 from __future__ import annotations
 
-from distnn.kernels.jit import kernel
-from distnn.tensor import Array
+import numpy as np
+
+from distnn.kernels.jit import Array, kernel
+from distnn.kernels.rows import run_sum_f64
 
 
 @kernel
-def sum_and_count(x: Array, out: Array) -> None:
-    """out = [sum of x, size of x], x 1-D, out float64[2]."""
-    total = 0.0
-    for i in range(x.shape[0]):
-        total += x[i]
-    out[0] = total
-    out[1] = x.shape[0]
+def sum_and_count(x: Array, out_2: Array) -> None:
+    """(sum of x, number of values)."""
+    out_2[0] = run_sum_f64(x, 0, x.size)
+    out_2[1] = np.float64(x.size)
 
 
 @kernel
-def sum_and_weight(x: Array, weight: Array, out: Array) -> None:
-    """out = [sum of x, sum of weight], both 1-D, out float64[2]."""
-    total = 0.0
-    weights = 0.0
-    for i in range(x.shape[0]):
-        total += x[i]
-        weights += weight[i]
-    out[0] = total
-    out[1] = weights
+def sum_and_weight(x: Array, weight: Array, out_2: Array) -> None:
+    """(sum of x * weight, sum of weight), one chain each."""
+    total, weights = 0.0, 0.0
+    for i in range(x.size):
+        total += np.float64(x[i]) * np.float64(weight[i])
+        weights += np.float64(weight[i])
+    out_2[0] = total
+    out_2[1] = weights
 
 
 @kernel
 def scaled_by_samples(x: Array, control: Array, word: int, out: Array) -> None:
-    """out[i] = x[i] * samples in float64; a further element of `out` holds the samples."""
-    samples = float(control[word])
-    for i in range(x.shape[0]):
-        out[i] = x[i] * samples
-    for i in range(x.shape[0], out.shape[0]):
-        out[i] = samples
+    """x * samples in float64; where `out` is one longer, the samples follow."""
+    samples = np.float64(control[word])
+    for i in range(x.size):
+        out[i] = np.float64(x[i]) * samples
+    if out.size > x.size:
+        out[x.size] = samples
 
 
 @kernel
 def times_samples(x: Array, control: Array, word: int, out: Array) -> None:
-    """out[i] = x[i] * samples in x's own dtype."""
-    for i in range(x.shape[0]):
-        out[i] = x[i] * control[word]
+    """x * samples in the dtype of x."""
+    samples = x.dtype.type(control[word])
+    for i in range(x.size):
+        out[i] = x[i] * samples

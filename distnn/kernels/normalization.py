@@ -1,0 +1,193 @@
+"""Batch and layer normalisation, and the merging of batch statistics over shards.
+
+Letters: R rows (samples, and positions of a sample), C channels along the last axis. Statistics over rows are
+summed in float64, one chain per channel; over a row they are sums in the order of `rows`. Moments are a
+float64 array [count, mean of each channel, M2 of each channel], M2 the sum of squared deviations.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from distnn.kernels.jit import Array, kernel
+from distnn.kernels.rows import run_deviation_sum, run_scaled_deviation_dot, run_sum
+
+# Over rows
+
+
+@kernel
+def channel_moments(x_RC: Array, moments: Array) -> None:
+    """count, mean and M2 of each channel over the rows, in two passes."""
+    rows, channels = x_RC.shape
+    for k in range(moments.size):
+        moments[k] = 0.0
+    moments[0] = rows
+    mean, m2 = moments[1 : 1 + channels], moments[1 + channels :]
+    for r in range(rows):
+        for c in range(channels):
+            mean[c] += np.float64(x_RC[r, c])
+    for c in range(channels):
+        mean[c] = mean[c] / np.float64(rows)
+    for r in range(rows):
+        for c in range(channels):
+            deviation = np.float64(x_RC[r, c]) - mean[c]
+            m2[c] += deviation * deviation
+
+
+@kernel
+def batch_norm_training(
+    x_RC: Array,
+    gamma_C: Array,
+    beta_C: Array,
+    epsilon: float,
+    y_RC: Array,
+    mean_C: Array,
+    inverse_std_C: Array,
+    moments: Array,
+) -> None:
+    """y = (x - mean) * inverse_std * gamma + beta with the statistics of these rows."""
+    rows, channels = x_RC.shape
+    channel_moments(x_RC, moments)
+    for c in range(channels):
+        variance = moments[1 + channels + c] / np.float64(rows)
+        mean_C[c] = moments[1 + c]
+        inverse_std_C[c] = 1.0 / math.sqrt(variance + epsilon)
+    for r in range(rows):
+        for c in range(channels):
+            y_RC[r, c] = (x_RC[r, c] - mean_C[c]) * (inverse_std_C[c] * gamma_C[c]) + beta_C[c]
+
+
+@kernel
+def batch_norm_gradient(
+    x_RC: Array,
+    gamma_C: Array,
+    mean_C: Array,
+    inverse_std_C: Array,
+    dy_RC: Array,
+    dx_RC: Array,
+    dgamma_C: Array,
+    dbeta_C: Array,
+    scratch_2C: Array,
+) -> None:
+    """Gradients of `batch_norm_training`; `scratch_2C` is float64 [2, C]."""
+    rows, channels = x_RC.shape
+    one_over = 1.0 / np.float64(rows)
+    for c in range(channels):
+        scratch_2C[0, c] = 0.0
+        scratch_2C[1, c] = 0.0
+    for r in range(rows):
+        for c in range(channels):
+            dy = np.float64(dy_RC[r, c])
+            scratch_2C[0, c] += dy
+            scratch_2C[1, c] += dy * np.float64(x_RC[r, c] - mean_C[c])
+    for c in range(channels):
+        dbeta_C[c] = scratch_2C[0, c]
+        dgamma_C[c] = scratch_2C[1, c] * np.float64(inverse_std_C[c])
+        # dx = gamma inv (dy - mean(dy) - (x - m) inv^2 mean(dy (x - m)))
+        inverse = np.float64(inverse_std_C[c])
+        scratch_2C[0, c] = scratch_2C[0, c] * one_over
+        scratch_2C[1, c] = scratch_2C[1, c] * one_over * (inverse * inverse)
+    for r in range(rows):
+        for c in range(channels):
+            centred = np.float64(x_RC[r, c] - mean_C[c])
+            rest = (np.float64(dy_RC[r, c]) - scratch_2C[0, c]) - centred * scratch_2C[1, c]
+            dx_RC[r, c] = rest * np.float64(inverse_std_C[c] * gamma_C[c])
+
+
+@kernel
+def batch_norm_inference(
+    x_RC: Array,
+    gamma_C: Array,
+    beta_C: Array,
+    mean_C: Array,
+    variance_C: Array,
+    epsilon: float,
+    y_RC: Array,
+    scale_C: Array,
+) -> None:
+    """y = (x - mean) * gamma / sqrt(variance + epsilon) + beta; `scale_C` keeps gamma / sqrt(...)."""
+    rows, channels = x_RC.shape
+    for c in range(channels):
+        inverse_std = 1.0 / math.sqrt(np.float64(variance_C[c]) + epsilon)
+        scale_C[c] = np.float64(gamma_C[c]) * inverse_std
+    for r in range(rows):
+        for c in range(channels):
+            y_RC[r, c] = (x_RC[r, c] - mean_C[c]) * scale_C[c] + beta_C[c]
+
+
+@kernel
+def merge_moments(moments: Array, other: Array) -> None:
+    """moments = the moments of both sets of rows together (Chan, Golub, LeVeque 1983)."""
+    channels = (moments.size - 1) // 2
+    left, right = moments[0], other[0]
+    if right == 0.0:
+        return
+    total = left + right
+    for c in range(channels):
+        delta = other[1 + c] - moments[1 + c]
+        m2 = moments[1 + channels + c] + other[1 + channels + c]
+        moments[1 + channels + c] = m2 + delta * delta * (left * right / total)
+        moments[1 + c] = moments[1 + c] + delta * (right / total)
+    moments[0] = total
+
+
+# Along a row
+
+
+@kernel
+def layer_norm(
+    x_RC: Array,
+    gamma_C: Array,
+    beta_C: Array,
+    epsilon: float,
+    y_RC: Array,
+    mean_R: Array,
+    inverse_std_R: Array,
+) -> None:
+    """y = (x - mean) * inverse_std * gamma + beta with each row's own statistics."""
+    rows, channels = x_RC.shape
+    x = x_RC.reshape(-1)
+    count, one = x_RC.dtype.type(channels), x_RC.dtype.type(1)
+    epsilon_ = x_RC.dtype.type(epsilon)
+    for r in range(rows):
+        mean = run_sum(x, r * channels, channels) / count
+        variance = run_deviation_sum(x, r * channels, channels, mean) / count
+        inverse = one / np.sqrt(variance + epsilon_)
+        mean_R[r] = mean
+        inverse_std_R[r] = inverse
+        for c in range(channels):
+            y_RC[r, c] = ((x_RC[r, c] - mean) * inverse) * gamma_C[c] + beta_C[c]
+
+
+@kernel
+def layer_norm_gradient(
+    x_RC: Array,
+    gamma_C: Array,
+    mean_R: Array,
+    inverse_std_R: Array,
+    dy_RC: Array,
+    dx_RC: Array,
+    dgamma_C: Array,
+    dbeta_C: Array,
+) -> None:
+    """Gradients of `layer_norm`; dgamma and dbeta are chains over the rows."""
+    rows, channels = x_RC.shape
+    x, dx = x_RC.reshape(-1), dx_RC.reshape(-1)
+    count = x_RC.dtype.type(channels)
+    for c in range(channels):
+        dgamma_C[c] = 0
+        dbeta_C[c] = 0
+    for r in range(rows):
+        mean, inverse, start = mean_R[r], inverse_std_R[r], r * channels
+        for c in range(channels):
+            dy = dy_RC[r, c]
+            dbeta_C[c] += dy
+            dgamma_C[c] += dy * ((x_RC[r, c] - mean) * inverse)
+            dx_RC[r, c] = dy * gamma_C[c]
+        mean_g = run_sum(dx, start, channels) / count
+        # mean of g (x - m), times inv^2: what the row's own scale contributes
+        slope = run_scaled_deviation_dot(dx, x, start, channels, mean) / count * (inverse * inverse)
+        for c in range(channels):
+            dx_RC[r, c] = ((dx_RC[r, c] - mean_g) - (x_RC[r, c] - mean) * slope) * inverse
