@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from distnn.kernels.jit import Array, helper
-from distnn.kernels.vectors import larger, load, splat, tree_max, tree_sum, widen
+from distnn.kernels.vectors import larger, load, magnitude, splat, tree_max, tree_sum, widen
 
 
 @helper
@@ -72,6 +72,21 @@ def run_sum_f64(x: Array, start: int, count: int) -> Any:
         total = tree_sum(lanes)
     for i in range(start + 16 * blocks, start + count):
         total += np.float64(x[i])
+    return total
+
+
+@helper
+def run_abs_sum_f64(x: Array, start: int, count: int) -> Any:
+    """Sum of absolute values in float64."""
+    blocks = count // 16
+    total = 0.0
+    if blocks > 0:
+        lanes = magnitude(widen(load(x, start)))
+        for block in range(1, blocks):
+            lanes = lanes + magnitude(widen(load(x, start + 16 * block)))
+        total = tree_sum(lanes)
+    for i in range(start + 16 * blocks, start + count):
+        total += abs(np.float64(x[i]))
     return total
 
 

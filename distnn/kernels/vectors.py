@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.extending import intrinsic, models, overload, register_model
 
 from distnn.kernels.jit import Array
@@ -105,6 +105,17 @@ _multiply = _binary_intrinsic(lambda builder, left, right: builder.fmul(left, ri
 _larger = _binary_intrinsic(_select_larger)
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def _magnitude(typing_context: Any, vector: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        operand = arguments[0]
+        name = "llvm.fabs.v16f64" if signature.args[0].scalar == types.float64 else "llvm.fabs.v16f32"
+        function_type = ir.FunctionType(operand.type, [operand.type])
+        return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), [operand])
+
+    return vector(vector), generate
+
+
 def _tree_intrinsic(combine: Callable[[Any, Any, Any], Any]) -> Any:
     @intrinsic  # type: ignore[untyped-decorator]
     def tree(typing_context: Any, vector: Any) -> Any:
@@ -143,6 +154,11 @@ def widen(vector: Array) -> Array:
     return vector.astype(np.float64)
 
 
+def magnitude(vector: Array) -> Array:
+    """The lanes without their signs."""
+    return np.abs(vector)
+
+
 def splat(scalar: Any) -> Array:
     """The same value in every lane."""
     return np.full(LANES, scalar, np.asarray(scalar).dtype)
@@ -175,6 +191,11 @@ def _overload_load(array: Any, index: Any) -> Any:
 @overload(widen, strict=False)  # type: ignore[untyped-decorator]
 def _overload_widen(vector: Any) -> Any:
     return lambda vector: _widen(vector)
+
+
+@overload(magnitude, strict=False)  # type: ignore[untyped-decorator]
+def _overload_magnitude(vector: Any) -> Any:
+    return lambda vector: _magnitude(vector)
 
 
 @overload(splat, strict=False)  # type: ignore[untyped-decorator]
