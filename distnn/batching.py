@@ -51,11 +51,12 @@ class Batching:
 
     def batch_bounds(self, step: int) -> tuple[int, int]:
         """Positions [start, stop) of the step's batch in the epoch's order; the last one may be short."""
-        start = (step % self.steps_per_epoch) * self.batch_size % self._whole_pass
+        start = (step % self.steps_per_epoch) * self.batch_size % self.whole_pass
         return start, min(start + self.batch_size, self.samples)
 
     @property
-    def _whole_pass(self) -> int:
+    def whole_pass(self) -> int:
+        """Samples of one pass, as if its last batch were full."""
         return -(-self.samples // self.batch_size) * self.batch_size
 
     def shard_positions(self, step: int, shard: int) -> tuple[int, int]:
@@ -64,7 +65,7 @@ class Batching:
 
     def order_key(self, step: int) -> int:
         """The key of the order in force at `step`; a pass beyond the first of an epoch has its own."""
-        within = (step % self.steps_per_epoch) * self.batch_size // self._whole_pass
+        within = (step % self.steps_per_epoch) * self.batch_size // self.whole_pass
         return stream_key(self.seed, "order", self.epoch_of(step), within)
 
     def fill_indices(self, step: int, start: int, stop: int, out: Array) -> None:

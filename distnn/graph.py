@@ -57,12 +57,20 @@ class Assignment:
     value: Tensor
 
 
+class ReadsBatchSizeError(BaseException):
+    """Code being traced asked for the batch size; it is traced again for each number of samples.
+
+    Not an `Exception`, so that no handler in user code swallows it; never seen outside `distnn`.
+    """
+
+
 @dataclass(eq=False)
 class Graph:
     """Nodes, leaves and side results of one trace.
 
     Args:
         samples: the number of samples this trace stands for (the largest shard's, or the eager shard's).
+        concrete: the batch axis is a number; the graph holds for `samples` samples only. Eager graphs are.
         batch_samples: of the whole batch; known in an eager graph only.
         eager: run each node when it is recorded.
         dtype: what `float32` stands for: float32 for work, float64 for gradient checks.
@@ -72,6 +80,7 @@ class Graph:
     samples: int = 1
     batch_samples: int = 1
     eager: bool = False
+    concrete: bool = False
     dtype: Any = np.float32
     training: bool = False
     nodes: list[Node] = field(default_factory=list)
@@ -80,7 +89,6 @@ class Graph:
     constants: dict[Tensor, Array] = field(default_factory=dict)
     moments: list[Moments] = field(default_factory=list)
     assignments: dict[Variable, Assignment] = field(default_factory=dict)
-    reads_batch_size: bool = False
     control: Array = field(default_factory=lambda: np.zeros(CONTROL_WORDS, np.int64))
     variable_value: Callable[[Variable], Array] = field(default=lambda variable: variable.array)
     _scopes: list[str] = field(default_factory=list)
@@ -184,9 +192,29 @@ class Graph:
         self.assignments[variable] = Assignment(variable, value)
 
     def batch_size(self) -> int:
-        """The number of samples as a number; the graph then holds for this number only."""
-        self.reads_batch_size = True
+        """The number of samples as a number.
+
+        Raises:
+            ReadsBatchSizeError: in a graph with a symbolic batch axis; the trace then begins anew.
+        """
+        if not (self.concrete or self.eager):
+            raise ReadsBatchSizeError
         return self.samples
+
+    def input_spec(self, spec: Spec) -> Spec:
+        """`spec` as it enters this graph: with a number for the batch axis if the graph is concrete."""
+        if self.concrete or self.eager:
+            return Spec(spec.concrete(self.samples), spec.dtype)
+        return spec
+
+    def values_per_sample(self, tensor: Tensor) -> int | None:
+        """How many values of `tensor` belong to a sample; None if its first axis is not the batch."""
+        if tensor.spec.rank == 0:
+            return None
+        if self.concrete or self.eager:
+            size = tensor.spec.size(1)
+            return size // self.samples if tensor.spec.shape[0] == self.samples else None
+        return tensor.spec.size(1) if isinstance(tensor.spec.shape[0], Batch) else None
 
 
 _CURRENT: contextvars.ContextVar[Graph | None] = contextvars.ContextVar("distnn_graph", default=None)

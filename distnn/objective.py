@@ -15,7 +15,7 @@ from distnn.graph import Graph, recording
 from distnn.losses import Loss
 from distnn.metrics import Metric
 from distnn.ops.accumulate import ScaledBySamples, SumAndCount, TimesSamples
-from distnn.tensor import Array, Batch, Spec, Tensor
+from distnn.tensor import Array, Spec, Tensor
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Objective:
         with recording(graph):
             for i, (loss, target, output) in enumerate(zip(self.losses, targets, outputs, strict=True)):
                 with graph.scope(loss.name):
-                    values = loss(target, output)
+                    values = loss.call(target, output)
                     sums.append(self._record_loss(graph, i, values, sample_weight, starts, seeds))
             for groups, weight in ((self.metrics, None), (self.weighted_metrics, sample_weight)):
                 for target, output, group in zip(targets, outputs, groups, strict=True):
@@ -115,10 +115,13 @@ class Objective:
         loss = self.losses[index]
         name = f"seed{index}"
         seed = graph.add_input(name, Spec((1,)))
-        if values.spec.rank > 0 and loss.reduction == "sum_over_batch_size":
-            per_sample = values.spec.size(1)
-        else:
-            per_sample = 0 if loss.reduction == "sum" else 1
+        per_sample = graph.values_per_sample(values)
+        if values.spec.rank > 0 and per_sample is None:
+            raise ValueError(
+                f"the loss '{loss.name}' must return one value per sample (shape (batch,) or (batch, ...)) or "
+                f"a scalar. Received: shape {values.shape}"
+            )
+        per_sample = 0 if loss.reduction == "sum" else per_sample or 1
         seeds.append(Seed(name, self.loss_weights[index], per_sample))
         if graph.eager:
             seed.value = np.array([seeds[-1].value(graph.batch_samples)], graph.dtype)
@@ -131,11 +134,6 @@ class Objective:
             starts.append((values, TimesSamples()(ops.reshape(seed, ()))))
             pair: Tensor = ScaledBySamples(append_count=True)(values)
             return pair
-        if not isinstance(values.spec.shape[0], Batch):
-            raise ValueError(
-                f"the loss '{loss.name}' must return one value per sample (shape (batch,) or (batch, ...)) or "
-                f"a scalar. Received: shape {values.shape}"
-            )
         if sample_weight is not None:
             values = ops.multiply(values, _aligned(sample_weight, values))
         starts.append((values, ops.broadcast_to(seed, values.spec.shape)))

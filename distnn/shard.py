@@ -154,7 +154,7 @@ class ShardRunner:
             if key in self._traced:
                 return self._traced[key]
         traced = trace(self.task, mode, samples, dtype=self.dtype)
-        self._traced[mode, samples if traced.graph.reads_batch_size else 0] = traced
+        self._traced[mode, samples if traced.graph.concrete else 0] = traced
         return traced
 
     def _program(self, mode: Mode, samples: int, largest: int) -> Program:
@@ -165,7 +165,7 @@ class ShardRunner:
         if program is not None:
             return program
         traced = self._trace(mode, samples)
-        special = traced.graph.reads_batch_size
+        special = traced.graph.concrete
         if not special:
             largest = max(largest, samples)
         program = Program(traced.graph, traced.layout, traced.results, samples if special else largest)

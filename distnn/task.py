@@ -14,7 +14,7 @@ from distnn.tensor import Spec
 from distnn.weights import WeightLayout
 
 if TYPE_CHECKING:
-    from distnn.layers.layer import Layer
+    from distnn.models.model import Model
     from distnn.objective import Objective
 
 
@@ -40,7 +40,7 @@ class Task:
         eager: run ops one by one in `call`, without a program.
     """
 
-    model: Layer
+    model: Model
     objective: Objective | None
     signature: Signature
     batching: Batching
@@ -48,4 +48,4 @@ class Task:
     eager: bool = False
 
     def layout(self) -> WeightLayout:
-        return WeightLayout(self.model.variables)
+        return WeightLayout(self.model.variables, self.model.trainable_variables)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from distnn.graph import Graph, Moments, gradients, recording
+from distnn.graph import Graph, Moments, ReadsBatchSizeError, gradients, recording
 from distnn.objective import Seed
 from distnn.ops.accumulate import ScaledBySamples, ToSums
 from distnn.program import Results
@@ -69,19 +69,27 @@ def input_specs(task: Task, mode: Mode) -> dict[str, Spec]:
 def trace(
     task: Task, mode: Mode, samples: int, *, dtype: Any = np.float32, eager: EagerValues | None = None
 ) -> Traced:
-    """Record `task` for shards of (up to) `samples` samples.
+    """Record `task` for shards of up to `samples` samples (exactly so many, if it reads the batch size).
 
     Raises:
         Exception: whatever the user's layers, loss or metrics raise, as it is.
     """
+    is_training = mode == "train"
+    graph = Graph(samples=samples, eager=eager is not None, dtype=dtype, training=is_training)
+    try:
+        return _record(task, mode, graph, eager)
+    except ReadsBatchSizeError:
+        return _record(task, mode, Graph(samples, dtype=dtype, training=is_training, concrete=True), None)
+
+
+def _record(task: Task, mode: Mode, graph: Graph, eager: EagerValues | None) -> Traced:
     layout = task.layout()
-    graph = Graph(samples=samples, eager=eager is not None, dtype=dtype, training=mode == "train")
     if eager is not None:
         graph.variable_value = eager.variable_value
         graph.control = eager.control
         graph.batch_samples = eager.batch_samples
     leaves = {
-        name: graph.add_input(name, spec, None if eager is None else eager.inputs[name])
+        name: graph.add_input(name, graph.input_spec(spec), None if eager is None else eager.inputs[name])
         for name, spec in input_specs(task, mode).items()
     }
     inputs = [leaves[f"x{i}"] for i in range(len(task.signature.inputs))]

@@ -28,24 +28,28 @@ def aligned_zeros(count: int, dtype: type[np.generic] | np.dtype[np.generic] = n
 class WeightLayout:
     """Offsets of variables in a flat vector.
 
+    Args:
+        variables: all of a model's, in its order.
+        trainable: those of them that are trained (a frozen layer's are not).
+
     Attributes:
         variables: in the order in which they lie.
         trainable_size: T, the length of the first part.
         size: N, the whole length.
     """
 
-    def __init__(self, variables: Sequence[Variable]) -> None:
-        trainable = [v for v in variables if v.trainable]
-        frozen = [v for v in variables if not v.trainable]
-        self.variables: tuple[Variable, ...] = (*trainable, *frozen)
-        self.trainable: tuple[Variable, ...] = tuple(trainable)
+    def __init__(self, variables: Sequence[Variable], trainable: Iterable[Variable]) -> None:
+        chosen = set(trainable)
+        self.trainable: tuple[Variable, ...] = tuple(v for v in variables if v in chosen)
+        frozen = tuple(v for v in variables if v not in chosen)
+        self.variables: tuple[Variable, ...] = self.trainable + frozen
         self.offsets: dict[Variable, int] = {}
         position = 0
         self.trainable_size = 0
         for variable in self.variables:
             self.offsets[variable] = position
             position += -(-variable.size // ALIGNMENT) * ALIGNMENT
-            if variable.trainable:
+            if variable in chosen:
                 self.trainable_size = position
         self.size = position
 

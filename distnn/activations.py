@@ -1,0 +1,123 @@
+"""Activation functions by Keras's names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from distnn import ops
+from distnn.naming import did_you_mean
+
+Activation = Callable[[Any], Any]
+
+
+def linear(x: Any) -> Any:
+    """x itself."""
+    return x
+
+
+def relu(x: Any) -> Any:
+    """max(x, 0)."""
+    return ops.relu(x)
+
+
+def sigmoid(x: Any) -> Any:
+    """1 / (1 + exp(-x))."""
+    return ops.sigmoid(x)
+
+
+def tanh(x: Any) -> Any:
+    """Hyperbolic tangent."""
+    return ops.tanh(x)
+
+
+def softmax(x: Any, axis: int = -1) -> Any:
+    """exp(x) divided by its sum along `axis`."""
+    return ops.softmax(x, axis=axis)
+
+
+def log_softmax(x: Any, axis: int = -1) -> Any:
+    """The logarithm of `softmax`, computed without taking it."""
+    return ops.log_softmax(x, axis=axis)
+
+
+def gelu(x: Any, approximate: bool = False) -> Any:
+    """x times the normal distribution function of x; `approximate` uses tanh. Hendrycks & Gimpel 2016."""
+    return ops.gelu(x, approximate=approximate)
+
+
+def elu(x: Any, alpha: float = 1.0) -> Any:
+    """x for x > 0, else alpha (exp(x) - 1). Clevert et al. 2016."""
+    return ops.elu(x, alpha=alpha)
+
+
+def leaky_relu(x: Any, negative_slope: float = 0.2) -> Any:
+    """x for x > 0, else negative_slope x."""
+    return ops.leaky_relu(x, negative_slope=negative_slope)
+
+
+def silu(x: Any) -> Any:
+    """x sigmoid(x), also called swish. Ramachandran et al. 2017."""
+    return ops.silu(x)
+
+
+def softplus(x: Any) -> Any:
+    """log(1 + exp(x))."""
+    return ops.softplus(x)
+
+
+swish = silu
+
+_FUNCTIONS: dict[str, Activation] = {
+    "linear": linear,
+    "relu": relu,
+    "sigmoid": sigmoid,
+    "tanh": tanh,
+    "softmax": softmax,
+    "log_softmax": log_softmax,
+    "gelu": gelu,
+    "elu": elu,
+    "leaky_relu": leaky_relu,
+    "silu": silu,
+    "swish": silu,
+    "softplus": softplus,
+}
+
+
+def names() -> list[str]:
+    """The names that `get` knows."""
+    return sorted(_FUNCTIONS)
+
+
+def get(identifier: Any) -> Activation:
+    """The activation for a name, a function, or None (linear).
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    if identifier is None:
+        return linear
+    if callable(identifier):
+        function: Activation = identifier
+        return function
+    if isinstance(identifier, str) and identifier in _FUNCTIONS:
+        return _FUNCTIONS[identifier]
+    raise ValueError(
+        f"Could not interpret activation function identifier: {identifier}."
+        f"{did_you_mean(identifier, _FUNCTIONS)} Known: {', '.join(names())}."
+    )
+
+
+def serialize(activation: Activation) -> str:
+    """The name under which `get` finds the activation.
+
+    Raises:
+        ValueError: for a function of the user's own; it cannot be found again by name.
+    """
+    for name, function in _FUNCTIONS.items():
+        if function is activation:
+            return name
+    raise ValueError(
+        f"the activation {activation!r} is a function of your own and cannot be saved; keep the code that "
+        "builds the model and load weights only, or use one of: " + ", ".join(names())
+    )

@@ -1,0 +1,131 @@
+"""Dense, Activation, and where a model begins: Input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from distnn import activations, initializers, ops, regularizers
+from distnn.layers.layer import Layer
+from distnn.variable import Variable
+
+
+class Dense(Layer):
+    """`activation(x @ kernel + bias)` over the last axis.
+
+    Input shape: `(batch, ..., inputs)`. Output shape: `(batch, ..., units)`.
+
+    Args:
+        units: size of the output.
+        activation: name or function; None for linear.
+        use_bias: whether to add a bias.
+        kernel_initializer, bias_initializer: how the weights begin.
+        kernel_regularizer, bias_regularizer: penalties on the weights.
+    """
+
+    kernel: Variable
+    bias: Variable | None
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(units, int) or isinstance(units, bool) or units <= 0:
+            raise ValueError(
+                f"Received an invalid value for `units`, expected a positive integer. Received: units={units}"
+            )
+        self.units = units
+        self.activation = activations.get(activation)
+        self.use_bias = use_bias
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        if len(input_shape) < 2 or input_shape[-1] is None:
+            raise ValueError(
+                f"Input 0 of layer '{self.name}' is incompatible with the layer: expected min_ndim=2 with a "
+                f"known last axis, found shape={tuple(input_shape)}"
+            )
+        inputs = input_shape[-1]
+        self.kernel = self.add_weight(
+            (inputs, self.units), self.kernel_initializer, regularizer=self.kernel_regularizer, name="kernel"
+        )
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(
+                (self.units,), self.bias_initializer, regularizer=self.bias_regularizer, name="bias"
+            )
+
+    def call(self, inputs: Any) -> Any:
+        if inputs.shape[-1] != self.kernel.shape[0]:
+            raise ValueError(
+                f"Input 0 of layer '{self.name}' is incompatible with the layer: expected axis -1 of input "
+                f"shape to have value {self.kernel.shape[0]}, but received input with shape {inputs.shape}"
+            )
+        outputs = ops.matmul(inputs, self.kernel)
+        if self.bias is not None:
+            outputs = ops.bias_add(outputs, self.bias)
+        return self.activation(outputs)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "activation": activations.serialize(self.activation),
+            "use_bias": self.use_bias,
+            "kernel_initializer": initializers.serialize(self.kernel_initializer),
+            "bias_initializer": initializers.serialize(self.bias_initializer),
+            "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
+            "bias_regularizer": regularizers.serialize(self.bias_regularizer),
+        }
+
+
+class Activation(Layer):
+    """Applies an activation function by name, or a function of the user's own."""
+
+    def __init__(self, activation: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.activation = activations.get(activation)
+
+    def call(self, inputs: Any) -> Any:
+        return self.activation(inputs)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "activation": activations.serialize(self.activation)}
+
+
+class InputLayer(Layer):
+    """Where a Sequential begins: the shape of a sample, without the batch axis."""
+
+    def __init__(self, shape: Sequence[int], dtype: str | None = None, name: str | None = None) -> None:
+        super().__init__(name=name)
+        if isinstance(shape, int) or any(not isinstance(dim, int) or dim <= 0 for dim in shape):
+            raise ValueError(
+                f"`shape` must be a tuple of positive integers without the batch axis. Received: shape={shape}"
+            )
+        if dtype not in (None, "float32", "int32"):
+            raise ValueError(f"`dtype` must be 'float32' or 'int32'. Received: dtype={dtype!r}")
+        self.sample_shape = tuple(shape)
+        self.input_dtype = dtype or "float32"
+
+    def call(self, inputs: Any) -> Any:
+        return inputs
+
+    def get_config(self) -> dict[str, Any]:
+        shape = list(self.sample_shape or ())
+        return {"name": self.name, "shape": shape, "dtype": self.input_dtype}
+
+
+def Input(shape: Sequence[int], dtype: str | None = None, name: str | None = None) -> InputLayer:  # noqa: N802
+    """The first entry of a Sequential: the shape of a sample, without the batch axis."""
+    return InputLayer(shape, dtype=dtype, name=name)

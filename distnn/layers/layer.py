@@ -1,0 +1,324 @@
+"""The base of all layers: weights, sublayers, names, and the call that builds and records.
+
+Users subclass `Layer` as in Keras (`build`, `call`, `add_weight`); the gradient comes from the ops that
+`call` uses. A layer holds no array of a step.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from distnn import initializers, regularizers
+from distnn.graph import Graph, ReadsBatchSizeError, current_graph, recording
+from distnn.naming import snake_case
+from distnn.rng import draw_seed, stream_key
+from distnn.tensor import Array, Batch, Shape, Spec, Tensor, keras_shape, symbolic_shape
+from distnn.variable import Aggregation, Variable
+
+_PROBE_SAMPLES = 2
+
+
+class Layer:
+    """A callable with weights.
+
+    Args:
+        name: unique in its model; by default the class's name in snake case, numbered by the model.
+        trainable: whether its weights are trained.
+        input_shape: shape of a sample, for the first layer of a Sequential.
+        input_dim: `input_shape=(input_dim,)`.
+        dtype: only "float32".
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        trainable: bool = True,
+        input_shape: Sequence[int] | None = None,
+        input_dim: int | None = None,
+        dtype: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if kwargs:
+            raise ValueError(
+                f"Unrecognized keyword arguments passed to {type(self).__name__}: {kwargs}. "
+                f"Allowed: {', '.join(_parameters(type(self)))}."
+            )
+        if dtype not in (None, "float32"):
+            raise ValueError(f"{type(self).__name__} computes in float32. Received: dtype={dtype!r}")
+        if name is not None and (not isinstance(name, str) or not name or "/" in name):
+            raise ValueError(f"`name` must be a non-empty string without '/'. Received: name={name!r}")
+        self._own_weights: list[Variable] = []
+        self._given_name = name
+        self.name: str = name or snake_case(type(self).__name__)
+        self.trainable = trainable
+        self.built = False
+        self.sample_shape: tuple[int, ...] | None = None
+        if input_dim is not None:
+            self.sample_shape = (int(input_dim),)
+        if input_shape is not None:
+            self.sample_shape = tuple(int(dim) for dim in input_shape)
+
+    # What subclasses define
+
+    def build(self, input_shape: Any) -> None:
+        """Create the weights for inputs of `input_shape` (batch axis `None`). Called once."""
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """The layer's output, computed with `distnn.ops` and other layers."""
+        raise NotImplementedError(f"{type(self).__name__} must define `call(self, inputs)`")
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, JSON-able."""
+        config: dict[str, Any] = {"name": self.name, "trainable": self.trainable}
+        if self.sample_shape is not None:
+            config["input_shape"] = list(self.sample_shape)
+        return config
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Layer:
+        return cls(**config)
+
+    # Weights and sublayers
+
+    def add_weight(
+        self,
+        shape: Sequence[int] | int = (),
+        initializer: Any = None,
+        dtype: str | None = None,
+        trainable: bool = True,
+        regularizer: Any = None,
+        aggregation: Aggregation = "mean",
+        name: str | None = None,
+    ) -> Variable:
+        """Create a weight of this layer; `glorot_uniform` (vectors and scalars: zeros) by default."""
+        if dtype not in (None, "float32"):
+            raise ValueError(f"weights are float32. Received: dtype={dtype!r}")
+        full_shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        if any(not isinstance(dim, int | np.integer) or dim < 0 for dim in full_shape):
+            raise ValueError(
+                f"every dimension of a weight must be a known, non-negative integer. Received: shape={shape} "
+                f"for a weight of layer '{self.name}'"
+            )
+        default = "glorot_uniform" if len(full_shape) > 1 else "zeros"
+        variable = Variable(
+            tuple(int(dim) for dim in full_shape),
+            initializers.get(initializer if initializer is not None else default),
+            name=name or "weight",
+            trainable=trainable,
+            regularizer=regularizers.get(regularizer),
+            aggregation=aggregation,
+        )
+        self._own_weights.append(variable)
+        return variable
+
+    def sublayers(self) -> Iterator[tuple[str, Layer]]:
+        """Layers held by attributes (also in lists, tuples and dicts), in the order they were set."""
+        seen: set[int] = set()
+        for attribute, value in self.__dict__.items():
+            for key, found in _layers_in(attribute, value):
+                if id(found) not in seen:
+                    seen.add(id(found))
+                    yield key, found
+
+    @property
+    def variables(self) -> list[Variable]:
+        """Own weights (trainable first), then the sublayers'; each once."""
+        own = [v for v in self._own_weights if v.trainable] + [v for v in self._own_weights if not v.trainable]
+        found = dict.fromkeys(own)
+        for _, layer in self.sublayers():
+            found.update(dict.fromkeys(layer.variables))
+        return list(found)
+
+    @property
+    def weights(self) -> list[Variable]:
+        return self.variables
+
+    @property
+    def trainable_variables(self) -> list[Variable]:
+        trainable = dict.fromkeys(self._trainable_now())
+        return [variable for variable in self.variables if variable in trainable]
+
+    def _trainable_now(self) -> list[Variable]:
+        if not self.trainable:
+            return []
+        found = [variable for variable in self._own_weights if variable.trainable]
+        for _, layer in self.sublayers():
+            found += layer._trainable_now()
+        return found
+
+    @property
+    def non_trainable_variables(self) -> list[Variable]:
+        trainable = set(self._trainable_now())
+        return [variable for variable in self.variables if variable not in trainable]
+
+    trainable_weights = trainable_variables
+    non_trainable_weights = non_trainable_variables
+
+    def count_params(self) -> int:
+        """Number of values in all weights."""
+        if not self.built:
+            raise ValueError(
+                f"You tried to call `count_params` on layer '{self.name}', but the layer isn't built."
+            )
+        return sum(variable.size for variable in self.variables)
+
+    def get_weights(self) -> list[Array]:
+        """Copies of the weights, in the order of `weights`."""
+        self.ensure_initialized()
+        return [variable.numpy() for variable in self.variables]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Set all weights from arrays in the order of `weights`; all or none."""
+        variables = self.variables
+        if len(weights) != len(variables):
+            raise ValueError(
+                f"You called `set_weights(weights)` on layer '{self.name}' with a weight list of length "
+                f"{len(weights)}, but the layer was expecting {len(variables)} weights."
+            )
+        arrays = [np.asarray(weight, dtype=np.float32) for weight in weights]
+        for variable, array in zip(variables, arrays, strict=True):
+            if variable.shape != array.shape:
+                raise ValueError(
+                    f"Layer {self.name} weight shape {variable.shape} is not compatible with provided weight "
+                    f"shape {array.shape}."
+                )
+        self.ensure_initialized()
+        for variable, array in zip(variables, arrays, strict=True):
+            variable.assign(array)
+
+    def ensure_initialized(self, seed: int | None = None) -> None:
+        """Give a layer used outside a model its own values; a model does so for all its layers."""
+        fresh = [variable for variable in self.variables if not variable.is_initialized]
+        if fresh:
+            drawn = draw_seed() if seed is None else seed
+            for i, variable in enumerate(fresh):
+                variable.hold(variable.initial_value(stream_key(drawn, "init", i, variable.path)))
+
+    # Names
+
+    def name_parts(self, path: str) -> None:
+        """Name sublayers and weights by their place under `path`; called when a model is complete."""
+        taken: dict[str, int] = {}
+        for variable in self._own_weights:
+            variable.path = f"{path}/{_numbered(variable.name, taken)}" if path else variable.name
+        for _, layer in self.sublayers():
+            layer.name = layer._given_name or _numbered(snake_case(type(layer).__name__), taken)
+            layer.name_parts(f"{path}/{layer.name}" if path else layer.name)
+
+    # Calls
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Record the layer on tensors; on arrays compute at once, with its current weights."""
+        graph = next((arg.graph for arg in _flatten(args) if isinstance(arg, Tensor)), current_graph())
+        if graph is None:
+            return self._call_on_arrays(*args, **kwargs)
+        self._build_once(_shapes(args[0]) if args else None)
+        if "training" not in kwargs and "training" in inspect.signature(self.call).parameters:
+            kwargs["training"] = graph.training
+        if kwargs.get("training", False) is None:
+            kwargs["training"] = graph.training
+        with recording(graph), graph.scope(self.name):
+            return self.call(*args, **kwargs)
+
+    def _build_once(self, input_shape: Any) -> None:
+        if not self.built:
+            self.build(input_shape)
+            self.built = True
+
+    def _call_on_arrays(self, *args: Any, **kwargs: Any) -> Any:
+        if not args or not all(isinstance(arg, np.ndarray | list | tuple | float | int) for arg in args):
+            raise ValueError(
+                f"layer '{self.name}' must be called on tensors or arrays. Received: "
+                f"{', '.join(type(arg).__name__ for arg in args) or 'nothing'}"
+            )
+        arrays = [np.asarray(arg) for arg in args]
+        self._build_once((None, *arrays[0].shape[1:]))
+        self.ensure_initialized()
+        graph = Graph(samples=len(arrays[0]), eager=True, training=bool(kwargs.get("training")))
+        leaves = []
+        for i, array in enumerate(arrays):
+            dtype = "float32" if array.dtype.kind == "f" else "int32"
+            values = np.ascontiguousarray(array, dtype)
+            leaves.append(graph.add_input(f"x{i}", Spec(values.shape, dtype), values))
+        output = self(*leaves, **kwargs)
+        return output.numpy() if isinstance(output, Tensor) else [tensor.numpy() for tensor in output]
+
+    def output_spec(self, *inputs: Spec) -> Spec:
+        """The spec of the layer's output for such inputs; builds the layer."""
+        try:
+            return self._probe(Graph(samples=_PROBE_SAMPLES), *inputs)
+        except ReadsBatchSizeError:
+            spec = self._probe(Graph(samples=_PROBE_SAMPLES, concrete=True), *inputs)
+            first = Batch() if spec.shape[:1] == (_PROBE_SAMPLES,) else spec.shape[0]
+            return Spec((first, *spec.shape[1:]), spec.dtype)
+
+    def _probe(self, graph: Graph, *inputs: Spec) -> Spec:
+        leaves = [graph.add_input(f"x{i}", graph.input_spec(spec)) for i, spec in enumerate(inputs)]
+        with recording(graph):
+            output = self(*leaves)
+        if not isinstance(output, Tensor):
+            raise ValueError(
+                f"layer '{self.name}' must return a tensor. Received: {type(output).__name__}. Use functions of "
+                "`distnn.ops`; NumPy's make no tensor."
+            )
+        return output.spec
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """The output's shape for an input's, batch axis `None`."""
+        return keras_shape(self.output_spec(Spec(symbolic_shape(input_shape))).shape)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+def first_axis_shape(sample_shape: Sequence[int]) -> Shape:
+    """The symbolic shape of a batch of samples."""
+    return (Batch(), *(int(dim) for dim in sample_shape))
+
+
+def _flatten(args: Any) -> Iterator[Any]:
+    for arg in args:
+        if isinstance(arg, list | tuple):
+            yield from _flatten(arg)
+        else:
+            yield arg
+
+
+def _shapes(argument: Any) -> Any:
+    """The Keras shape of a tensor, or a list of shapes for a list of tensors."""
+    if isinstance(argument, Tensor):
+        shape = keras_shape(argument.spec.shape)
+        return (None, *shape[1:]) if shape else shape
+    if isinstance(argument, list | tuple):
+        return [_shapes(part) for part in argument]
+    return tuple(np.shape(argument))
+
+
+def _layers_in(attribute: str, value: Any) -> Iterator[tuple[str, Layer]]:
+    if isinstance(value, Layer):
+        yield attribute, value
+    elif isinstance(value, list | tuple):
+        for i, item in enumerate(value):
+            yield from _layers_in(f"{attribute}_{i}", item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _layers_in(f"{attribute}_{key}", item)
+
+
+def _numbered(name: str, taken: dict[str, int]) -> str:
+    """`name`, then `name_1`, `name_2` for the next of the same name."""
+    count = taken.get(name, 0)
+    taken[name] = count + 1
+    return name if count == 0 else f"{name}_{count}"
+
+
+def _parameters(layer_class: type) -> list[str]:
+    """Names of the constructor's arguments, the base class's included."""
+    own = [p.name for p in inspect.signature(layer_class).parameters.values() if p.kind != p.VAR_KEYWORD]
+    base = [p.name for p in inspect.signature(Layer).parameters.values() if p.kind != p.VAR_KEYWORD]
+    return sorted({*own, *base} - {"self"})

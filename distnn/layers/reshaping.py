@@ -1,0 +1,54 @@
+"""Layers that give the same values another shape: Flatten and Reshape."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from distnn import ops
+from distnn.layers.layer import Layer
+from distnn.tensor import Dim, Tensor
+
+
+def _batch_dim(tensor: Tensor) -> Dim:
+    return tensor.spec.shape[0]
+
+
+class Flatten(Layer):
+    """All axes but the batch's as one. Output shape: `(batch, values per sample)`."""
+
+    def call(self, inputs: Tensor) -> Any:
+        values = math.prod(dim for dim in inputs.spec.shape[1:] if isinstance(dim, int))
+        return ops.reshape(inputs, (_batch_dim(inputs), values))
+
+
+class Reshape(Layer):
+    """Gives each sample the shape `target_shape`; one dimension may be -1.
+
+    Output shape: `(batch, *target_shape)`.
+    """
+
+    def __init__(self, target_shape: Sequence[int], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.target_shape = tuple(int(dim) for dim in target_shape)
+        if sum(dim == -1 for dim in self.target_shape) > 1 or any(d == 0 or d < -1 for d in self.target_shape):
+            raise ValueError(
+                "`target_shape` must hold positive integers and at most one -1. "
+                f"Received: target_shape={self.target_shape}"
+            )
+
+    def call(self, inputs: Tensor) -> Any:
+        values = math.prod(dim for dim in inputs.spec.shape[1:] if isinstance(dim, int))
+        known = math.prod(dim for dim in self.target_shape if dim != -1)
+        fits = values % known == 0 if -1 in self.target_shape else values == known
+        if not fits:
+            raise ValueError(
+                "The total size of the tensor must be unchanged. Received: "
+                f"input_shape={inputs.shape[1:]}, target_shape={self.target_shape}"
+            )
+        target = tuple(values // known if dim == -1 else dim for dim in self.target_shape)
+        return ops.reshape(inputs, (_batch_dim(inputs), *target))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "target_shape": list(self.target_shape)}

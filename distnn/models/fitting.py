@@ -1,0 +1,280 @@
+"""From the arguments of `fit` to a `Training`: data checked, seed, shards and threads decided, engine found.
+
+Everything that can be refused is refused here, before anything runs.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distnn.batching import Batching, default_shards
+from distnn.callbacks import CallbackList, History
+from distnn.data.arrays import ArrayData
+from distnn.data.splitting import split_last
+from distnn.engine import BACKENDS, Engine, EngineOptions
+from distnn.models.intake import check_against_model, class_weights, intake, signature_of
+from distnn.naming import did_you_mean
+from distnn.objective import Objective
+from distnn.progress import ProgressCallback
+from distnn.recipe import make_recipe
+from distnn.recording import Plan, Recorder
+from distnn.rng import draw_seed
+from distnn.task import Task
+from distnn.threads import available_cores
+from distnn.training import Stopped, Training, Validation
+
+if TYPE_CHECKING:
+    from distnn.models.model import Model
+
+OPEN_RECORDER = "jobs.recorder:open_recorder"
+"""Found by name at the call: a run directory belongs to `jobs`, which `distnn` never imports."""
+
+
+@dataclass
+class FitArguments:
+    """The arguments of `Model.fit`; see there."""
+
+    x: Any = None
+    y: Any = None
+    batch_size: int | None = None
+    epochs: int = 1
+    verbose: int | str = "auto"
+    callbacks: Any = None
+    validation_split: float = 0.0
+    validation_data: Any = None
+    shuffle: bool = True
+    class_weight: Mapping[int, float] | None = None
+    sample_weight: Any = None
+    initial_epoch: int = 0
+    steps_per_epoch: int | None = None
+    validation_steps: int | None = None
+    validation_batch_size: int | None = None
+    validation_freq: int = 1
+    backend: str = "local"
+    workers: int | None = None
+    shards: int | None = None
+    threads: int | None = None
+    seed: int | None = None
+    run_dir: str | Path | None = None
+    address: str | None = None
+    recorder: Recorder | None = None
+    progress_stream: Any = None
+
+    def __post_init__(self) -> None:
+        if self.backend not in BACKENDS:
+            raise ValueError(
+                f"Unknown backend: {self.backend!r}. Expected one of {', '.join(map(repr, BACKENDS))}."
+                f"{did_you_mean(self.backend, BACKENDS)}"
+            )
+        self._check_counts()
+        if self.run_dir is not None and self.recorder is not None:
+            raise ValueError("give `run_dir` or `recorder`, not both")
+
+    def _check_counts(self) -> None:
+        for name in ("batch_size", "epochs", "steps_per_epoch", "validation_steps", "validation_batch_size"):
+            _check_positive(name, getattr(self, name))
+        for name in ("workers", "shards", "threads", "validation_freq"):
+            _check_positive(name, getattr(self, name))
+        if self.initial_epoch < 0:
+            raise ValueError(f"`initial_epoch` must not be negative. Received: {self.initial_epoch}")
+
+
+def _check_positive(name: str, value: Any) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
+
+
+def resolve_shards(arguments: FitArguments, batch_size: int) -> int:
+    """The number of shards: as asked, else as many as workers but at least 16 samples each."""
+    if arguments.shards is not None:
+        return int(arguments.shards)
+    return default_shards(_workers(arguments), batch_size)
+
+
+def _workers(arguments: FitArguments) -> int:
+    if arguments.workers is not None:
+        return int(arguments.workers)
+    return 1 if arguments.backend == "local" else available_cores()
+
+
+def resolve_threads(arguments: FitArguments) -> int:
+    """BLAS threads per shard: 1, but all cores for a plain `fit` of one process."""
+    if arguments.threads is not None:
+        return int(arguments.threads)
+    is_plain = arguments.backend == "local" and arguments.workers is None and arguments.shards is None
+    return available_cores() if is_plain else 1
+
+
+def engine_options(arguments: FitArguments, threads: int) -> EngineOptions:
+    workers = 1 if arguments.backend == "local" else _workers(arguments)
+    return EngineOptions(workers=workers, threads=threads, address=arguments.address)
+
+
+def fit_model(model: Model, arguments: FitArguments) -> History:
+    """Train `model`; see `Model.fit`."""
+    training = prepare(model, arguments)
+    state = model.training_state(training.plan.first_step)
+    model.history = training.history
+    try:
+        training.run(state)
+    except (Stopped, KeyboardInterrupt):
+        raise
+    except BaseException:
+        model.close()
+        raise
+    return training.history
+
+
+def prepare(model: Model, arguments: FitArguments) -> Training:
+    """Check everything and decide everything."""
+    train, validation = _data(model, arguments)
+    batch_size = min(int(arguments.batch_size or 32), train.num_samples)
+    seed = draw_seed() if arguments.seed is None else int(arguments.seed)
+    steps = arguments.steps_per_epoch or -(-train.num_samples // batch_size)
+    shards, threads = resolve_shards(arguments, batch_size), resolve_threads(arguments)
+    batching = Batching(train.num_samples, batch_size, shards, bool(arguments.shuffle), seed, steps)
+    model.ensure_initialized(seed)
+    task, objective = make_task(model, train, batching, threads)
+    engine = model.engine_for(arguments.backend, engine_options(arguments, threads))
+    plan = Plan(arguments.epochs, arguments.initial_epoch, steps, batch_size, train.num_samples, shards)
+    history = History()
+    data = {"train": train} if validation is None else {"train": train, "validation": validation}
+    recorder = _recorder(arguments)
+    recipe = make_recipe(model, task, data) if recorder is not None else {}
+    return Training(
+        model=model,
+        task=task,
+        objective=objective,
+        data=data,
+        engine=engine,
+        plan=plan,
+        callbacks=_callbacks(model, arguments, history, plan, seed),
+        history=history,
+        validation=_validation(arguments, validation, batch_size),
+        recorder=recorder,
+        recipe=recipe,
+    )
+
+
+def make_task(
+    model: Model, data: ArrayData, batching: Batching, threads: int
+) -> tuple[Task, Objective]:
+    """The task of training or evaluating `model` on such data, and its objective."""
+    signature = signature_of(model, data)
+    objective = model.objective(signature.targets, output_specs(model, signature.inputs))
+    return Task(model, objective, signature, batching, threads, model.run_eagerly), objective
+
+
+def output_specs(model: Model, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Specs of the model's outputs for such inputs; builds the model."""
+    return (model.output_spec(*inputs),)
+
+
+def _data(model: Model, arguments: FitArguments) -> tuple[ArrayData, ArrayData | None]:
+    """Training and validation data, checked against each other and the model."""
+    train = intake(model, arguments.x, arguments.y, arguments.sample_weight, needs_targets=True)
+    validation = None
+    if arguments.validation_data is not None:
+        given = arguments.validation_data
+        if not isinstance(given, list | tuple) or len(given) not in (2, 3):
+            raise ValueError(
+                "`validation_data` must be a tuple (x, y) or (x, y, sample_weight). "
+                f"Received: {type(given).__name__}"
+                + (f" of length {len(given)}" if isinstance(given, list | tuple) else "")
+            )
+        weight = given[2] if len(given) == 3 else None
+        validation = intake(model, given[0], given[1], weight, needs_targets=True)
+    elif arguments.validation_split:
+        train, validation = split_last(train, arguments.validation_split)
+    if validation is not None and arguments.validation_steps is not None:
+        size = arguments.validation_batch_size or arguments.batch_size or 32
+        validation = validation.slice(0, min(validation.num_samples, arguments.validation_steps * size))
+    if arguments.class_weight is not None:
+        train = class_weights(train, arguments.class_weight)
+    check_against_model(model, train)
+    if validation is not None:
+        validation = _same_weighting(train, validation)
+        check_against_model(model, validation, "validation data")
+    return train, validation
+
+
+def _same_weighting(train: ArrayData, validation: ArrayData) -> ArrayData:
+    """Both with sample weights or neither, so that one task serves both."""
+    if train.sample_weight is not None and validation.sample_weight is None:
+        ones = np.ones(validation.num_samples, np.float32)
+        return ArrayData(validation.x, validation.y, ones)
+    if train.sample_weight is None and validation.sample_weight is not None:
+        raise ValueError(
+            "validation data has sample weights but the training data has none; give both, or none"
+        )
+    return validation
+
+
+def _validation(arguments: FitArguments, data: ArrayData | None, batch_size: int) -> Validation | None:
+    if data is None:
+        return None
+    size = int(arguments.validation_batch_size or batch_size)
+    return Validation(data.num_samples, size, arguments.validation_freq)
+
+
+def _recorder(arguments: FitArguments) -> Recorder | None:
+    if arguments.run_dir is None:
+        return arguments.recorder
+    module_name, _, function = OPEN_RECORDER.partition(":")
+    recorder: Recorder = getattr(importlib.import_module(module_name), function)(arguments.run_dir)
+    return recorder
+
+
+def _callbacks(
+    model: Model, arguments: FitArguments, history: History, plan: Plan, seed: int
+) -> CallbackList:
+    given = arguments.callbacks or []
+    chosen = list(given) if isinstance(given, list | tuple) else [given]
+    progress = ProgressCallback(arguments.verbose, stream=arguments.progress_stream)
+    params = {
+        "epochs": arguments.epochs,
+        "steps": plan.steps_per_epoch,
+        "samples": plan.samples,
+        "batch_size": plan.batch_size,
+        "verbose": arguments.verbose,
+        "seed": seed,
+        "shards": plan.shards,
+    }
+    return CallbackList([*chosen, history, progress], model=model, params=params)
+
+
+def train_on_one_batch(model: Model, arguments: FitArguments) -> dict[str, float]:
+    """One step on the whole of the data given; the model's own count of updates is the step's number."""
+    data = intake(model, arguments.x, arguments.y, arguments.sample_weight, needs_targets=True)
+    if arguments.class_weight is not None:
+        data = class_weights(data, arguments.class_weight)
+    check_against_model(model, data)
+    model.ensure_initialized()
+    shards, threads = resolve_shards(arguments, data.num_samples), resolve_threads(arguments)
+    task, objective, engine = warm_task(model, data, shards, threads, arguments)
+    engine.load(task, {"train": data}, model.training_state(model.iterations))
+    report = engine.run_segment(1)
+    model.take_state(engine.state())
+    return objective.means(report.sums, data.num_samples)
+
+
+def warm_task(
+    model: Model, data: ArrayData, shards: int, threads: int, arguments: FitArguments
+) -> tuple[Task, Objective, Engine]:
+    """The task of one batch like `data`; the same object as last time if nothing changed."""
+    batching = Batching(data.num_samples, data.num_samples, shards, False, 0, 1)
+    engine = model.engine_for(arguments.backend, engine_options(arguments, threads))
+    key = (batching, threads, signature_of(model, data), id(model.compiled), model.layout)
+    held = getattr(model, "_batch_task", None)
+    if held is None or held[0] != key:
+        held = (key, *make_task(model, data, batching, threads))
+        model.__dict__["_batch_task"] = held
+    return held[1], held[2], engine

@@ -1,0 +1,447 @@
+"""`Model`: what is compiled, trained, evaluated, asked for predictions and saved.
+
+Sequential is one; a subclass with `call` is one too. A model owns its weights as one flat vector; engines
+copy them in and out. Fitting itself stands in `fitting`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distnn import losses, metrics, optimizers
+from distnn.layers.layer import Layer
+from distnn.models import prediction
+from distnn.models.fitting import FitArguments, fit_model, train_on_one_batch
+from distnn.models.saving import final_snapshot, load_weights_from, save_model, save_weights_to
+from distnn.objective import Objective
+from distnn.recording import Snapshot, TrainingState
+from distnn.rng import draw_seed, stream_key
+from distnn.summary import print_summary
+from distnn.tensor import Array, Spec, Tensor
+from distnn.variable import Variable
+from distnn.weights import WeightLayout, aligned_zeros
+
+if TYPE_CHECKING:
+    from distnn.callbacks import History
+    from distnn.engine import Engine, EngineOptions
+    from distnn.optimizers import Optimizer
+    from distnn.recording import Recorder
+
+
+class Model(Layer):
+    """A layer that can be trained. Subclasses define `call(inputs, training)`."""
+
+    def __init__(self, name: str | None = None, **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        self.stop_training = False
+        self.weights_were_set = False
+        self.history: History | None = None
+        self.preprocessor_config: dict[str, Any] | None = None
+        self._compiled: dict[str, Any] | None = None
+        self._optimizer: Optimizer | None = None
+        self._layout: WeightLayout | None = None
+        self._flat: Array = aligned_zeros(0)
+        self._slots: Array | None = None
+        self._iterations = 0
+        self._engine: Engine | None = None
+        self._engine_key: object = None
+
+    # Compiling
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        metrics: Sequence[Any] | None = None,
+        loss_weights: Any = None,
+        weighted_metrics: Sequence[Any] | None = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: Any = "auto",
+    ) -> None:
+        """Say how to train: optimizer, loss and metrics, by name or as objects.
+
+        Args:
+            optimizer: name or `Optimizer`.
+            loss: name, function of `(y_true, y_pred)`, or `Loss`.
+            metrics: names, functions or `Metric`s.
+            loss_weights: a number by which the loss is multiplied.
+            weighted_metrics: metrics that sample weights apply to.
+            run_eagerly: run `call` op by op on values, so that breakpoints and prints work in it.
+            steps_per_execution, jit_compile: accepted for Keras programs; the engine decides both.
+
+        Raises:
+            ValueError: for a name that is not known.
+        """
+        _check_metrics(metrics)
+        _check_metrics(weighted_metrics)
+        if isinstance(loss_weights, list | tuple):
+            loss_weights = loss_weights[0] if len(loss_weights) == 1 else loss_weights
+        if loss_weights is not None and not isinstance(loss_weights, int | float):
+            raise ValueError(
+                f"a model with one output takes one number as `loss_weights`. Received: {loss_weights!r}"
+            )
+        self._compiled = {
+            "loss": None if loss is None else losses.get(loss),
+            "metrics": list(metrics or ()),
+            "loss_weight": 1.0 if loss_weights is None else float(loss_weights),
+            "weighted_metrics": list(weighted_metrics or ()),
+            "run_eagerly": bool(run_eagerly),
+        }
+        self._optimizer = optimizers.get(optimizer)
+        self._slots = None
+        self._iterations = 0
+
+    @property
+    def optimizer(self) -> Optimizer:
+        if self._optimizer is None:
+            raise ValueError("You must call `compile()` before using the model.")
+        return self._optimizer
+
+    @property
+    def compiled(self) -> dict[str, Any]:
+        """What `compile` was given; a model without a loss cannot be trained."""
+        if self._compiled is None:
+            raise ValueError("You must call `compile()` before using the model.")
+        return self._compiled
+
+    @property
+    def run_eagerly(self) -> bool:
+        return bool(self._compiled and self._compiled["run_eagerly"])
+
+    def objective(self, targets: Sequence[Spec], outputs: Sequence[Spec]) -> Objective:
+        """Losses and metrics for such targets and outputs."""
+        compiled = self.compiled
+        if compiled["loss"] is None:
+            raise ValueError("No loss to compute. Provide a `loss` argument in `compile()`.")
+        if len(targets) != 1 or len(outputs) != 1:
+            raise ValueError(
+                f"one target for one output is supported. Received: {len(targets)} targets, "
+                f"{len(outputs)} outputs"
+            )
+        groups = [
+            [[metrics.resolve(m, targets[0], outputs[0]) for m in compiled[key]]]
+            for key in ("metrics", "weighted_metrics")
+        ]
+        return Objective([compiled["loss"]], [compiled["loss_weight"]], groups[0], groups[1])
+
+    # Weights
+
+    @property
+    def input_specs(self) -> tuple[Spec, ...] | None:
+        """Specs of the inputs, if known before data is seen."""
+        return None
+
+    @property
+    def layers(self) -> list[Layer]:
+        return [layer for _, layer in self.sublayers()]
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """A layer by name or index."""
+        if index is not None:
+            if not -len(self.layers) <= index < len(self.layers):
+                raise ValueError(
+                    f"Was asked to retrieve layer at index {index} but model only has {len(self.layers)} layers."
+                )
+            return self.layers[index]
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise ValueError(
+            f"No such layer: {name}. Existing layers are: {[layer.name for layer in self.layers]}."
+        )
+
+    def ensure_initialized(self, seed: int | None = None) -> None:
+        """Lay all weights out in one vector; those without a value get their first one, from `seed`."""
+        layout = WeightLayout(self.variables, self.trainable_variables)
+        fresh = [variable for variable in layout.variables if not variable.is_initialized]
+        same = self._layout is not None and (
+            self._layout.variables == layout.variables and self._layout.trainable == layout.trainable
+        )
+        if same and not fresh:
+            return
+        values = {variable: variable.numpy() for variable in layout.variables if variable.is_initialized}
+        drawn = draw_seed() if seed is None and fresh else seed or 0
+        for variable in fresh:
+            values[variable] = variable.initial_value(stream_key(drawn, "init", variable.path))
+        slots = self._slots_by_variable()
+        self._layout, self._flat = layout, aligned_zeros(layout.size)
+        layout.fill(self._flat, values)
+        layout.hold(self._flat)
+        self._slots = None
+        if slots:
+            self._lay_out_slots(slots)
+
+    def _slots_by_variable(self) -> dict[Variable, list[Array]]:
+        layout = self._layout
+        if layout is None or self._slots is None:
+            return {}
+        return {v: [layout.view(slot, v).copy() for slot in self._slots] for v in layout.trainable}
+
+    def _lay_out_slots(self, slots: Mapping[Variable, list[Array]]) -> None:
+        layout = self.layout
+        self._slots = self.optimizer.initial_slots(layout.trainable_size)
+        for variable in layout.trainable:
+            for slot, value in zip(self._slots, slots.get(variable, ()), strict=False):
+                layout.view(slot, variable)[...] = value
+
+    @property
+    def layout(self) -> WeightLayout:
+        if self._layout is None:
+            raise AssertionError("the weights have not been laid out yet")
+        return self._layout
+
+    def forget_weights(self) -> None:
+        """The layers changed: lay the weights out anew at the next use."""
+        self._layout = None
+        self._slots = None
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        super().set_weights(weights)
+        self.weights_were_set = True
+
+    def flat_weights(self, layout: WeightLayout) -> Array:
+        """The weights as one vector laid out by `layout`."""
+        flat = aligned_zeros(layout.size)
+        layout.fill(flat, {variable: variable.array for variable in layout.variables})
+        return flat
+
+    @property
+    def iterations(self) -> int:
+        """The optimizer's updates over the model's whole life."""
+        return self._iterations
+
+    def training_state(self, step: int) -> TrainingState:
+        """The model's weights and optimizer state as the beginning of a training at `step`."""
+        if self._slots is None:
+            self._slots = self.optimizer.initial_slots(self.layout.trainable_size)
+        return TrainingState(step, self._iterations, self._flat, self._slots, np.zeros(0))
+
+    def take_state(self, state: TrainingState) -> None:
+        """Copy a committed state into the model."""
+        self._flat[:] = state.weights
+        self._slots = state.slots.copy()
+        self._iterations = state.iterations
+
+    # Calls
+
+    def call_on(self, inputs: Sequence[Tensor], training: bool) -> Any:
+        """`call` on the input (or the list of inputs) of a batch, without a scope of the model's own name."""
+        argument: Any = inputs[0] if len(inputs) == 1 else list(inputs)
+        if "training" in inspect.signature(self.call).parameters:
+            return self.call(argument, training=training)
+        return self.call(argument)
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: int | str = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: Mapping[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int = 1,
+        *,
+        backend: str = "local",
+        workers: int | None = None,
+        shards: int | None = None,
+        threads: int | None = None,
+        seed: int | None = None,
+        run_dir: str | Path | None = None,
+        address: str | None = None,
+        recorder: Recorder | None = None,
+        progress_stream: Any = None,
+    ) -> History:
+        """Train the model for `epochs` passes over the data; Keras's arguments, and where to compute.
+
+        Args:
+            x: inputs, samples along axis 0.
+            y: targets.
+            batch_size: samples per step; 32 by default.
+            epochs: the epoch to stop after, counted from 0 whatever `initial_epoch` is.
+            verbose: 0 silent, 1 a bar, 2 a line per epoch, "auto" 1 on a terminal, else 2.
+            callbacks: a list of `distnn.callbacks.Callback`.
+            validation_split: the last part of the data is held out.
+            validation_data: `(x, y)` or `(x, y, sample_weight)`.
+            shuffle: whether each epoch has an order of its own.
+            class_weight: weight of each class of integer or one-hot targets.
+            sample_weight: weight of each sample.
+            initial_epoch: the epoch to begin at.
+            steps_per_epoch: steps after which an epoch ends.
+            validation_steps: how many batches to validate on.
+            validation_batch_size: batch size of the validation; that of the training by default.
+            validation_freq: validate every so many epochs.
+            backend: "local" (one process), "threads" (one process, shards in threads) or "ray".
+            workers: threads or Ray actors; with "local" only the number of shards follows from it.
+            shards: fixed slices of the batch; part of what the bytes depend on. By default as many as
+                workers, but at least 16 samples each.
+            threads: BLAS threads per shard; 1, but all cores for a plain `fit` of one process.
+            seed: of order, dropout and (for a model that has none yet) initial weights; drawn if None.
+            run_dir: a directory that keeps the run, so that it can be resumed.
+            address: of a running Ray cluster that this machine is a node of; by default Ray is embedded.
+            recorder: what keeps the run, instead of `run_dir`.
+            progress_stream: where progress is written; standard output by default.
+
+        Returns:
+            The `History`: a list per loss and metric, and `val_` ones.
+
+        Raises:
+            ValueError: for data or arguments that do not fit; nothing has been trained then.
+        """
+        given = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
+        return fit_model(self, FitArguments(**given))
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | None = None,
+        return_dict: bool = False,
+        *,
+        backend: str = "local",
+        workers: int | None = None,
+        shards: int | None = None,
+        address: str | None = None,
+    ) -> Any:
+        """One step on one batch. Returns the loss, a list with the metrics, or a dict."""
+        arguments = FitArguments(
+            x=x,
+            y=y,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+            backend=backend,
+            workers=workers,
+            shards=shards,
+            address=address,
+        )
+        return prediction.keras_result(train_on_one_batch(self, arguments), return_dict)
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        sample_weight: Any = None,
+        return_dict: bool = False,
+        *,
+        backend: str = "local",
+        workers: int | None = None,
+        shards: int | None = None,
+        address: str | None = None,
+    ) -> Any:
+        """Loss and metrics over the data: a list in compile order (a number without metrics), or a dict."""
+        place = prediction.Place(backend, workers, shards, address)
+        logs = prediction.evaluate_model(self, x, y, sample_weight, batch_size, place, verbose)
+        return prediction.keras_result(logs, return_dict)
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: int | str = 0,
+        *,
+        backend: str = "local",
+        workers: int | None = None,
+        shards: int | None = None,
+        address: str | None = None,
+    ) -> Any:
+        """The model's outputs for `x`, in its order."""
+        return prediction.predict_model(
+            self, x, batch_size, prediction.Place(backend, workers, shards, address)
+        )
+
+    # Engines
+
+    def engine_for(self, backend: str, options: EngineOptions) -> Engine:
+        """The warm engine if it is of this kind, else a new one; the one before is ended."""
+        from distnn.engine import create_engine
+
+        key = (backend, options)
+        if self._engine is None or self._engine_key != key:
+            self.close()
+            self._engine, self._engine_key = create_engine(backend, options), key
+        return self._engine
+
+    def close(self) -> None:
+        """End the workers that were kept warm."""
+        if self._engine is not None:
+            self._engine.close()
+            self._engine, self._engine_key = None, None
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    # Showing and saving
+
+    def summary_rows(self) -> list[tuple[Layer, str]]:
+        """Layers with the text of their output shapes."""
+        return [(layer, "?") for layer in self.layers]
+
+    def summary(
+        self,
+        line_length: int | None = None,
+        print_fn: Callable[[str], None] | None = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+    ) -> None:
+        """Print the layers, their output shapes and parameters, as Keras does."""
+        print_summary(
+            self,
+            line_length=line_length,
+            print_fn=print_fn,
+            expand_nested=expand_nested,
+            show_trainable=show_trainable,
+        )
+
+    def save(self, filepath: str | Path, overwrite: bool = True) -> None:
+        """Keep architecture, compile arguments and weights in one `.safetensors` file."""
+        save_model(self, Path(filepath), overwrite)
+
+    def save_weights(self, filepath: str | Path, overwrite: bool = True) -> None:
+        """Keep the weights by name in one `.safetensors` file."""
+        save_weights_to(self, Path(filepath), overwrite)
+
+    def load_weights(self, filepath: str | Path) -> None:
+        """Read weights that `save` or `save_weights` wrote; all or none."""
+        load_weights_from(self, Path(filepath))
+        self.weights_were_set = True
+
+    def final_snapshot(self, step: int) -> Snapshot:
+        """The finished model as a run directory keeps it."""
+        return final_snapshot(self, step)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The description only: no weights, no engine, no history; what a worker is sent."""
+        state = dict(self.__dict__)
+        for name in ("_layout", "_slots", "_engine", "_engine_key", "history"):
+            state[name] = None
+        return {**state, "_flat": aligned_zeros(0)}
+
+
+def _check_metrics(given: Any) -> None:
+    """Refuse unknown names where they are written, not at the first batch."""
+    if given is None:
+        return
+    if isinstance(given, str) or not isinstance(given, list | tuple):
+        raise ValueError(f"`metrics` must be a list. Received: {given!r} (of type {type(given).__name__})")
+    for identifier in given:
+        metrics.check(identifier)

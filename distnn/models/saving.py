@@ -1,0 +1,150 @@
+"""Saved models: one safetensors file with the weights by name, and how to rebuild the model as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distnn import losses, metrics, optimizers
+from distnn.checkpoint import load_tensors, save_tensors
+from distnn.errors import CheckpointError
+from distnn.recording import Snapshot
+from distnn.tensor import Array
+
+if TYPE_CHECKING:
+    from distnn.models.model import Model
+
+SUFFIX = ".safetensors"
+FORMAT = "distnn-model-1"
+
+
+def final_snapshot(model: Model, step: int) -> Snapshot:
+    """Weights by path, and metadata that says nothing of time or place: equal runs give equal bytes."""
+    model.ensure_initialized()
+    tensors = {variable.path: variable.numpy() for variable in model.variables}
+    return Snapshot(step, tensors, {"format": FORMAT, "model": describe(model)})
+
+
+def describe(model: Model) -> dict[str, Any]:
+    """How to rebuild the model: class, config and compile arguments, or why that cannot be."""
+    description: dict[str, Any] = {"class_name": type(model).__name__, "preprocessor": model.preprocessor_config}
+    try:
+        description["config"] = _sequential_config(model)
+        description["compile"] = _compile_config(model)
+    except ValueError as error:
+        description["not_rebuildable"] = str(error)
+    return description
+
+
+def _sequential_config(model: Model) -> dict[str, Any]:
+    from distnn.models.sequential import Sequential
+
+    if type(model) is not Sequential:
+        raise ValueError(
+            f"{type(model).__name__} is a class of your own: build it in code and use load_weights"
+        )
+    return model.get_config()
+
+
+def _compile_config(model: Model) -> dict[str, Any] | None:
+    if model._compiled is None:
+        return None
+    compiled = model.compiled
+    return {
+        "optimizer": optimizers.serialize(model.optimizer),
+        "loss": None if compiled["loss"] is None else losses.serialize(compiled["loss"]),
+        "loss_weight": compiled["loss_weight"],
+        "metrics": [_metric_config(metric) for metric in compiled["metrics"]],
+        "weighted_metrics": [_metric_config(metric) for metric in compiled["weighted_metrics"]],
+    }
+
+
+def _metric_config(metric: Any) -> Any:
+    if isinstance(metric, str):
+        return metric
+    return metrics.serialize(metrics.get(metric))
+
+
+def _checked_path(path: Path, overwrite: bool) -> Path:
+    if path.suffix != SUFFIX:
+        raise ValueError(
+            f"Invalid filepath extension for saving: a model is kept in a '{SUFFIX}' file. "
+            f"Received: filepath={path}"
+        )
+    if path.exists() and not overwrite:
+        raise ValueError(f"{path} exists already; pass overwrite=True or choose another name")
+    return path
+
+
+def save_model(model: Model, path: Path, overwrite: bool = True) -> None:
+    """Write the model; the file is there whole or not at all."""
+    snapshot = final_snapshot(model, 0)
+    save_tensors(_checked_path(path, overwrite), snapshot.tensors, snapshot.metadata)
+
+
+def save_weights_to(model: Model, path: Path, overwrite: bool = True) -> None:
+    """Write the weights only."""
+    model.ensure_initialized()
+    tensors = {variable.path: variable.numpy() for variable in model.variables}
+    save_tensors(_checked_path(path, overwrite), tensors, {"format": FORMAT})
+
+
+def load_weights_from(model: Model, path: Path) -> None:
+    """Set all weights by name; nothing changes if any is missing or does not fit."""
+    tensors, _ = load_tensors(path)
+    set_named_weights(model, tensors, path)
+
+
+def set_named_weights(model: Model, tensors: Mapping[str, Array], path: Path) -> None:
+    """Set a built model's weights from a file's tensors."""
+    wanted = {variable.path: variable for variable in model.variables}
+    if not wanted:
+        raise ValueError("the model has no weights yet: build it first (`Input(shape)`, or call it on data)")
+    missing, extra = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
+    if missing or extra:
+        raise CheckpointError(
+            f"{path} holds the weights of another model: it lacks {missing or 'none'} and has "
+            f"{extra or 'none'} in addition"
+        )
+    for name, variable in wanted.items():
+        if tensors[name].shape != variable.shape:
+            raise CheckpointError(
+                f"{path} holds the weights of another model: '{name}' has shape {tensors[name].shape}, the "
+                f"model's has {variable.shape}"
+            )
+    model.ensure_initialized(0)
+    for name, variable in wanted.items():
+        variable.assign(np.asarray(tensors[name]))
+
+
+def load_model(filepath: str | Path, compile: bool = True) -> Model:  # noqa: A002  (Keras's name)
+    """The model that `save` (or a run) left in `filepath`, with its weights; no code is executed from it.
+
+    Raises:
+        CheckpointError: if the file is damaged, foreign, or of a model of the user's own code.
+    """
+    from distnn.models.sequential import Sequential
+
+    path = Path(filepath)
+    tensors, metadata = load_tensors(path)
+    description = metadata.get("model")
+    if metadata.get("format") != FORMAT or description is None:
+        raise CheckpointError(f"{path} holds weights or a checkpoint, not a whole model; use load_weights")
+    if "config" not in description:
+        raise CheckpointError(f"{path} cannot be rebuilt from the file: {description['not_rebuildable']}")
+    model = Sequential.from_config(description["config"])
+    model.preprocessor_config = description["preprocessor"]
+    set_named_weights(model, tensors, path)
+    compiled = description.get("compile")
+    if compile and compiled is not None:
+        model.compile(
+            optimizer=compiled["optimizer"],
+            loss=compiled["loss"],
+            metrics=compiled["metrics"],
+            loss_weights=compiled["loss_weight"],
+            weighted_metrics=compiled["weighted_metrics"],
+        )
+    return model
