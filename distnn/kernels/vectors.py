@@ -23,7 +23,7 @@ from distnn.kernels.jit import Array
 LANES = 16
 
 
-class VectorType(types.Type):  # type: ignore[misc]
+class VectorType(types.Type):
     """Numba's type of a vector of 16 floats."""
 
     def __init__(self, scalar: Any) -> None:
