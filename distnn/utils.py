@@ -1,0 +1,56 @@
+"""`keras.utils`: class indices to one-hot vectors, the seed for everything, the progress bar."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from distnn import rng
+from distnn.progress import Progbar as Progbar
+
+
+def to_categorical(x: npt.ArrayLike, num_classes: int | None = None) -> npt.NDArray[np.float64]:
+    """Class indices to one-hot vectors, the classes along a new last axis.
+
+    Args:
+        x: whole numbers from 0; a last axis of length 1 is dropped.
+        num_classes: one more than the largest index by default.
+
+    Raises:
+        ValueError: an index is negative or not below `num_classes`, or is not a whole number.
+
+    >>> to_categorical([0, 2]).tolist()
+    [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
+    """
+    given: npt.NDArray[Any] = np.asarray(x)
+    indices = given.astype(np.int64)
+    if not np.array_equal(indices, given):
+        raise ValueError(
+            f"to_categorical expects whole numbers. Received: {given.ravel()[:5]} (first values)"
+        )
+    if indices.ndim > 1 and indices.shape[-1] == 1:
+        indices = indices[..., 0]
+    if indices.size == 0 and not num_classes:
+        raise ValueError("to_categorical of no values needs `num_classes`")
+    count = int(num_classes or indices.max() + 1)
+    flat = indices.reshape(-1)
+    outside = (flat < 0) | (flat >= count)
+    if outside.any():
+        first = int(np.argmax(outside))
+        raise ValueError(
+            f"to_categorical: class index {flat[first]} (value number {first}) is outside 0 to {count - 1} "
+            f"(num_classes={count})"
+        )
+    encoded = np.zeros((flat.size, count))
+    encoded[np.arange(flat.size), flat] = 1
+    return encoded.reshape(*indices.shape, count)
+
+
+def set_random_seed(seed: int) -> None:
+    """Seed Python's `random`, NumPy, and every seed that distnn draws because none was given."""
+    rng.set_random_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
