@@ -1,0 +1,466 @@
+"""Arithmetic element by element, with NumPy's broadcasting.
+
+Sums, differences, products, quotients, roots, extremes and comparisons are correctly rounded, so NumPy's
+ufuncs give the same bytes on every CPU; exp and log are kernels of our own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+
+from distnn.kernels.elementwise import exp_forward, log1p_forward, log_forward, power_forward
+from distnn.ops.arguments import operand, operands
+from distnn.ops.op import Bound, Op
+from distnn.ops.shapes import sum_to_shape
+from distnn.tensor import Array, Spec, Tensor, broadcast_shapes
+
+Tensors = tuple[Tensor, ...]
+Gradients = tuple[Tensor | None, ...]
+
+
+class _Binary(Op):
+    """A ufunc of two operands of one dtype."""
+
+    ufunc: ClassVar[Any]
+    output_dtype: ClassVar[str | None] = None
+
+    def infer(self, *inputs: Spec) -> Spec:
+        shape = broadcast_shapes(inputs[0].shape, inputs[1].shape, f"operands of {self.name}")
+        return Spec(shape, self.output_dtype or inputs[0].dtype)
+
+    def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
+        return partial(self.ufunc, inputs[0], inputs[1], outputs[0])
+
+    def gradient(self, inputs: Tensors, outputs: Tensors, doutputs: Gradients) -> Gradients:
+        dout = doutputs[0]
+        if dout is None or self.output_dtype is not None:
+            return (None, None)
+        parts = self.partials(inputs[0], inputs[1], outputs[0], dout)
+        return tuple(
+            sum_to_shape(part, tensor.spec.shape) for part, tensor in zip(parts, inputs, strict=True)
+        )
+
+    def partials(self, x: Tensor, y: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients with respect to both operands, of the output's shape."""
+        raise NotImplementedError
+
+
+class Add(_Binary):
+    ufunc = np.add
+
+    def partials(self, x: Tensor, y: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, Tensor]:
+        return dout, dout
+
+
+class Subtract(_Binary):
+    ufunc = np.subtract
+
+    def partials(self, x: Tensor, y: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, Tensor]:
+        return dout, negative(dout)
+
+
+class Multiply(_Binary):
+    ufunc = np.multiply
+
+    def partials(self, x: Tensor, y: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, Tensor]:
+        return multiply(dout, y), multiply(dout, x)
+
+
+class Divide(_Binary):
+    ufunc = np.divide
+
+    def partials(self, x: Tensor, y: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, Tensor]:
+        dx = divide(dout, y)
+        return dx, negative(multiply(dx, out))
+
+
+class Maximum(_Binary):
+    """Where both are equal, the gradient goes to the first."""
+
+    ufunc = np.maximum
+
+    def partials(self, x: Tensor, y: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, Tensor]:
+        return _chosen(greater_equal(x, y), dout)
+
+
+class Minimum(_Binary):
+    """Where both are equal, the gradient goes to the first."""
+
+    ufunc = np.minimum
+
+    def partials(self, x: Tensor, y: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, Tensor]:
+        return _chosen(less_equal(x, y), dout)
+
+
+def _chosen(first: Tensor, dout: Tensor) -> tuple[Tensor, Tensor]:
+    return where(first, dout, 0.0), where(first, 0.0, dout)
+
+
+class Equal(_Binary):
+    ufunc = np.equal
+    output_dtype = "bool"
+
+
+class NotEqual(_Binary):
+    ufunc = np.not_equal
+    output_dtype = "bool"
+
+
+class Greater(_Binary):
+    ufunc = np.greater
+    output_dtype = "bool"
+
+
+class GreaterEqual(_Binary):
+    ufunc = np.greater_equal
+    output_dtype = "bool"
+
+
+class Less(_Binary):
+    ufunc = np.less
+    output_dtype = "bool"
+
+
+class LessEqual(_Binary):
+    ufunc = np.less_equal
+    output_dtype = "bool"
+
+
+class LogicalAnd(_Binary):
+    ufunc = np.logical_and
+    output_dtype = "bool"
+
+
+class LogicalOr(_Binary):
+    ufunc = np.logical_or
+    output_dtype = "bool"
+
+
+class _Unary(Op):
+    """A ufunc, or a kernel over 1-D arrays, of one operand."""
+
+    function: ClassVar[Callable[..., Any]]
+    is_kernel: ClassVar[bool] = False
+
+    def infer(self, *inputs: Spec) -> Spec:
+        return inputs[0]
+
+    def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
+        if type(self).is_kernel:
+            return partial(type(self).function, inputs[0].reshape(-1), outputs[0].reshape(-1))
+        return partial(type(self).function, inputs[0], outputs[0])
+
+    def gradient(self, inputs: Tensors, outputs: Tensors, doutputs: Gradients) -> Gradients:
+        dout = doutputs[0]
+        return (None if dout is None else self.derivative(inputs[0], outputs[0], dout),)
+
+    def derivative(self, x: Tensor, y: Tensor, dy: Tensor) -> Tensor | None:
+        """dy times the derivative."""
+        raise NotImplementedError
+
+
+class Negative(_Unary):
+    function = np.negative
+
+    def derivative(self, x: Tensor, y: Tensor, dy: Tensor) -> Tensor:
+        return negative(dy)
+
+
+class Abs(_Unary):
+    function = np.absolute
+
+    def derivative(self, x: Tensor, y: Tensor, dy: Tensor) -> Tensor:
+        return multiply(dy, sign(x))
+
+
+class Sign(_Unary):
+    function = np.sign
+
+    def derivative(self, x: Tensor, y: Tensor, dy: Tensor) -> None:
+        return None
+
+
+class Square(_Unary):
+    function = np.square
+
+    def derivative(self, x: Tensor, y: Tensor, dy: Tensor) -> Tensor:
+        return multiply(dy, multiply(x, 2.0))
+
+
+class Sqrt(_Unary):
+    function = np.sqrt
+
+    def derivative(self, x: Tensor, y: Tensor, dy: Tensor) -> Tensor:
+        return divide(multiply(dy, 0.5), y)
+
+
+class Exp(_Unary):
+    function = staticmethod(exp_forward)
+    is_kernel = True
+
+    def derivative(self, x: Tensor, y: Tensor, dy: Tensor) -> Tensor:
+        return multiply(dy, y)
+
+
+class Log(_Unary):
+    function = staticmethod(log_forward)
+    is_kernel = True
+
+    def derivative(self, x: Tensor, y: Tensor, dy: Tensor) -> Tensor:
+        return divide(dy, x)
+
+
+class Log1p(_Unary):
+    function = staticmethod(log1p_forward)
+    is_kernel = True
+
+    def derivative(self, x: Tensor, y: Tensor, dy: Tensor) -> Tensor:
+        return divide(dy, add(x, 1.0))
+
+
+class LogicalNot(_Unary):
+    function = np.logical_not
+
+    def derivative(self, x: Tensor, y: Tensor, dy: Tensor) -> None:
+        return None
+
+
+class Power(Op):
+    """x to a fixed power that is no small whole number: e^(p log x), NaN below 0."""
+
+    def __init__(self, exponent: float) -> None:
+        self.exponent = exponent
+
+    def infer(self, *inputs: Spec) -> Spec:
+        return inputs[0]
+
+    def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
+        return partial(power_forward, inputs[0].reshape(-1), self.exponent, outputs[0].reshape(-1))
+
+    def gradient(self, inputs: Tensors, outputs: Tensors, doutputs: Gradients) -> Gradients:
+        return (multiply(doutputs[0], multiply(power(inputs[0], self.exponent - 1), self.exponent)),)
+
+
+class Cast(Op):
+    """Another dtype; floats to int32 are cut towards zero. Gradients pass between floats only."""
+
+    def __init__(self, dtype: str) -> None:
+        self.dtype = dtype
+
+    def infer(self, *inputs: Spec) -> Spec:
+        return Spec(inputs[0].shape, self.dtype)
+
+    def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
+        return partial(np.copyto, outputs[0], inputs[0], "unsafe")
+
+
+class StopGradient(Op):
+    """x, through which no gradient passes."""
+
+    is_view = True
+
+    def infer(self, *inputs: Spec) -> Spec:
+        return inputs[0]
+
+
+class Where(Op):
+    """x where the condition holds, else y; all three broadcast."""
+
+    def infer(self, *inputs: Spec) -> Spec:
+        condition, x, y = inputs
+        shape = broadcast_shapes(broadcast_shapes(condition.shape, x.shape), y.shape, "operands of where")
+        return Spec(shape, x.dtype)
+
+    def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
+        condition, x, y = (np.broadcast_to(array, outputs[0].shape) for array in inputs)
+        out = outputs[0]
+
+        def choose() -> None:
+            np.copyto(out, y)
+            np.copyto(out, x, where=condition)
+
+        return choose
+
+    def gradient(self, inputs: Tensors, outputs: Tensors, doutputs: Gradients) -> Gradients:
+        condition, x, y = inputs
+        dx, dy = where(condition, doutputs[0], 0.0), where(condition, 0.0, doutputs[0])
+        return None, sum_to_shape(dx, x.spec.shape), sum_to_shape(dy, y.spec.shape)
+
+
+def add(x: Any, y: Any) -> Any:
+    """x + y."""
+    return Add()(*operands(x, y))
+
+
+def subtract(x: Any, y: Any) -> Any:
+    """x - y."""
+    return Subtract()(*operands(x, y))
+
+
+def multiply(x: Any, y: Any) -> Any:
+    """x * y."""
+    return Multiply()(*operands(x, y))
+
+
+def divide(x: Any, y: Any) -> Any:
+    """x / y, as floats."""
+    x, y = operands(x, y)
+    return Divide()(cast(x, "float32"), cast(y, "float32"))
+
+
+def maximum(x: Any, y: Any) -> Any:
+    """The larger, element by element."""
+    return Maximum()(*operands(x, y))
+
+
+def minimum(x: Any, y: Any) -> Any:
+    """The smaller, element by element."""
+    return Minimum()(*operands(x, y))
+
+
+def clip(x: Any, x_min: float, x_max: float) -> Any:
+    """x within [x_min, x_max]."""
+    return minimum(maximum(x, x_min), x_max)
+
+
+def equal(x: Any, y: Any) -> Any:
+    return Equal()(*operands(x, y))
+
+
+def not_equal(x: Any, y: Any) -> Any:
+    return NotEqual()(*operands(x, y))
+
+
+def greater(x: Any, y: Any) -> Any:
+    return Greater()(*operands(x, y))
+
+
+def greater_equal(x: Any, y: Any) -> Any:
+    return GreaterEqual()(*operands(x, y))
+
+
+def less(x: Any, y: Any) -> Any:
+    return Less()(*operands(x, y))
+
+
+def less_equal(x: Any, y: Any) -> Any:
+    return LessEqual()(*operands(x, y))
+
+
+def logical_and(x: Any, y: Any) -> Any:
+    return LogicalAnd()(cast(x, "bool"), cast(y, "bool"))
+
+
+def logical_or(x: Any, y: Any) -> Any:
+    return LogicalOr()(cast(x, "bool"), cast(y, "bool"))
+
+
+def logical_not(x: Any) -> Any:
+    return LogicalNot()(cast(x, "bool"))
+
+
+def negative(x: Any) -> Any:
+    """-x."""
+    return Negative()(operand(x))
+
+
+def abs(x: Any) -> Any:  # noqa: A001  (Keras's name)
+    """|x|."""
+    return Abs()(operand(x))
+
+
+def absolute(x: Any) -> Any:
+    """|x|."""
+    return Abs()(operand(x))
+
+
+def sign(x: Any) -> Any:
+    """-1, 0 or 1; no gradient passes."""
+    return Sign()(operand(x))
+
+
+def square(x: Any) -> Any:
+    """x * x."""
+    return Square()(operand(x))
+
+
+def sqrt(x: Any) -> Any:
+    """The square root; NaN below 0."""
+    return Sqrt()(cast(x, "float32"))
+
+
+def rsqrt(x: Any) -> Any:
+    """1 / sqrt(x)."""
+    return divide(1.0, sqrt(x))
+
+
+def reciprocal(x: Any) -> Any:
+    """1 / x."""
+    return divide(1.0, x)
+
+
+def exp(x: Any) -> Any:
+    """e^x."""
+    return Exp()(cast(x, "float32"))
+
+
+def log(x: Any) -> Any:
+    """Natural logarithm."""
+    return Log()(cast(x, "float32"))
+
+
+def log1p(x: Any) -> Any:
+    """log(1 + x), accurate near 0."""
+    return Log1p()(cast(x, "float32"))
+
+
+_MOST_PRODUCTS = 16
+
+
+def power(x: Any, exponent: float) -> Any:
+    """x to a fixed power; whole powers up to 16 by products, so that x may be negative."""
+    if not isinstance(exponent, int | float):
+        raise ValueError(f"`exponent` must be a number. Received: {type(exponent).__name__}")
+    if exponent == 0.5:
+        return sqrt(x)
+    if exponent != int(exponent) or not 0 <= exponent <= _MOST_PRODUCTS:
+        if exponent == int(exponent) and -_MOST_PRODUCTS <= exponent < 0:
+            return reciprocal(power(x, -exponent))
+        return Power(float(exponent))(cast(x, "float32"))
+    if exponent == 0:
+        return add(multiply(x, 0.0), 1.0)
+    result = operand(x)
+    for _ in range(int(exponent) - 1):
+        result = multiply(result, x)
+    return result
+
+
+def cast(x: Any, dtype: str) -> Any:
+    """x as "float32", "int32" or "bool"; "float32" keeps float64 arrays as they are."""
+    if dtype not in ("float32", "int32", "bool"):
+        raise ValueError(f"`dtype` must be 'float32', 'int32' or 'bool'. Received: {dtype!r}")
+    value = operand(x)
+    if isinstance(value, Tensor):
+        return value if value.spec.dtype == dtype else Cast(dtype)(value)
+    keeps = dtype == "float32" and value.dtype == np.float64
+    return value if keeps else value.astype(dtype, copy=False)
+
+
+def stop_gradient(x: Any) -> Any:
+    """x, through which no gradient passes."""
+    return StopGradient()(operand(x))
+
+
+def where(condition: Any, x: Any, y: Any) -> Any:
+    """x where `condition` holds, else y."""
+    from distnn.ops.op import as_tensor, graph_of
+
+    graph = graph_of([condition, x, y])
+    if graph is None:
+        return Where()(np.asarray(condition, bool), *operands(x, y))
+    with_graph = operands(*(v if isinstance(v, Tensor) else as_tensor(v, graph) for v in (x, y)))
+    return Where()(cast(as_tensor(condition, graph), "bool"), *with_graph)
