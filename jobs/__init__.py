@@ -1,0 +1,1 @@
+"""Training jobs: specs, run directories, the command line and submission. Imports distnn and cluster."""
