@@ -1,0 +1,286 @@
+"""`RunRecorder`: keeps a training in its run directory, and hands it back to go on from.
+
+One process at a time writes a run: it holds a lock on the journal of events from `open_recorder` to `close`.
+The training loop calls the recorder through `distnn.recording.Recorder`; nothing here computes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+import warnings
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distnn.checkpoint import save_tensors
+from distnn.errors import RunDirectoryError
+from distnn.recipe import differences, recipe_digest
+from distnn.recording import Plan, Recorder, Snapshot
+from jobs.checkpoints import CheckpointStore
+from jobs.journal import Journal, plain_json, read
+from jobs.rundir import RunDir
+from jobs.status import Heartbeat, State, lock_journal, read_status
+from jobs.steplog import StepLog
+
+ARITHMETIC_KEY = "arithmetic"
+"""The entry of a recipe on machine and versions: a change there is a warning, not another run."""
+
+LOG_STEPS_EVERY_S = 10.0
+"""How often a line about the running epoch goes to metrics.jsonl, beside the line per epoch."""
+
+EPOCH_CHECKPOINT_S = 1.0
+"""A checkpoint at the end of an epoch is left out if the last one is younger than this."""
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """When to save. `every_steps` takes the place of the clock; ends of epochs are saved either way."""
+
+    every_seconds: float = 30.0
+    every_steps: int | None = None
+    keep: int = 3
+
+
+def open_recorder(
+    run_dir: str | Path,
+    *,
+    checkpoint_every_seconds: float = 30.0,
+    every_steps: int | None = None,
+    keep: int = 3,
+) -> RunRecorder:
+    """The recorder of a run directory: a new one, or one that holds a run to go on with.
+
+    Raises:
+        RunDirectoryError: another process is writing the run, or the directory holds something else.
+    """
+    return RunRecorder(RunDir(Path(run_dir)), Rhythm(checkpoint_every_seconds, every_steps, keep))
+
+
+class RunRecorder(Recorder):
+    """Writes one run. Made with the lock taken; `close` frees it.
+
+    Args:
+        run: where.
+        rhythm: when to save checkpoints.
+        warn: told in words of what is odd but can be lived with.
+        clock: seconds, for tests.
+    """
+
+    def __init__(
+        self,
+        run: RunDir,
+        rhythm: Rhythm | None = None,
+        *,
+        warn: Callable[[str], None] = warnings.warn,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self.run = run
+        self._rhythm = rhythm or Rhythm()
+        self._warn = warn
+        self._clock = clock
+        self._stop_asked = False
+        self._ended_early = False
+        self._plan: Plan | None = None
+        run.create()
+        self._events = _open_locked(run)
+        earlier = self._events.repair()
+        attempts = [r["attempt"] for r in earlier.records if r.get("kind") == "attempt"]
+        self.attempt = 1 + max(attempts, default=0)
+        self.heartbeat = Heartbeat(run, self.attempt)
+        self._metrics = Journal(run.metrics)
+        self._log = os.open(run.log(self.attempt), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        self._open = weakref.finalize(self, _close, self._events, self._metrics, self._log)
+        self.on_event(
+            "attempt", attempt=self.attempt, pid=self.heartbeat.status.pid, host=self.heartbeat.status.host
+        )
+        for number in earlier.damaged:
+            self.on_event("damaged-line", file=run.events.name, line=number)
+        self.heartbeat.update(force=True)
+
+    # The interface of the training loop
+
+    def begin(self, recipe: dict[str, Any], plan: Plan) -> Snapshot | None:
+        recipe = plain_json(recipe)
+        self._settle_recipe(recipe)
+        self._plan = plan
+        self._store = CheckpointStore(self.run, recipe_digest(_exact(recipe)), self._rhythm.keep)
+        self._steps = StepLog(self.run.steps, plan.first_step)
+        snapshot = self._store.load_newest(self._steps.last_step(), self._pass_over)
+        step = plan.first_step if snapshot is None else snapshot.step
+        self._cut_after(step)
+        self._last_saved = self._last_step_line = self._clock()
+        self.heartbeat.update(
+            state=State.RUNNING,
+            step=step,
+            total_steps=plan.last_step,
+            epoch=step // max(1, plan.steps_per_epoch),
+            epochs=plan.epochs,
+        )
+        self.on_event("begin", step=step, total_steps=plan.last_step, resumed=snapshot is not None)
+        return snapshot
+
+    def next_checkpoint_step(self, step: int) -> int | None:
+        every = self._rhythm.every_steps
+        return None if every is None else (step // every + 1) * every
+
+    def wants_checkpoint(self, step: int, at_epoch_end: bool) -> bool:
+        age = self._clock() - self._last_saved
+        if at_epoch_end:
+            return age >= EPOCH_CHECKPOINT_S or step == self._known_plan.last_step
+        if self._rhythm.every_steps is not None:
+            return step % self._rhythm.every_steps == 0
+        return age >= self._rhythm.every_seconds
+
+    def save_checkpoint(self, snapshot: Snapshot) -> Path:
+        for part in (self._steps, self._metrics, self._events):
+            part.sync()
+        path = self._store.save(snapshot)
+        self._last_saved = self._clock()
+        self.on_event("checkpoint", step=snapshot.step, file=path.name)
+        return path
+
+    def on_steps(
+        self, first_step: int, fingerprints: np.ndarray[Any, Any], logs: Mapping[str, float]
+    ) -> None:
+        self._steps.write(first_step, fingerprints)
+        step = first_step + len(fingerprints)
+        self.heartbeat.update(step=step, logs=dict(logs))
+        now = self._clock()
+        if now - self._last_step_line >= LOG_STEPS_EVERY_S:
+            self._last_step_line = now
+            self._metrics.append({"kind": "step", "step": step, "logs": logs})
+
+    def on_epoch(self, epoch: int, step: int, logs: Mapping[str, float], duration_s: float) -> None:
+        line = {"kind": "epoch", "epoch": epoch, "step": step, "logs": logs, "duration_s": duration_s}
+        self._metrics.append(line)
+        self.heartbeat.update(step=step, epoch=epoch + 1, logs=dict(logs))
+        plan = self._known_plan
+        shown = " - ".join(f"{name}: {value:.4g}" for name, value in logs.items())
+        self.note(f"epoch {epoch + 1}/{plan.epochs} step {step}/{plan.last_step} {duration_s:.2f}s {shown}")
+
+    def on_event(self, kind: str, **facts: Any) -> None:
+        self._ended_early = self._ended_early or kind == "early-stop"
+        self._events.append({"kind": kind, "time": time.time(), **facts})
+        self.note(kind + "".join(f" {name}={value}" for name, value in facts.items()))
+
+    def should_stop(self) -> bool:
+        return self._stop_asked
+
+    def finish(self, snapshot: Snapshot) -> Path:
+        plan = self._known_plan
+        recorded = self._steps.last_step()
+        complete = snapshot.step == plan.last_step or self._ended_early
+        if not complete or recorded != snapshot.step:
+            raise RunDirectoryError(
+                f"{self.run.path}: the training ended at step {snapshot.step} of {plan.last_step} with "
+                f"{recorded} steps recorded, so it is not complete: resume the run"
+            )
+        save_tensors(self.run.model, snapshot.tensors, snapshot.metadata)
+        for part in (self._steps, self._metrics):
+            part.sync()
+        files = (self.run.spec, self.run.recipe, self.run.steps, self.run.model)
+        self.run.write_json(self.run.digests, {f.name: _digest(f) for f in files if f.is_file()})
+        self.on_event("finished", step=snapshot.step)
+        self._events.sync()
+        self.heartbeat.update(state=State.SUCCEEDED, step=snapshot.step, message="")
+        self.close()
+        return self.run.model
+
+    # For the runner
+
+    def request_stop(self) -> None:
+        """Ask the training to stop at the next commit; may be called from a signal handler."""
+        self._stop_asked = True
+
+    def note(self, text: str) -> None:
+        """A line for people in the log of this attempt."""
+        os.write(self._log, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n".encode())
+
+    def close(self, state: State | None = None, message: str = "") -> None:
+        """Let go of the run: say how it ended if it did not finish, and free the lock. Twice is fine."""
+        if not self._open.alive:
+            return
+        if state is not None:
+            self.on_event(state.value.lower(), message=message)
+            self.heartbeat.update(force=True, state=state, message=message)
+        if self._plan is not None:
+            self._steps.close()
+        self._open()
+
+    @property
+    def _known_plan(self) -> Plan:
+        assert self._plan is not None, "begin comes first"
+        return self._plan
+
+    def _settle_recipe(self, recipe: dict[str, Any]) -> None:
+        there = self.run.read_json(self.run.recipe)
+        if there is None:
+            self.run.write_json(self.run.recipe, recipe)
+            return
+        found = differences(_exact(there), _exact(recipe))
+        if found:
+            more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
+            raise RunDirectoryError(
+                f"{self.run.path}: holds another run: {'; '.join(found[:3])}{more}. Give another directory"
+            )
+        changed = differences(there.get(ARITHMETIC_KEY) or {}, recipe.get(ARITHMETIC_KEY) or {})
+        if changed:
+            self._warn(
+                f"the arithmetic of this machine differs from that of the run so far ({'; '.join(changed)}): "
+                "the last bits of the weights may differ from those of an unbroken run"
+            )
+
+    def _pass_over(self, path: Path, reason: str) -> None:
+        self.on_event("checkpoint-unusable", file=path.name, reason=reason)
+        self._warn(f"checkpoint {path.name} is not used: {reason}")
+
+    def _cut_after(self, step: int) -> None:
+        self._steps.cut_after(step)
+        self._store.remove_after(step)
+        contents = self._metrics.repair()
+        beyond = [line.start for line in contents.lines if line.record.get("step", 0) > step]
+        if beyond:
+            self._metrics.cut_at(min(beyond))
+        for number in contents.damaged:
+            self.on_event("damaged-line", file=self.run.metrics.name, line=number)
+
+
+def read_metrics(run: RunDir) -> list[dict[str, Any]]:
+    """The whole lines of a run's metrics."""
+    return read(run.metrics).records
+
+
+def _open_locked(run: RunDir) -> Journal:
+    journal = Journal(run.events)
+    if lock_journal(journal.descriptor):
+        return journal
+    journal.close()
+    status = read_status(run)
+    who = f" (process {status.pid} on {status.host}, attempt {status.attempt})" if status else ""
+    raise RunDirectoryError(
+        f"{run.path}: is being written by another process{who}: wait for it, or stop it first"
+    )
+
+
+def _close(events: Journal, metrics: Journal, log: int) -> None:
+    os.close(log)
+    metrics.close()
+    events.close()
+
+
+def _exact(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What must be equal for a run to go on."""
+    return {key: value for key, value in recipe.items() if key != ARITHMETIC_KEY}
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

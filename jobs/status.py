@@ -1,0 +1,128 @@
+"""The state of a run as its own heartbeat tells it, and whether somebody is writing the run right now.
+
+`status.json` is written by the one process that holds the lock on the run's journal; everybody may read.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from enum import Enum
+from typing import Any
+
+from distnn.errors import RunDirectoryError
+from jobs.journal import plain_json
+from jobs.rundir import RunDir
+
+
+class State(Enum):
+    """Where a run is in its life."""
+
+    QUEUED = "QUEUED"
+    STARTING = "STARTING"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    STOPPED = "STOPPED"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nobody works on the run any more; FAILED and STOPPED runs can be resumed."""
+        return self in (State.SUCCEEDED, State.FAILED, State.STOPPED)
+
+
+@dataclass(frozen=True)
+class Status:
+    """One heartbeat. Times are seconds since 1970; `epoch` counts finished epochs."""
+
+    state: State
+    step: int = 0
+    total_steps: int = 0
+    epoch: int = 0
+    epochs: int = 0
+    logs: Mapping[str, float] = field(default_factory=dict)
+    attempt: int = 1
+    message: str = ""
+    pid: int = 0
+    host: str = ""
+    started: float = 0.0
+    time: float = 0.0
+
+    def to_plain(self) -> dict[str, Any]:
+        plain = asdict(self)
+        plain["state"] = self.state.value
+        plain["logs"] = plain_json(self.logs)
+        return plain
+
+
+class Heartbeat:
+    """Writes a run's status, at most once a second unless the state changes."""
+
+    def __init__(self, run: RunDir, attempt: int, interval_s: float = 1.0) -> None:
+        self._run = run
+        self._interval_s = interval_s
+        self._written = float("-inf")
+        now = time.time()
+        self.status = Status(
+            State.STARTING, attempt=attempt, pid=os.getpid(), host=socket.gethostname(), started=now, time=now
+        )
+
+    def update(self, *, force: bool = False, **changes: Any) -> None:
+        """Change the status; written now if it is due, if the state changed, or if forced."""
+        force = force or changes.get("state", self.status.state) is not self.status.state
+        self.status = replace(self.status, **changes)
+        now = time.monotonic()
+        if force or now - self._written >= self._interval_s:
+            self._written = now
+            self.status = replace(self.status, time=time.time())
+            self._run.write_json(self._run.status, self.status.to_plain(), durable=False)
+
+
+def read_status(run: RunDir) -> Status | None:
+    """The last heartbeat, or None if there was none yet.
+
+    Raises:
+        RunDirectoryError: the file is there and is not a status.
+    """
+    plain = run.read_json(run.status)
+    if plain is None:
+        return None
+    known = {entry.name for entry in fields(Status)}
+    try:
+        return Status(**{**{k: v for k, v in plain.items() if k in known}, "state": State(plain["state"])})
+    except (TypeError, KeyError, ValueError, AttributeError):
+        raise RunDirectoryError(f"{run.status}: is not the status of a run") from None
+
+
+def lock_journal(descriptor: int, *, wait_s: float = 0.5) -> bool:
+    """Take the writer's lock; it is freed by closing the file, or by the death of the process."""
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.02)
+
+
+def is_being_written(run: RunDir) -> bool:
+    """Whether a living process holds the run's lock, on this machine or on one that shares the folder."""
+    try:
+        descriptor = os.open(run.events, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
