@@ -47,7 +47,6 @@ class Model(Layer):
         self._layout: WeightLayout | None = None
         self._flat: Array = aligned_zeros(0)
         self._slots: Array | None = None
-        self._iterations = 0
         self._engine: Engine | None = None
         self._engine_key: object = None
 
@@ -95,7 +94,6 @@ class Model(Layer):
         }
         self._optimizer = optimizers.get(optimizer)
         self._slots = None
-        self._iterations = 0
 
     @property
     def optimizer(self) -> Optimizer:
@@ -214,19 +212,28 @@ class Model(Layer):
     @property
     def iterations(self) -> int:
         """The optimizer's updates over the model's whole life."""
-        return self._iterations
+        return self._optimizer.iterations if self._optimizer is not None else 0
 
     def training_state(self, step: int) -> TrainingState:
         """The model's weights and optimizer state as the beginning of a training at `step`."""
         if self._slots is None:
-            self._slots = self.optimizer.initial_slots(self.layout.trainable_size)
-        return TrainingState(step, self._iterations, self._flat, self._slots, np.zeros(0))
+            count = self.layout.trainable_size
+            fresh = np.zeros((0, count), np.float32)
+            self._slots = fresh if self._optimizer is None else self._optimizer.initial_slots(count)
+        return TrainingState(step, self.iterations, self._flat, self._slots, np.zeros(0))
 
     def take_state(self, state: TrainingState) -> None:
         """Copy a committed state into the model."""
         self._flat[:] = state.weights
         self._slots = state.slots.copy()
-        self._iterations = state.iterations
+        self.optimizer.iterations = state.iterations
+
+    def optimizer_params(self) -> int:
+        """Values the optimizer keeps, its step count and learning rate included; 0 before the first fit."""
+        if self._slots is None or self._optimizer is None:
+            return 0
+        trained = sum(variable.size for variable in self.trainable_variables)
+        return len(self._slots) * trained + 2
 
     # Calls
 

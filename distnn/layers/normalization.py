@@ -1,0 +1,187 @@
+"""BatchNormalization and LayerNormalization, over the last axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from distnn import initializers, ops, regularizers
+from distnn.layers.layer import Layer
+from distnn.variable import Variable
+
+
+def _checked_axis(name: str, axis: Any) -> int:
+    if axis == [-1] or axis == (-1,):
+        axis = -1
+    if axis != -1:
+        raise ValueError(f"{name} normalises over the last axis. Received: axis={axis}; expected -1")
+    return -1
+
+
+class _Normalization(Layer):
+    """Scale and offset of both layers."""
+
+    gamma: Variable | None
+    beta: Variable | None
+
+    def __init__(
+        self,
+        axis: Any,
+        epsilon: float,
+        center: bool,
+        scale: bool,
+        beta_initializer: Any,
+        gamma_initializer: Any,
+        beta_regularizer: Any,
+        gamma_regularizer: Any,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.axis = _checked_axis(type(self).__name__, axis)
+        if not isinstance(epsilon, int | float) or epsilon <= 0:
+            raise ValueError(f"`epsilon` must be a positive number. Received: epsilon={epsilon!r}")
+        self.epsilon = float(epsilon)
+        self.center = center
+        self.scale = scale
+        self.beta_initializer = initializers.get(beta_initializer)
+        self.gamma_initializer = initializers.get(gamma_initializer)
+        self.beta_regularizer = regularizers.get(beta_regularizer)
+        self.gamma_regularizer = regularizers.get(gamma_regularizer)
+
+    def _add_scale_and_offset(self, input_shape: Sequence[int | None]) -> int:
+        channels = input_shape[-1]
+        if channels is None:
+            raise ValueError(f"layer '{self.name}' needs a known last axis. Received: {tuple(input_shape)}")
+        self.gamma = self.beta = None
+        if self.scale:
+            self.gamma = self.add_weight(
+                (channels,), self.gamma_initializer, regularizer=self.gamma_regularizer, name="gamma"
+            )
+        if self.center:
+            self.beta = self.add_weight(
+                (channels,), self.beta_initializer, regularizer=self.beta_regularizer, name="beta"
+            )
+        return channels
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "axis": self.axis,
+            "epsilon": self.epsilon,
+            "center": self.center,
+            "scale": self.scale,
+            "beta_initializer": initializers.serialize(self.beta_initializer),
+            "gamma_initializer": initializers.serialize(self.gamma_initializer),
+            "beta_regularizer": regularizers.serialize(self.beta_regularizer),
+            "gamma_regularizer": regularizers.serialize(self.gamma_regularizer),
+        }
+
+
+class BatchNormalization(_Normalization):
+    """Each channel to mean 0 and variance 1 over the samples. Ioffe & Szegedy 2015.
+
+    In training the statistics are those of the shard: `shards` is part of what the model computes. The
+    moving statistics, used otherwise, follow those of the whole batch, merged exactly from the shards'.
+
+    Args:
+        momentum: of the moving statistics.
+        synchronized: statistics of the whole batch in training; not to be had yet.
+    """
+
+    def __init__(
+        self,
+        axis: Any = -1,
+        momentum: float = 0.99,
+        epsilon: float = 0.001,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        moving_mean_initializer: Any = "zeros",
+        moving_variance_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        synchronized: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            axis,
+            epsilon,
+            center,
+            scale,
+            beta_initializer,
+            gamma_initializer,
+            beta_regularizer,
+            gamma_regularizer,
+            **kwargs,
+        )
+        if synchronized:
+            raise ValueError(
+                "BatchNormalization(synchronized=True) is not supported: the statistics of a step are those of "
+                "each shard. Use fewer shards, or LayerNormalization."
+            )
+        if not 0.0 <= momentum <= 1.0:
+            raise ValueError(f"`momentum` must be between 0 and 1. Received: momentum={momentum}")
+        self.momentum = float(momentum)
+        self.moving_mean_initializer = initializers.get(moving_mean_initializer)
+        self.moving_variance_initializer = initializers.get(moving_variance_initializer)
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        channels = self._add_scale_and_offset(input_shape)
+        self.moving_mean = self.add_weight(
+            (channels,), self.moving_mean_initializer, trainable=False, name="moving_mean"
+        )
+        self.moving_variance = self.add_weight(
+            (channels,), self.moving_variance_initializer, trainable=False, name="moving_variance"
+        )
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        if not training or not self.trainable:
+            return ops.batch_norm_inference(
+                inputs, self.gamma, self.beta, self.moving_mean, self.moving_variance, self.epsilon
+            )
+        outputs, moments = ops.batch_norm_training(inputs, self.gamma, self.beta, self.epsilon)
+        inputs.graph.add_moments(moments, self.moving_mean, self.moving_variance, self.momentum)
+        return outputs
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "momentum": self.momentum,
+            "moving_mean_initializer": initializers.serialize(self.moving_mean_initializer),
+            "moving_variance_initializer": initializers.serialize(self.moving_variance_initializer),
+        }
+
+
+class LayerNormalization(_Normalization):
+    """Each sample's last axis to mean 0 and variance 1. Ba, Kiros & Hinton 2016."""
+
+    def __init__(
+        self,
+        axis: Any = -1,
+        epsilon: float = 0.001,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            axis,
+            epsilon,
+            center,
+            scale,
+            beta_initializer,
+            gamma_initializer,
+            beta_regularizer,
+            gamma_regularizer,
+            **kwargs,
+        )
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        self._add_scale_and_offset(input_shape)
+
+    def call(self, inputs: Any) -> Any:
+        return ops.layer_norm(inputs, self.gamma, self.beta, self.epsilon)
