@@ -352,9 +352,9 @@ for _cls in (
 INITIALIZERS |= {"normal": RandomNormal, "uniform": RandomUniform, "one": Ones, "zero": Zeros}
 
 
-def serialize(initializer: Initializer) -> dict[str, Any]:
-    """The initializer as a JSON-able dict."""
-    return identifiers.to_config(initializer)
+def serialize(initializer: Initializer | None) -> dict[str, Any] | None:
+    """The initializer as a JSON-able dict; None stays None."""
+    return None if initializer is None else identifiers.to_config(initializer)
 
 
 def deserialize(

@@ -110,9 +110,9 @@ REGULARIZERS: dict[str, type[Regularizer]] = {
 }
 
 
-def serialize(regularizer: Regularizer) -> dict[str, Any]:
-    """The regularizer as a JSON-able dict."""
-    return identifiers.to_config(regularizer)
+def serialize(regularizer: Regularizer | None) -> dict[str, Any] | None:
+    """The regularizer as a JSON-able dict; None stays None."""
+    return None if regularizer is None else identifiers.to_config(regularizer)
 
 
 def deserialize(

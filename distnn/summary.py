@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, JustifyMethod
     from rich.table import Table
 
     from distnn.layers.layer import Layer
@@ -95,7 +95,7 @@ def summary_totals(model: Model) -> SummaryTotals:
     return SummaryTotals(
         sum(variable.size for variable in model.trainable_variables),
         sum(variable.size for variable in model.non_trainable_variables),
-        model.optimizer_params(),
+        model.optimizer_params() or None,
     )
 
 
@@ -169,9 +169,10 @@ def _table(rows: Sequence[SummaryRow], length: int, show_trainable: bool) -> Tab
         header.append("Trainable")
         positions = [position * 0.9 for position in positions] + [1.0]
     widths = _widths(positions, length)
+    aligned: tuple[JustifyMethod, ...] = ("left", "left", "right", "center")
     columns = [
         Column(title, justify=justify, width=width)
-        for title, justify, width in zip(header, ("left", "left", "right", "center"), widths, strict=False)
+        for title, justify, width in zip(header, aligned, widths, strict=False)
     ]
     table = Table(*columns, width=length, show_lines=True)
     for row in rows:

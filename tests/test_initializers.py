@@ -116,7 +116,11 @@ def test_every_name_can_be_got_and_comes_back_from_its_config(name: str) -> None
 
 def test_get_passes_objects_on() -> None:
     made = initializers.HeNormal(seed=1)
-    assert initializers.get(made) is made and initializers.get(None) is None
+    assert (
+        initializers.get(made) is made
+        and initializers.get(None) is None
+        and initializers.serialize(None) is None
+    )
     assert isinstance(initializers.get(initializers.Zeros), initializers.Zeros)
     assert initializers.get(np.ones((2,), np.float32))((2,)).tolist() == [1.0, 1.0]
 

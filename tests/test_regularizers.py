@@ -31,7 +31,7 @@ def test_config_round_trip(made: regularizers.Regularizer) -> None:
 
 
 def test_get() -> None:
-    assert regularizers.get(None) is None
+    assert regularizers.get(None) is None and regularizers.serialize(None) is None
     made = regularizers.L2()
     assert regularizers.get(made) is made
     assert isinstance(regularizers.get(regularizers.L1), regularizers.L1)
