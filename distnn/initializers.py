@@ -18,7 +18,12 @@ import numpy.typing as npt
 
 from distnn import identifiers, rng
 from distnn.naming import snake_case
-from distnn.random_values import normal_values, truncated_normal_values, uniform_values
+from distnn.random_values import (
+    normal_values,
+    orthonormal_rows,
+    truncated_normal_values,
+    uniform_values,
+)
 
 Array = npt.NDArray[Any]
 Shape = Sequence[int]
@@ -312,7 +317,9 @@ class Orthogonal(Initializer):
             )
         num_rows, num_cols = math.prod(shape[:-1]), shape[-1]
         count, length = min(num_rows, num_cols), max(num_rows, num_cols)
-        vectors = _orthonormal(normal_values(_bits((count, length), self.seed, key)).reshape(count, length))
+        vectors = orthonormal_rows(
+            normal_values(_bits((count, length), self.seed, key)).reshape(count, length)
+        )
         matrix = vectors if num_rows < num_cols else vectors.T
         return _shaped(self.gain * matrix, shape, dtype)
 
@@ -398,13 +405,3 @@ def _bits(shape: Shape, seed: int | None, key: int | None) -> npt.NDArray[np.uin
 
 def _shaped(values: Array, shape: Shape, dtype: str) -> Array:
     return np.ascontiguousarray(values.reshape(tuple(shape)), dtype=dtype)
-
-
-def _orthonormal(vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The rows made orthonormal in place, one after another (modified Gram-Schmidt)."""
-    for i in range(len(vectors)):
-        row = vectors[i]
-        row /= math.sqrt(np.add.reduce(row * row))
-        rest = vectors[i + 1 :]
-        rest -= np.add.reduce(rest * row, axis=1)[:, None] * row
-    return vectors

@@ -1,4 +1,4 @@
-"""Uniform and normal values from random bits, the same on every machine.
+"""Uniform and normal values and orthonormal rows from random bits, the same on every machine.
 
 Only float64 operations that IEEE 754 rounds in one way are used (+, -, *, /, square root, splitting off the
 exponent), so neither the version of NumPy or libm nor the CPU type can change a bit. Initializers call this.
@@ -77,6 +77,16 @@ def truncated_normal_values(bits: Bits) -> Float64:
     share = _BELOW_MINUS_TWO + (1.0 - 2.0 * _BELOW_MINUS_TWO) * uniform_values(bits)
     values: Float64 = np.clip(normal_quantile(share), -2.0, 2.0)
     return values
+
+
+def orthonormal_rows(vectors: Float64) -> Float64:
+    """The rows made orthonormal in place, one after another (modified Gram-Schmidt)."""
+    for i in range(len(vectors)):
+        row = vectors[i]
+        row /= math.sqrt(np.add.reduce(row * row))
+        rest = vectors[i + 1 :]
+        rest -= np.add.reduce(rest * row, axis=1)[:, None] * row
+    return vectors
 
 
 def normal_quantile(p: Float64) -> Float64:

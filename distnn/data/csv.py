@@ -192,21 +192,17 @@ def read_csv(
     with _open(path) as file:
         rows = _rows(file, place, delimiter)
         header = _header(rows, place, delimiter)
-        named = [*([] if target is None else [target]), *categorical, *drop]
-        for name in named:
+        for name in (*([] if target is None else [target]), *categorical, *drop):
             _check_column(name, header, path)
-        kinds: dict[str, Kind] = {name: "categorical" for name in categorical}
+        kinds: dict[str, Kind] = dict.fromkeys(categorical, "categorical")
         building = [_Building(name, i, kinds.get(name)) for i, name in enumerate(header) if name not in drop]
         _read_rows(rows, building, len(header), place)
     features = [column for column in building if column.name != target]
     targets = [column for column in building if column.name == target]
     if not features:
         raise DataError(f"{path}: no columns are left as features (columns: {', '.join(header)})")
-    columns = TableColumns(
-        tuple(column.column() for column in features),
-        targets[0].column() if targets else None,
-        delimiter,
-    )
+    settled = tuple(column.column() for column in features)
+    columns = TableColumns(settled, targets[0].column() if targets else None, delimiter)
     return _assemble(features, targets, columns), columns
 
 
