@@ -119,7 +119,7 @@ def _record(task: Task, mode: Mode, graph: Graph, eager: EagerValues | None) -> 
 
 def _leaf(graph: Graph, variable: Variable) -> Tensor:
     """The leaf of a trainable variable, whatever was assigned to it."""
-    return graph.variables.get(variable) or graph.variable(variable)
+    return graph.variables[variable] if variable in graph.variables else graph.variable(variable)
 
 
 def _as_list(outputs: Any) -> list[Tensor]:
