@@ -252,33 +252,38 @@ def bias_tanh(x_BO: Array, bias_O: Array, y_BO: Array) -> None:
 
 
 @kernel
-def bias_silu(x_BO: Array, bias_O: Array, s_BO: Array, y_BO: Array) -> None:
-    """silu(s) with s = x + bias; s is kept for the gradient."""
+def bias_silu(x_BO: Array, bias_O: Array, y_BO: Array) -> None:
+    """silu(s) with s = x + bias."""
     for b in range(x_BO.shape[0]):
         for o in range(x_BO.shape[1]):
             s = x_BO[b, o] + bias_O[o]
-            s_BO[b, o] = s
             y_BO[b, o] = s * sigmoid(s)
 
 
 @kernel
-def bias_gelu(x_BO: Array, bias_O: Array, s_BO: Array, y_BO: Array) -> None:
-    """gelu(s) with s = x + bias; s is kept for the gradient."""
+def bias_gelu(x_BO: Array, bias_O: Array, y_BO: Array) -> None:
+    """gelu(s) with s = x + bias."""
     half, one, sqrt_half = x_BO.dtype.type(0.5), x_BO.dtype.type(1), x_BO.dtype.type(_SQRT_HALF)
     for b in range(x_BO.shape[0]):
         for o in range(x_BO.shape[1]):
             s = x_BO[b, o] + bias_O[o]
-            s_BO[b, o] = s
             y_BO[b, o] = gelu_of(s, half, one, sqrt_half)
 
 
 @kernel
-def bias_gelu_tanh(x_BO: Array, bias_O: Array, s_BO: Array, y_BO: Array) -> None:
-    """gelu by its tanh approximation, of s = x + bias; s is kept for the gradient."""
+def bias_gelu_tanh(x_BO: Array, bias_O: Array, y_BO: Array) -> None:
+    """gelu by its tanh approximation, of s = x + bias."""
     half, one = x_BO.dtype.type(0.5), x_BO.dtype.type(1)
     scale, cubic = x_BO.dtype.type(_SQRT_2_OVER_PI), x_BO.dtype.type(_GELU_CUBIC)
     for b in range(x_BO.shape[0]):
         for o in range(x_BO.shape[1]):
             s = x_BO[b, o] + bias_O[o]
-            s_BO[b, o] = s
             y_BO[b, o] = gelu_tanh_of(s, half, one, scale, cubic)
+
+
+@kernel
+def bias_softplus(x_BO: Array, bias_O: Array, y_BO: Array) -> None:
+    """softplus(x + bias)."""
+    for b in range(x_BO.shape[0]):
+        for o in range(x_BO.shape[1]):
+            y_BO[b, o] = softplus(x_BO[b, o] + bias_O[o])
