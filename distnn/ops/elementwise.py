@@ -33,7 +33,7 @@ class _Binary(Op):
         return Spec(shape, self.output_dtype or inputs[0].dtype)
 
     def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
-        return partial(self.ufunc, inputs[0], inputs[1], outputs[0])
+        return partial(self.ufunc, inputs[0], inputs[1], out=outputs[0])
 
     def gradient(self, inputs: Tensors, outputs: Tensors, doutputs: Gradients) -> Gradients:
         dout = doutputs[0]
@@ -152,7 +152,7 @@ class _Unary(Op):
     def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
         if type(self).is_kernel:
             return partial(type(self).function, inputs[0].reshape(-1), outputs[0].reshape(-1))
-        return partial(type(self).function, inputs[0], outputs[0])
+        return partial(type(self).function, inputs[0], out=outputs[0])
 
     def gradient(self, inputs: Tensors, outputs: Tensors, doutputs: Gradients) -> Gradients:
         dout = doutputs[0]

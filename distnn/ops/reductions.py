@@ -53,7 +53,7 @@ class Sum(_Reduction):
 
     def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
         if inputs[0].dtype.kind != "f":
-            return partial(np.add.reduce, inputs[0], self.axes, None, outputs[0])
+            return partial(np.add.reduce, inputs[0], axis=self.axes, out=outputs[0])
         x = _outer_reduced_inner(inputs[0], self.axes)
         return partial(self.kernel, x, outputs[0].reshape(x.shape[0], x.shape[2]))
 
@@ -105,7 +105,7 @@ class Max(_Reduction):
 
     def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
         if inputs[0].dtype.kind != "f":
-            return partial(self.ufunc.reduce, inputs[0], self.axes, None, outputs[0])
+            return partial(self.ufunc.reduce, inputs[0], axis=self.axes, out=outputs[0])
         x = _outer_reduced_inner(inputs[0], self.axes)
         return partial(self.kernel, x, outputs[0].reshape(x.shape[0], x.shape[2]))
 
