@@ -15,6 +15,7 @@ import numpy as np
 
 from distnn import losses, ops
 from distnn.naming import did_you_mean, snake_case
+from distnn.ops.matches import CategoricalMatch, SparseMatch
 from distnn.tensor import Spec
 
 MetricFunction = Callable[[Any, Any], Any]
@@ -95,14 +96,14 @@ def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> Any:
 
 def categorical_accuracy(y_true: Any, y_pred: Any) -> Any:
     """Whether the largest target and the largest prediction are of the same class; the first wins ties."""
-    return ops.cast(ops.equal(ops.argmax(y_true, axis=-1), ops.argmax(y_pred, axis=-1)), "float32")
+    return CategoricalMatch()(ops.cast(y_true, "float32"), ops.cast(y_pred, "float32"))
 
 
 def sparse_categorical_accuracy(y_true: Any, y_pred: Any) -> Any:
     """Whether the largest prediction is that of the class numbered `y_true`."""
     if losses.rank(y_true) == losses.rank(y_pred) and y_true.shape[-1] == 1:
         y_true = ops.squeeze(y_true, -1)
-    return ops.cast(ops.equal(ops.cast(y_true, "int32"), ops.argmax(y_pred, axis=-1)), "float32")
+    return SparseMatch()(ops.cast(y_true, "int32"), ops.cast(y_pred, "float32"))
 
 
 def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> Any:
@@ -114,7 +115,7 @@ def sparse_top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> A
     """Whether fewer than `k` predictions are larger than that of the class numbered `y_true`."""
     if losses.rank(y_true) == losses.rank(y_pred) and y_true.shape[-1] == 1:
         y_true = ops.squeeze(y_true, -1)
-    return ops.in_top_k(ops.cast(y_true, "int32"), y_pred, k)
+    return ops.cast(ops.in_top_k(ops.cast(y_true, "int32"), y_pred, k), "float32")
 
 
 class Accuracy(Metric):

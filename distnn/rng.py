@@ -7,6 +7,7 @@ samples) take the key itself and count.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import secrets
 
@@ -15,6 +16,7 @@ import numpy as np
 _MASK = (1 << 63) - 1
 
 
+@functools.lru_cache(maxsize=4096)
 def stream_key(seed: int, *parts: str | int) -> int:
     """A 63-bit key for the stream named by `parts` under `seed`.
 

@@ -219,9 +219,7 @@ def _segments(layout: WeightLayout, per_variable: bool) -> list[_Segment]:
     starts = [layout.offsets[variable] for variable in layout.trainable]
     stops = [*starts[1:], layout.trainable_size]
     for variable, start, stop in zip(layout.trainable, starts, stops, strict=True):
-        regularizer = variable.regularizer
-        l1 = 0.0 if regularizer is None else float(regularizer.l1)
-        l2 = 0.0 if regularizer is None else float(regularizer.l2)
+        l1, l2 = (0.0, 0.0) if variable.regularizer is None else variable.regularizer.factors()
         last = found[-1] if found else None
         if last is not None and not per_variable and (last.l1, last.l2) == (l1, l2):
             found[-1] = _Segment(last.start, stop, l1, l2)
