@@ -24,21 +24,6 @@ def gather_rows(source_NF: Array, index_B: Array, out_BF: Array) -> None:
 
 
 @kernel
-def take_rows(table_NF: Array, index_B: Array, out_BF: Array) -> None:
-    """out[b] = table[index[b]]; a row of zeros where the index lies outside [0, N)."""
-    rows, features = table_NF.shape
-    zero = out_BF.dtype.type(0)
-    for b in range(out_BF.shape[0]):
-        row = index_B[b]
-        if 0 <= row < rows:
-            for f in range(features):
-                out_BF[b, f] = table_NF[row, f]
-        else:
-            for f in range(features):
-                out_BF[b, f] = zero
-
-
-@kernel
 def one_hot(index_B: Array, out_BC: Array) -> None:
     """1 at each row's index, 0 elsewhere; a row of zeros where the index lies outside [0, C)."""
     zero, one = out_BC.dtype.type(0), out_BC.dtype.type(1)

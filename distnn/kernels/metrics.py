@@ -36,30 +36,6 @@ def categorical_accuracy(target_BC: Array, prediction_BC: Array, match_B: Array)
         match_B[b] = one if is_match else zero
 
 
-@kernel
-def binary_accuracy(target_BO: Array, prediction_BO: Array, threshold: float, match_B: Array) -> None:
-    """Share of a sample's outputs on the right side of the threshold."""
-    outputs = target_BO.shape[1]
-    limit = prediction_BO.dtype.type(threshold)
-    for b in range(match_B.size):
-        count = 0
-        for o in range(outputs):
-            predicted = prediction_BO.dtype.type(prediction_BO[b, o] > limit)
-            count += predicted == target_BO[b, o]
-        match_B[b] = match_B.dtype.type(count) / match_B.dtype.type(outputs)
-
-
-@kernel
-def exact_accuracy(target_BO: Array, prediction_BO: Array, match_B: Array) -> None:
-    """Share of a sample's outputs that equal their targets."""
-    outputs = target_BO.shape[1]
-    for b in range(match_B.size):
-        count = 0
-        for o in range(outputs):
-            count += prediction_BO[b, o] == target_BO[b, o]
-        match_B[b] = match_B.dtype.type(count) / match_B.dtype.type(outputs)
-
-
 @helper
 def _is_in_top_k(prediction_BC: Array, b: int, label: int, k: int) -> bool:
     """Whether fewer than k predictions are above the label's; False if that one is not finite."""
@@ -78,12 +54,3 @@ def sparse_top_k_accuracy(label_B: Array, prediction_BC: Array, k: int, match_B:
     one, zero = match_B.dtype.type(1), match_B.dtype.type(0)
     for b in range(match_B.size):
         match_B[b] = one if _is_in_top_k(prediction_BC, b, label_B[b], k) else zero
-
-
-@kernel
-def categorical_top_k_accuracy(target_BC: Array, prediction_BC: Array, k: int, match_B: Array) -> None:
-    """1 where the target's largest class is among the k largest predictions."""
-    one, zero = match_B.dtype.type(1), match_B.dtype.type(0)
-    for b in range(match_B.size):
-        label = _first_largest(target_BC, b)
-        match_B[b] = one if _is_in_top_k(prediction_BC, b, label, k) else zero

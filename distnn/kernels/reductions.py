@@ -7,10 +7,6 @@ in the order of `rows`. Sums are in the array's own dtype unless the name says f
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
 from distnn.kernels.jit import Array, kernel
 from distnn.kernels.rows import run_max, run_sum
 
@@ -65,6 +61,14 @@ def max_axis(x_ORI: Array, y_OI: Array) -> None:
 def min_axis(x_ORI: Array, y_OI: Array) -> None:
     """Smallest along the middle axis, which is not empty; NaN if one is."""
     outer, reduced, inner = x_ORI.shape
+    if inner == 1:
+        for o in range(outer):
+            smallest = x_ORI[o, 0, 0]
+            for r in range(1, reduced):
+                value = x_ORI[o, r, 0]
+                smallest = smallest if (smallest <= value or smallest != smallest) else value
+            y_OI[o, 0] = smallest
+        return
     for o in range(outer):
         for i in range(inner):
             y_OI[o, i] = x_ORI[o, 0, i]
@@ -126,44 +130,3 @@ def broadcast_axis(dy_OI: Array, factor: float, dx_ORI: Array) -> None:
         for r in range(reduced):
             for i in range(inner):
                 dx_ORI[o, r, i] = scale * dy_OI[o, i]
-
-
-@kernel
-def column_sums(x_BO: Array, y_O: Array) -> None:
-    """Sum over B, one chain per column: the gradient of a bias."""
-    zero = x_BO.dtype.type(0)
-    for o in range(y_O.size):
-        y_O[o] = zero
-    for b in range(x_BO.shape[0]):
-        for o in range(y_O.size):
-            y_O[o] += x_BO[b, o]
-
-
-@kernel
-def row_sums(x_BO: Array, y_B: Array) -> None:
-    """Sum of each row."""
-    flat, columns = x_BO.reshape(-1), x_BO.shape[1]
-    for b in range(x_BO.shape[0]):
-        y_B[b] = run_sum(flat, b * columns, columns)
-
-
-def canonical_view(x: Array, axes: tuple[int, ...]) -> Array | None:
-    """`x` as (outer, reduced, inner) for a reduction over `axes`, or None if these are not neighbours.
-
-    Args:
-        x: contiguous.
-        axes: sorted, not negative; all of them adjacent for a view to exist.
-    """
-    if not axes:
-        return x.reshape(-1, 1, 1)
-    if axes != tuple(range(axes[0], axes[-1] + 1)):
-        return None
-    outer = int(np.prod(x.shape[: axes[0]], dtype=np.int64))
-    reduced = int(np.prod(x.shape[axes[0] : axes[-1] + 1], dtype=np.int64))
-    inner = int(np.prod(x.shape[axes[-1] + 1 :], dtype=np.int64))
-    return x.reshape(outer, reduced, inner)
-
-
-def reduced_view(y: Any, x_ORI: Array) -> Any:
-    """The result of a reduction of `x_ORI` as (outer, inner)."""
-    return y.reshape(x_ORI.shape[0], x_ORI.shape[2])

@@ -86,21 +86,26 @@ _SQRT_HALF_BITS = np.int32(0x3F3504F3)
 
 
 @helper
-def log_f32(x: Any) -> Any:
-    """Natural logarithm; -infinity at 0, NaN below."""
-    is_small = x < _SMALLEST_NORMAL
-    scaled = x * _SUBNORMAL_SCALE if is_small else x
+def _log_normal(x: Any, added_exponent: Any) -> Any:
+    """Logarithm of a positive, normal, finite x, times 2^added_exponent."""
     # x = 2^n (1 + m): take the exponent so that 1 + m lies between sqrt(1/2) and sqrt(2).
-    bits = np.float32(scaled).view(np.int32)
+    bits = np.float32(x).view(np.int32)
     n_bits = np.int32(np.int32(bits - _SQRT_HALF_BITS) >> 23)
     m = np.int32(bits - np.int32(n_bits << 23)).view(np.float32) - _ONE
-    n = np.float32(n_bits) + (_SUBNORMAL_EXPONENT if is_small else _ZERO)
+    n = np.float32(n_bits) + added_exponent
     p = ((_L8 * m + _L7) * m + _L6) * m + _L5
     p = (((p * m + _L4) * m + _L3) * m + _L2) * m
     p = ((p + _L1) * m + _L0) * m
     square = m * m
     tail = n * _LN2_LOW + (p * square - _HALF * square)
-    result = n * _LN2_HIGH + (m + tail)
+    return n * _LN2_HIGH + (m + tail)
+
+
+@helper
+def log_f32(x: Any) -> Any:
+    """Natural logarithm; -infinity at 0, NaN below."""
+    is_small = x < _SMALLEST_NORMAL
+    result = _log_normal(x * _SUBNORMAL_SCALE if is_small else x, _SUBNORMAL_EXPONENT if is_small else _ZERO)
     result = x if not x < _INFINITY else result  # infinity and NaN stay
     return -_INFINITY if x == _ZERO else (_NAN if x < _ZERO else result)
 
@@ -162,9 +167,9 @@ def sigmoid_f32(x: Any) -> Any:
 def softplus_f32(x: Any) -> Any:
     """log(1 + e^x) without overflow."""
     e = exp_f32(-abs(x))
-    u = e + _ONE  # between 1 and 2, so log1p's cases away from there are not needed
+    u = e + _ONE  # between 1 and 2, so log's other cases are not needed
     lost = e - (u - _ONE)
-    return (_ZERO if x < _ZERO else x) + (log_f32(u) + lost / u)
+    return (_ZERO if x < _ZERO else x) + (_log_normal(u, _ZERO) + lost / u)
 
 
 @helper

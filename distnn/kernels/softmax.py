@@ -12,7 +12,7 @@ import numpy as np
 
 from distnn.kernels.jit import Array, helper, kernel
 from distnn.kernels.rows import run_dot, run_max, run_sum
-from distnn.kernels.scalar_math import exp, log, log1p, sigmoid
+from distnn.kernels.scalar_math import exp, log, sigmoid, softplus
 
 _BLOCK = 4096
 PROBABILITY_FLOOR = 1e-7
@@ -244,7 +244,7 @@ def binary_cross_entropy(x: Array, target: Array, loss: Array) -> None:
     zero = x.dtype.type(0)
     for i in range(x.size):
         v = x[i]
-        loss[i] = ((zero if v < zero else v) - v * target[i]) + log1p(exp(-abs(v)))
+        loss[i] = ((zero if v < zero else v) - v * target[i]) + softplus(-abs(v))
 
 
 @kernel

@@ -158,7 +158,7 @@ class _Unary(Op):
         dout = doutputs[0]
         return (None if dout is None else self.derivative(inputs[0], outputs[0], dout),)
 
-    def derivative(self, x: Tensor, y: Tensor, dy: Tensor) -> Tensor | None:
+    def derivative(self, x: Tensor, y: Tensor, dy: Tensor) -> Any:
         """dy times the derivative."""
         raise NotImplementedError
 
@@ -166,35 +166,35 @@ class _Unary(Op):
 class Negative(_Unary):
     function = np.negative
 
-    def derivative(self, x: Tensor, y: Tensor, dy: Tensor) -> Tensor:
+    def derivative(self, x: Tensor, y: Tensor, dy: Tensor) -> Any:
         return negative(dy)
 
 
 class Abs(_Unary):
     function = np.absolute
 
-    def derivative(self, x: Tensor, y: Tensor, dy: Tensor) -> Tensor:
+    def derivative(self, x: Tensor, y: Tensor, dy: Tensor) -> Any:
         return multiply(dy, sign(x))
 
 
 class Sign(_Unary):
     function = np.sign
 
-    def derivative(self, x: Tensor, y: Tensor, dy: Tensor) -> None:
+    def derivative(self, x: Tensor, y: Tensor, dy: Tensor) -> Any:
         return None
 
 
 class Square(_Unary):
     function = np.square
 
-    def derivative(self, x: Tensor, y: Tensor, dy: Tensor) -> Tensor:
+    def derivative(self, x: Tensor, y: Tensor, dy: Tensor) -> Any:
         return multiply(dy, multiply(x, 2.0))
 
 
 class Sqrt(_Unary):
     function = np.sqrt
 
-    def derivative(self, x: Tensor, y: Tensor, dy: Tensor) -> Tensor:
+    def derivative(self, x: Tensor, y: Tensor, dy: Tensor) -> Any:
         return divide(multiply(dy, 0.5), y)
 
 
@@ -202,7 +202,7 @@ class Exp(_Unary):
     function = staticmethod(exp_forward)
     is_kernel = True
 
-    def derivative(self, x: Tensor, y: Tensor, dy: Tensor) -> Tensor:
+    def derivative(self, x: Tensor, y: Tensor, dy: Tensor) -> Any:
         return multiply(dy, y)
 
 
@@ -210,7 +210,7 @@ class Log(_Unary):
     function = staticmethod(log_forward)
     is_kernel = True
 
-    def derivative(self, x: Tensor, y: Tensor, dy: Tensor) -> Tensor:
+    def derivative(self, x: Tensor, y: Tensor, dy: Tensor) -> Any:
         return divide(dy, x)
 
 
@@ -218,14 +218,14 @@ class Log1p(_Unary):
     function = staticmethod(log1p_forward)
     is_kernel = True
 
-    def derivative(self, x: Tensor, y: Tensor, dy: Tensor) -> Tensor:
+    def derivative(self, x: Tensor, y: Tensor, dy: Tensor) -> Any:
         return divide(dy, add(x, 1.0))
 
 
 class LogicalNot(_Unary):
     function = np.logical_not
 
-    def derivative(self, x: Tensor, y: Tensor, dy: Tensor) -> None:
+    def derivative(self, x: Tensor, y: Tensor, dy: Tensor) -> Any:
         return None
 
 

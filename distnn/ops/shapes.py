@@ -280,10 +280,11 @@ def one_hot(x: Any, num_classes: int) -> Any:
     return OneHot(num_classes)(cast(x, "int32"))
 
 
-def sum_to_shape(x: Tensor, target: Shape) -> Tensor:
+def sum_to_shape(x: Any, target: Shape) -> Tensor:
     """Sum a tensor over the axes along which `target` was broadcast to its shape."""
     from distnn.ops.reductions import sum as sum_over
 
+    assert isinstance(x, Tensor)
     if x.spec.shape == target:
         return x
     lead = x.spec.rank - len(target)

@@ -305,5 +305,5 @@ def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> 
 
 
 def in_top_k(targets: Any, predictions: Any, k: int) -> Any:
-    """1.0 where the class number is among the k largest predictions of its row, else 0.0."""
-    return InTopK(k)(cast(predictions, "float32"), cast(targets, "int32"))
+    """Whether the class number is among the k largest predictions of its row."""
+    return cast(InTopK(k)(cast(predictions, "float32"), cast(targets, "int32")), "bool")
