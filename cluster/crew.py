@@ -1,0 +1,114 @@
+"""`Crew`: processes that run a `Worker` each. What the coordinator and the exchanges know of the cluster.
+
+`RayCrew` is the one that trains; tests have one without processes. A worker that fails is an outcome, not an
+exception, so that the coordinator sees all that happened to an attempt.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from distnn.errors import FaultPlace
+
+
+@dataclass(frozen=True)
+class WorkerInfo:
+    """A worker process. Numbers are never used again; `cores` are those it may use, shared with its node.
+
+    `started` (seconds, as psutil has it) tells the process from a later one with the same pid.
+    """
+
+    number: int
+    pid: int
+    started: float
+    node: str
+    host: str
+    cores: int
+
+    def __str__(self) -> str:
+        return f"worker {self.number} (pid {self.pid} on {self.host})"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A call of a `Worker`'s method. Arguments may be what `Crew.share` returned."""
+
+    method: str
+    args: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An exception raised in a worker while it computed, made ready to travel.
+
+    `user_traceback`: from the user's code on; empty if none of it was involved, then `error` is the
+    exception itself where it can be pickled, and `traceback` the whole story.
+    """
+
+    summary: str
+    user_traceback: str
+    traceback: str
+    error: Exception | None
+    place: FaultPlace | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    value: Any
+
+
+@dataclass(frozen=True)
+class Failed:
+    failure: Failure
+
+
+@dataclass(frozen=True)
+class Died:
+    reason: str
+
+
+@dataclass(frozen=True)
+class Silent:
+    seconds: float
+
+
+Outcome = Answer | Failed | Died | Silent
+
+
+class Crew(ABC):
+    """Worker processes, by number."""
+
+    @property
+    @abstractmethod
+    def workers(self) -> Mapping[int, WorkerInfo]:
+        """Those not known to be dead."""
+
+    @abstractmethod
+    def recruit(self, count: int) -> None:
+        """Start workers until there are `count`; fewer, with a warning, where there is no room.
+
+        Raises:
+            EngineError: if not even one is there in the end.
+        """
+
+    @abstractmethod
+    def share(self, value: Any) -> Any:
+        """A handle for `Request.args`: sent to each node at most once, read there without a copy."""
+
+    @abstractmethod
+    def ask(self, requests: Mapping[int, Request], deadline_s: float) -> dict[int, Outcome]:
+        """Send every request and wait until each worker has answered, failed, died or been silent.
+
+        A worker is silent if it neither answers nor finishes a shard for `deadline_s`.
+        """
+
+    @abstractmethod
+    def dismiss(self, worker: int) -> None:
+        """End a worker at once, whatever it is doing."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End all workers. Calling it twice is fine."""

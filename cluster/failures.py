@@ -1,0 +1,55 @@
+"""Outcomes of an attempt turned into what the caller sees: an exception of the user's code, or losses.
+
+A failure of the user's code comes before losses: it would come again on the survivors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from cluster.assignment import Assignment
+from cluster.crew import Died, Failed, Failure, Outcome, Silent
+from cluster.supervision import Loss
+from distnn.errors import EngineError, FaultPlace, UserCodeError
+
+
+def raise_first_failure(outcomes: Mapping[int, Outcome], assignment: Assignment) -> None:
+    """Raise what the worker with the lowest shards raised, if any did; the others' failures are dropped.
+
+    Raises:
+        UserCodeError: code of the user raised it.
+        Exception: a built-in or distnn exception from our own code, with the place as a note, as the
+            local engine raises it.
+        EngineError: anything else.
+    """
+    for worker in sorted(outcomes, key=lambda number: assignment.get(number, (0, 0))):
+        outcome = outcomes[worker]
+        if isinstance(outcome, Failed):
+            raise _exception(worker, outcome.failure)
+
+
+def _exception(worker: int, failure: Failure) -> Exception:
+    place = None if failure.place is None else replace(failure.place, worker=worker)
+    if failure.user_traceback:
+        return UserCodeError(failure.summary, place, failure.user_traceback)
+    if failure.error is not None:
+        failure.error.add_note(f"distnn: in {_where(worker, place)}")
+        return failure.error
+    return EngineError(f"{_where(worker, place)}: {failure.summary}\n{failure.traceback.rstrip()}")
+
+
+def _where(worker: int, place: FaultPlace | None) -> str:
+    return f"worker {worker}" if place is None else str(place)
+
+
+def losses_of(outcomes: Mapping[int, Outcome], assignment: Assignment) -> list[Loss]:
+    """The workers that died or were silent, in the order of their numbers."""
+    losses = []
+    for worker in sorted(outcomes):
+        outcome, shards = outcomes[worker], assignment.get(worker, (0, 0))
+        if isinstance(outcome, Died):
+            losses.append(Loss(worker, shards, "died", outcome.reason))
+        elif isinstance(outcome, Silent):
+            losses.append(Loss(worker, shards, "silent", f"no shard finished for {outcome.seconds:.0f} s"))
+    return losses
