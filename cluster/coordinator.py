@@ -1,0 +1,204 @@
+"""Drives the workers through a task: assigns shards, commits segments, goes on after losses.
+
+The process that called `fit` is the coordinator. It owns the committed state; the workers own nothing that
+could not be computed again.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cluster.assignment import Assignment, assign
+from cluster.crew import Answer, Crew, Outcome, Request
+from cluster.exchange.exchange import Exchange, Segment, WorkersLost
+from cluster.failures import losses_of, raise_first_failure
+from cluster.shared_data import SharedData
+from cluster.supervision import Loss, decide
+from cluster.transport import pack
+from distnn.data.arrays import ArrayData
+from distnn.engine import EngineOptions, SegmentReport
+from distnn.errors import EngineError
+from distnn.evaluation import total_evaluation, whole_predictions
+from distnn.recording import TrainingState
+from distnn.shard import ShardRunner
+from distnn.task import Task
+from distnn.tensor import Array
+from distnn.updater import Updater
+
+logger = logging.getLogger("distnn.cluster")
+
+LOAD_DEADLINE_S = 300.0
+"""For reading the data and compiling kernels, which happens once on a machine."""
+
+
+class Coordinator:
+    """One task after another, on the workers of a crew.
+
+    Args:
+        crew: the workers.
+        exchange: how gradients are summed.
+        options: how many workers, and how long they may be silent.
+    """
+
+    def __init__(self, crew: Crew, exchange: Exchange, options: EngineOptions) -> None:
+        self._crew = crew
+        self._exchange = exchange
+        self._options = options
+        self._shared = SharedData(crew)
+        self._assignment: Assignment = {}
+        self._updater: Updater | None = None
+        self._samples: dict[str, int] = {}
+        self._warm_nodes: set[str] = set()
+        self._work = ""
+        self._earlier_losses: list[Sequence[Loss]] = []
+        self._has_warned = False
+
+    @property
+    def updater(self) -> Updater:
+        """Owns the committed state."""
+        assert self._updater is not None, "load a task first"
+        return self._updater
+
+    @property
+    def assignment(self) -> Assignment:
+        """The shards of each worker that computes now."""
+        return self._assignment
+
+    # Loading
+
+    def load(self, task: Task, data: Mapping[str, ArrayData], state: TrainingState) -> None:
+        """Give every worker the task and access to the data; workers lost before are replaced."""
+        traced = None if task.objective is None else ShardRunner(task, {}).training
+        self._updater = Updater(task, traced)
+        self._updater.begin(state)
+        self._samples = {name: one.num_samples for name, one in data.items()}
+        self._crew.recruit(self._options.workers)
+        if "train" in data:
+            self._warn_of_idle(task.batching.shards)
+        packed = self._crew.share(_packed(task))
+        handles = self._shared.handles(data.values())
+        request = Request("load", (list(sys.path), packed, list(data), *handles))
+        self._ask_all({worker: request for worker in self._crew.workers}, "loading")
+        self._exchange.begin(self._updater)
+        self._join()
+        if "train" in data and task.objective is not None and not task.eager:
+            self._warm_up()
+
+    def _warn_of_idle(self, shards: int) -> None:
+        idle = self._options.workers - shards
+        if idle > 0 and not self._has_warned:
+            self._has_warned = True
+            warnings.warn(
+                f"{self._options.workers} workers for {shards} shard{'s' if shards > 1 else ''}: "
+                f"{idle} stay{'s' if idle == 1 else ''} idle. Ask for at least as many shards as workers.",
+                stacklevel=4,
+            )
+
+    def _join(self) -> None:
+        """Begin a generation with the workers that are left."""
+        workers = self._crew.workers.values()
+        task = self.updater.task
+        self._assignment = assign(workers, task.batching.shards, task.threads)
+        self._exchange.join(self._assignment)
+        spares = len(workers) - len(self._assignment)
+        logger.debug("shards by worker: %s; %d spare", self._assignment, spares)
+
+    def _warm_up(self) -> None:
+        """Let one process of each node compile the kernels, then the others find them compiled."""
+        workers = self._crew.workers
+        first = {workers[w].node: w for w in sorted(workers, reverse=True)}
+        leaders = {w for node, w in first.items() if node not in self._warm_nodes}
+        for group in (leaders, set(workers) - leaders):
+            state = self.updater.state
+            weights = self._crew.share(state.weights)
+            shards = {w: self._assignment.get(w, (0, 1))[0] for w in group}
+            self._ask_all(
+                {w: Request("warm_up", (state.step, shards[w], weights)) for w in group}, "warming up"
+            )
+        self._warm_nodes |= set(first)
+
+    def _ask_all(self, requests: Mapping[int, Request], work: str) -> None:
+        """Ask workers for something that the others need not do in their place."""
+        outcomes = self._crew.ask(requests, max(LOAD_DEADLINE_S, self._options.deadline_s))
+        raise_first_failure(outcomes, self._assignment)
+        losses = losses_of(outcomes, {})
+        if losses:
+            self._go_on_without(work, losses)
+
+    # Computing
+
+    def run_segment(self, num_steps: int) -> SegmentReport:
+        """Commit steps; what a lost generation had not committed is computed again by the next."""
+        segment = Segment(self.updater.state.step, num_steps)
+        while not segment.is_complete:
+            try:
+                self._exchange.run(segment)
+            except WorkersLost as lost:
+                self._go_on_without(f"step {segment.step}", lost.losses)
+        return SegmentReport(segment.first_step, segment.fingerprints, self.updater.state.sums.copy())
+
+    def evaluate(self, data_name: str, batch_size: int) -> Array:
+        """Loss and metric sums over the named data."""
+        parts = self._compute("evaluate", data_name, batch_size)
+        samples = self._samples[data_name]
+        sums = total_evaluation(self.updater.task, samples, batch_size, parts)
+        self.updater.add_penalty(sums, samples)
+        return sums
+
+    def predict(self, data_name: str, batch_size: int) -> list[Array]:
+        """The model's outputs for the named data, in its order."""
+        return whole_predictions(self._compute("predict", data_name, batch_size))
+
+    def _compute(self, method: str, data_name: str, batch_size: int) -> list[Any]:
+        """Every worker's part; all of it again by the others if one is lost."""
+        state = self.updater.state
+        weights = self._crew.share(state.weights)
+        while True:
+            requests = {
+                worker: Request(method, (state.step, data_name, batch_size, shards, weights))
+                for worker, shards in self._assignment.items()
+            }
+            outcomes = self._crew.ask(requests, self._options.deadline_s)
+            raise_first_failure(outcomes, self._assignment)
+            losses = losses_of(outcomes, self._assignment)
+            if not losses:
+                return _values(outcomes)
+            self._go_on_without(f"{method} '{data_name}' at step {state.step}", losses)
+
+    # Losses
+
+    def _go_on_without(self, work: str, losses: Sequence[Loss]) -> None:
+        """End lost workers and let the others take their shards.
+
+        Raises:
+            EngineError: if that cannot help.
+        """
+        for loss in losses:
+            self._crew.dismiss(loss.worker)
+        if work != self._work:
+            self._work, self._earlier_losses = work, []
+        decision = decide(work, self._earlier_losses, losses, len(self._crew.workers))
+        self._earlier_losses.append(losses)
+        if decision.action.is_terminal:
+            raise EngineError(decision.reason)
+        logger.warning("%s", decision.reason)
+        self._join()
+
+
+def _values(outcomes: Mapping[int, Outcome]) -> list[Any]:
+    return [outcome.value for outcome in outcomes.values() if isinstance(outcome, Answer)]
+
+
+def _packed(task: Task) -> bytes:
+    try:
+        return pack(task)
+    except Exception as error:
+        raise ValueError(
+            "the model, its loss or its metrics cannot be sent to other processes "
+            f"({type(error).__name__}: {str(error).strip().splitlines()[0]}): keep open files, locks, "
+            "threads and generators out of layers and functions"
+        ) from error

@@ -1,0 +1,73 @@
+"""A `ShardRunner` that counts what it has computed: how a slow worker is told from a hung one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+from distnn.data.arrays import ArrayData
+from distnn.evaluation import Place, evaluate_shards, predict_shards
+from distnn.reduction import Range, ShardSums
+from distnn.shard import ShardRunner
+from distnn.task import Task
+from distnn.tensor import Array
+from distnn.tracing import Traced
+
+
+class CountingRunner:
+    """Wraps a runner of its own.
+
+    Attributes:
+        count: grows with every step, and with every shard that is evaluated or predicted.
+        shard: the one begun last, for the place of an error.
+    """
+
+    def __init__(self, task: Task, data: Mapping[str, ArrayData]) -> None:
+        self._runner = ShardRunner(task, data)
+        self.data = self._runner.data
+        self.count = 0
+        self._evaluating: int | None = None
+
+    @property
+    def shard(self) -> int:
+        return self._runner.shard if self._evaluating is None else self._evaluating
+
+    @property
+    def training(self) -> Traced:
+        return self._runner.training
+
+    def compute(self, step: int, shard: int, weights: Array, into: ShardSums) -> bool:
+        return self._runner.compute(step, shard, weights, into)
+
+    def compute_range(
+        self, step: int, first: int, stop: int, weights: Array
+    ) -> list[tuple[Range, ShardSums | None]]:
+        self._evaluating = None
+        sums = self._runner.compute_range(step, first, stop, weights)
+        self.count += 1
+        return sums
+
+    def evaluate(self, name: str, batch_size: int, shards: Range, weights: Array) -> dict[Place, Array]:
+        return evaluate_shards(cast(ShardRunner, self), name, batch_size, shards, weights)
+
+    def predict(self, name: str, batch_size: int, shards: Range, weights: Array) -> dict[Place, list[Array]]:
+        return predict_shards(cast(ShardRunner, self), name, batch_size, shards, weights)
+
+    # What evaluate_shards and predict_shards call
+
+    def evaluation_sums(self, batch_samples: int) -> ShardSums:
+        return self._runner.evaluation_sums(batch_samples)
+
+    def evaluate_shard(
+        self, name: str, start: int, stop: int, shard: int, weights: Array, into: ShardSums
+    ) -> bool:
+        self._evaluating = shard
+        has_samples = self._runner.evaluate_shard(name, start, stop, shard, weights, into)
+        self.count += 1
+        return has_samples
+
+    def predict_shard(self, name: str, start: int, stop: int, shard: int, weights: Array) -> list[Array]:
+        self._evaluating = shard
+        outputs = self._runner.predict_shard(name, start, stop, shard, weights)
+        self.count += 1
+        return outputs

@@ -1,0 +1,82 @@
+"""The Ray engine: the coordinator in this process, the workers as Ray actors.
+
+Found by name from `distnn.engine`. It stays warm between the tasks of a model; `close`, the end of the
+program, or forgetting the engine end its workers.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+
+from cluster.connect import Connection, connect
+from cluster.coordinator import Coordinator
+from cluster.crew import Crew
+from cluster.exchange.object_store import ObjectStoreExchange
+from cluster.ray_crew import RayCrew
+from distnn.data.arrays import ArrayData
+from distnn.engine import Engine, EngineOptions, SegmentReport
+from distnn.recording import TrainingState
+from distnn.task import Task
+from distnn.tensor import Array
+
+
+class RayEngine(Engine):
+    """Shards computed by Ray actors.
+
+    Raises:
+        ClusterUnreachableError: `options.address` does not answer, or belongs to another cluster's machines.
+        EngineError: Ray cannot be started, or has no room for a single worker.
+    """
+
+    def __init__(self, options: EngineOptions) -> None:
+        self.options = options
+        connection = connect(options.address, options.workers)
+        crew = RayCrew(connection, options.threads)
+        self._end = weakref.finalize(self, _end, crew, connection)
+        try:
+            crew.recruit(options.workers)
+        except BaseException:
+            self._end()
+            raise
+        self._crew = crew
+        exchange = ObjectStoreExchange(crew, options.deadline_s)
+        self._coordinator = Coordinator(crew, exchange, options)
+
+    @property
+    def worker_pids(self) -> list[int]:
+        """Process ids of the workers, for those who watch them (or test what happens when one dies)."""
+        return [info.pid for info in self._crew.workers.values()]
+
+    def load(self, task: Task, data: Mapping[str, ArrayData], state: TrainingState) -> None:
+        self._check_open()
+        self._coordinator.load(task, data, state)
+
+    def run_segment(self, num_steps: int) -> SegmentReport:
+        self._check_open()
+        return self._coordinator.run_segment(num_steps)
+
+    def state(self) -> TrainingState:
+        return self._coordinator.updater.state
+
+    def set_state(self, state: TrainingState) -> None:
+        self._coordinator.updater.begin(state)
+
+    def evaluate(self, data_name: str, batch_size: int) -> Array:
+        self._check_open()
+        return self._coordinator.evaluate(data_name, batch_size)
+
+    def predict(self, data_name: str, batch_size: int) -> list[Array]:
+        self._check_open()
+        return self._coordinator.predict(data_name, batch_size)
+
+    def close(self) -> None:
+        self._end()
+
+    def _check_open(self) -> None:
+        assert self._end.alive, "the engine has been closed"
+
+
+def _end(crew: Crew, connection: Connection) -> None:
+    crew.close()
+    connection.close()

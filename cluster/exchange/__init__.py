@@ -1,0 +1,1 @@
+"""How gradients are summed and weights spread: one interface, several ways, the same bytes."""

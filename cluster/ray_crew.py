@@ -1,0 +1,194 @@
+"""The crew that trains: each worker is a Ray actor.
+
+It turns Ray's exceptions into outcomes and Ray's waiting into waiting with a deadline. Policy (who computes
+what, what to do after a loss) is not here.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from cluster.connect import Connection
+from cluster.crew import Answer, Crew, Died, Failed, Failure, Outcome, Request, Silent, WorkerInfo
+from cluster.node import node_identity
+from cluster.ray_import import ray
+from cluster.room import no_room_message, room_for
+from cluster.stopping import kill_process
+from cluster.worker import Worker
+from distnn.errors import EngineError
+
+logger = logging.getLogger("distnn.cluster")
+
+START_DEADLINE_S = 60.0
+"""For worker processes to start; beyond it the training goes on with those that have."""
+_LOOK_S = 2.0
+"""How often a worker that has not answered is asked whether it makes progress."""
+_INLINE_BYTES = 100_000
+"""Ray sends smaller arguments within the call itself, which is faster than through the object store."""
+
+
+class RayCrew(Crew):
+    """Actors of one engine.
+
+    Args:
+        connection: to Ray; not closed here.
+        threads: cores each worker asks the cluster for; an embedded Ray is ours alone and not asked.
+        start_deadline_s: for worker processes to start.
+    """
+
+    def __init__(
+        self, connection: Connection, threads: int, start_deadline_s: float = START_DEADLINE_S
+    ) -> None:
+        self._cpus = 0 if connection.is_embedded else threads
+        self._start_deadline_s = start_deadline_s
+        self._actors: dict[int, Any] = {}
+        self._workers: dict[int, WorkerInfo] = {}
+        self._next_number = 0
+
+    @property
+    def workers(self) -> Mapping[int, WorkerInfo]:
+        return self._workers
+
+    # Starting and ending
+
+    def recruit(self, count: int) -> None:
+        missing = count - len(self._workers)
+        if missing <= 0:
+            return
+        asked = missing
+        if self._cpus:
+            asked = min(missing, room_for(ray.nodes(), self._cpus) - len(self._workers))
+        if asked > 0:
+            self._start(asked)
+        if len(self._workers) < count:
+            message = no_room_message(
+                count, len(self._workers), self._cpus, ray.available_resources(), ray.cluster_resources()
+            )
+            if not self._workers:
+                raise EngineError(message)
+            warnings.warn(message, stacklevel=2)
+
+    def _start(self, count: int) -> None:
+        remote_class = ray.remote(num_cpus=self._cpus, max_restarts=0, concurrency_groups={"control": 1})(
+            Worker
+        )
+        actors = {self._next_number + i: remote_class.remote() for i in range(count)}
+        self._next_number += count
+        greetings = {number: actor.hello.remote() for number, actor in actors.items()}
+        ray.wait(list(greetings.values()), num_returns=count, timeout=self._start_deadline_s)
+        for number, actor in actors.items():
+            try:
+                greeting = ray.get(greetings[number], timeout=0)
+            except ray.exceptions.GetTimeoutError:
+                ray.kill(actor)
+            except ray.exceptions.RayError as error:
+                ray.kill(actor)
+                logger.warning("worker %d could not be started: %s", number, _reason(error))
+            else:
+                self._actors[number] = actor
+                self._workers[number] = WorkerInfo(number, **greeting)
+
+    def dismiss(self, worker: int) -> None:
+        actor, info = self._actors.pop(worker, None), self._workers.pop(worker, None)
+        if actor is None or info is None:
+            return
+        # Ray gives a stopped process seconds before it kills it; where we can, we do not wait.
+        if info.node == node_identity():
+            kill_process(info.pid, info.started)
+        if ray.is_initialized():
+            ray.kill(actor)
+
+    def close(self) -> None:
+        for worker in list(self._actors):
+            self.dismiss(worker)
+
+    # Sending and waiting
+
+    def share(self, value: Any) -> Any:
+        if isinstance(value, np.ndarray | bytes) and memoryview(value).nbytes <= _INLINE_BYTES:
+            return value
+        return ray.put(value)
+
+    def ask(self, requests: Mapping[int, Request], deadline_s: float) -> dict[int, Outcome]:
+        outcomes: dict[int, Outcome] = {}
+        pending: dict[Any, int] = {}
+        for worker, request in requests.items():
+            actor = self._actors.get(worker)
+            if actor is None:
+                outcomes[worker] = Died("it had been ended before")
+            else:
+                pending[getattr(actor, request.method).remote(*request.args)] = worker
+        try:
+            # The common case in one call: everybody answers in time.
+            values = ray.get(list(pending), timeout=min(deadline_s, _LOOK_S))
+        except ray.exceptions.RayError:
+            self._wait(pending, outcomes, deadline_s)
+        else:
+            outcomes |= {w: _outcome(value) for w, value in zip(pending.values(), values, strict=True)}
+        return {worker: outcomes[worker] for worker in requests}
+
+    def _wait(self, pending: dict[Any, int], outcomes: dict[int, Outcome], deadline_s: float) -> None:
+        """Move every pending call to its outcome, however long that takes while progress is made."""
+        heard = {worker: (-1, time.monotonic()) for worker in pending.values()}
+        pending = dict(pending)
+        while pending:
+            ready, _ = ray.wait(list(pending), num_returns=1, timeout=min(deadline_s, _LOOK_S))
+            for call in ready:
+                outcomes[pending.pop(call)] = _collect(call)
+            if ready:
+                continue
+            self._ask_for_progress(list(pending.values()), heard, min(deadline_s, _LOOK_S))
+            now = time.monotonic()
+            for call, worker in list(pending.items()):
+                silent_s = now - heard[worker][1]
+                if silent_s >= deadline_s:
+                    outcomes[worker] = Silent(silent_s)
+                    del pending[call]
+
+    def _ask_for_progress(
+        self, workers: list[int], heard: dict[int, tuple[int, float]], timeout_s: float
+    ) -> None:
+        """Note when each worker's count was last seen to grow; one that does not answer has not."""
+        calls = {
+            self._actors[worker].progress.options(concurrency_group="control").remote(): worker
+            for worker in workers
+        }
+        ready, _ = ray.wait(list(calls), num_returns=len(calls), timeout=timeout_s)
+        for call in ready:
+            outcome = _collect(call)
+            worker = calls[call]
+            if isinstance(outcome, Answer) and outcome.value != heard[worker][0]:
+                heard[worker] = (outcome.value, time.monotonic())
+
+
+def _collect(call: Any) -> Outcome:
+    try:
+        return _outcome(ray.get(call))
+    except ray.exceptions.RayTaskError as error:
+        # Raised outside the worker's own guard: arguments that could not be unpickled, answers that could
+        # not be pickled, or a worker on another version of this package.
+        text = str(error)
+        return Failed(Failure(text.strip().splitlines()[-1], "", text, None))
+    except ray.exceptions.RayError as error:
+        return Died(_reason(error))
+
+
+def _outcome(value: Any) -> Outcome:
+    return Failed(value) if isinstance(value, Failure) else Answer(value)
+
+
+def _reason(error: Exception) -> str:
+    """The telling part of Ray's text about a death."""
+    text = " ".join(str(error).split())
+    for mark in ("Worker exit detail: ", "The actor is dead because ", "Reason: "):
+        if mark in text:
+            text = text.partition(mark)[2]
+            break
+    text = text.partition(" Some common causes include")[0].partition(" (1) ")[0].strip().rstrip(".")
+    return text[:300] or type(error).__name__

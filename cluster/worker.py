@@ -1,0 +1,152 @@
+"""What runs in a worker process: it computes shards of one task, one call at a time.
+
+Knows nothing of ray: the crew makes an actor of it. It returns a `Failure` where the user's code or ours
+raises. `progress` may be called from another thread while a call runs.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any, TypeVar
+
+import numpy as np
+import psutil
+
+from cluster.counting import CountingRunner
+from cluster.crew import Failure
+from cluster.node import node_identity
+from cluster.transport import unpack
+from cluster.user_code import describe
+from distnn.data.arrays import ArrayData
+from distnn.errors import FaultPlace
+from distnn.evaluation import Place
+from distnn.reduction import Range, ShardSums
+from distnn.task import Task
+from distnn.tensor import Array
+from distnn.threads import available_cores, blas_threads
+from distnn.weights import aligned_zeros
+
+T = TypeVar("T")
+Sums = tuple[Array, Array, Array]
+
+
+class Worker:
+    """Computes shards of the task it was given last."""
+
+    def __init__(self) -> None:
+        _ignore_interrupts()
+        # No kernel is parallel; without this Numba would size its pool by the machine.
+        os.environ.setdefault("NUMBA_NUM_THREADS", "1")
+        self._runner: CountingRunner | None = None
+        self._weights: Array = aligned_zeros(0)
+        self._threads = ExitStack()
+
+    def hello(self) -> dict[str, Any]:
+        """Who this is: a `WorkerInfo`, without the number."""
+        process = psutil.Process()
+        return {
+            "pid": process.pid,
+            "started": process.create_time(),
+            "node": node_identity(),
+            "host": socket.gethostname(),
+            "cores": available_cores(),
+        }
+
+    def progress(self) -> int:
+        """A number that grows with every shard."""
+        return 0 if self._runner is None else self._runner.count
+
+    def load(
+        self, search_path: Sequence[str], task: bytes, names: Sequence[str], *data: ArrayData
+    ) -> Failure | None:
+        """Make ready for a task.
+
+        Args:
+            search_path: the coordinator's `sys.path`, where the user's modules are found.
+            task: a packed `Task`.
+            names: of the data that follow.
+            data: read-only arrays, shared with the other workers of the node.
+        """
+        return self._guarded(None, self._load, search_path, task, dict(zip(names, data, strict=True)))
+
+    def _load(self, search_path: Sequence[str], packed: bytes, data: Mapping[str, ArrayData]) -> None:
+        sys.path.extend(path for path in search_path if path not in sys.path)
+        task: Task = unpack(packed)
+        self._threads.close()
+        self._threads.enter_context(blas_threads(task.threads))
+        self._runner = CountingRunner(task, data)
+        self._weights = aligned_zeros(task.layout().size)
+
+    @property
+    def _running(self) -> CountingRunner:
+        assert self._runner is not None, "load comes first"
+        return self._runner
+
+    def _take(self, weights: Array) -> Array:
+        """The weights in a place that stays: programs are bound to addresses, and ours can be written."""
+        np.copyto(self._weights, weights)
+        return self._weights
+
+    def warm_up(self, step: int, shard: int, weights: Array) -> None:
+        """Compute a shard for nothing, so that kernels are compiled (and cached for the node).
+
+        What goes wrong here goes wrong again in the step itself, and is told there.
+        """
+        runner = self._running
+        try:
+            runner.compute(step, shard, self._take(weights), ShardSums(runner.training.sums_layout))
+        except Exception:
+            return
+
+    def compute(
+        self, step: int, first: int, stop: int, weights: Array
+    ) -> tuple[int, list[tuple[Range, Sums | None]]] | Failure:
+        """The step, and sums of its shards [first, stop) as the fewest whole subtrees."""
+        return self._guarded(step, self._compute, step, first, stop, weights)
+
+    def _compute(
+        self, step: int, first: int, stop: int, weights: Array
+    ) -> tuple[int, list[tuple[Range, Sums | None]]]:
+        parts = self._running.compute_range(step, first, stop, self._take(weights))
+        return step, [(shards, None if sums is None else sums.arrays()) for shards, sums in parts]
+
+    def evaluate(
+        self, step: int, name: str, batch_size: int, shards: Range, weights: Array
+    ) -> dict[Place, Array] | Failure:
+        """Loss and metric sums of these shards of every batch of the named data."""
+        return self._guarded(step, self._evaluate, name, batch_size, shards, weights)
+
+    def _evaluate(self, name: str, batch_size: int, shards: Range, weights: Array) -> dict[Place, Array]:
+        return self._running.evaluate(name, batch_size, shards, self._take(weights))
+
+    def predict(
+        self, step: int, name: str, batch_size: int, shards: Range, weights: Array
+    ) -> dict[Place, list[Array]] | Failure:
+        """The outputs of these shards of every batch of the named data."""
+        return self._guarded(step, self._predict, name, batch_size, shards, weights)
+
+    def _predict(self, name: str, batch_size: int, shards: Range, weights: Array) -> dict[Place, list[Array]]:
+        return self._running.predict(name, batch_size, shards, self._take(weights))
+
+    def _guarded(self, step: int | None, function: Callable[..., T], *args: Any) -> T | Failure:
+        """`function(*args)`, or what the user's code raised (a `sys.exit` in it must not end the worker)."""
+        try:
+            return function(*args)
+        except (Exception, SystemExit) as error:
+            runner = self._runner
+            known = step is not None and runner is not None
+            place = FaultPlace(-1, step or 0, runner.shard) if known and runner is not None else None
+            return describe(error, place)
+
+
+def _ignore_interrupts() -> None:
+    """Ctrl-C goes to every process of the terminal's group; what it means is the coordinator's to say."""
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except ValueError:
+        pass  # not the main thread: ray has blocked the signal for its processes anyway
