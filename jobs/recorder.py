@@ -18,9 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from distnn.checkpoint import save_tensors
+from distnn.checkpoint import canonical_json, save_tensors
 from distnn.errors import RunDirectoryError
-from distnn.recipe import differences, recipe_digest
 from distnn.recording import Plan, Recorder, Snapshot
 from jobs.checkpoints import CheckpointStore
 from jobs.journal import Journal, plain_json, read
@@ -61,15 +60,19 @@ def open_recorder(
     Raises:
         RunDirectoryError: another process is writing the run, or the directory holds something else.
     """
-    return RunRecorder(RunDir(Path(run_dir)), Rhythm(checkpoint_every_seconds, every_steps, keep))
+    recorder = RunRecorder(RunDir(Path(run_dir)), Rhythm(checkpoint_every_seconds, every_steps, keep))
+    recorder.open()
+    return recorder
 
 
 class RunRecorder(Recorder):
-    """Writes one run. Made with the lock taken; `close` frees it.
+    """Writes one run. Nothing is touched before `open`, which takes the lock; `close` frees it.
 
     Args:
         run: where.
         rhythm: when to save checkpoints.
+        spec: kept as spec.json.
+        origin: facts about where the run came from, for the journal.
         warn: told in words of what is odd but can be lived with.
         clock: seconds, for tests.
     """
@@ -79,39 +82,61 @@ class RunRecorder(Recorder):
         run: RunDir,
         rhythm: Rhythm | None = None,
         *,
+        spec: Mapping[str, Any] | None = None,
+        origin: Mapping[str, Any] | None = None,
         warn: Callable[[str], None] = warnings.warn,
         clock: Clock = time.monotonic,
     ) -> None:
         self.run = run
+        self.attempt = 0
         self._rhythm = rhythm or Rhythm()
+        self._spec = spec
+        self._origin = dict(origin or {})
         self._warn = warn
         self._clock = clock
         self._stop_asked = False
         self._ended_early = False
         self._plan: Plan | None = None
-        run.create()
-        self._events = _open_locked(run)
+        self._open: weakref.finalize[..., RunRecorder] | None = None
+
+    def open(self) -> None:
+        """Make the directory if need be, take the lock, and begin an attempt. Twice is fine.
+
+        Raises:
+            RunDirectoryError: another process is writing the run, or the directory holds something else.
+        """
+        if self._open is not None:
+            return
+        self.run.create()
+        self._events = _open_locked(self.run)
         earlier = self._events.repair()
         attempts = [r["attempt"] for r in earlier.records if r.get("kind") == "attempt"]
         self.attempt = 1 + max(attempts, default=0)
-        self.heartbeat = Heartbeat(run, self.attempt)
-        self._metrics = Journal(run.metrics)
-        self._log = os.open(run.log(self.attempt), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        self._metrics = Journal(self.run.metrics)
+        self._log = os.open(self.run.log(self.attempt), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         self._open = weakref.finalize(self, _close, self._events, self._metrics, self._log)
-        self.on_event(
-            "attempt", attempt=self.attempt, pid=self.heartbeat.status.pid, host=self.heartbeat.status.host
-        )
+        self.heartbeat = Heartbeat(self.run, self.attempt)
+        status = self.heartbeat.status
+        self.on_event("attempt", attempt=self.attempt, pid=status.pid, host=status.host, **self._origin)
         for number in earlier.damaged:
-            self.on_event("damaged-line", file=run.events.name, line=number)
+            self.on_event("damaged-line", file=self.run.events.name, line=number)
+        self._settle_spec()
         self.heartbeat.update(force=True)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the training loop has taken over: what fails from here on is the run."""
+        return self._plan is not None
 
     # The interface of the training loop
 
     def begin(self, recipe: dict[str, Any], plan: Plan) -> Snapshot | None:
+        self.open()
         recipe = plain_json(recipe)
         self._settle_recipe(recipe)
         self._plan = plan
-        self._store = CheckpointStore(self.run, recipe_digest(_exact(recipe)), self._rhythm.keep)
+        digest = hashlib.sha256(canonical_json(_exact(recipe)).encode()).hexdigest()
+        self._store = CheckpointStore(self.run, digest, self._rhythm.keep)
         self._steps = StepLog(self.run.steps, plan.first_step)
         snapshot = self._store.load_newest(self._steps.last_step(), self._pass_over)
         step = plan.first_step if snapshot is None else snapshot.step
@@ -206,7 +231,7 @@ class RunRecorder(Recorder):
 
     def close(self, state: State | None = None, message: str = "") -> None:
         """Let go of the run: say how it ended if it did not finish, and free the lock. Twice is fine."""
-        if not self._open.alive:
+        if self._open is None or not self._open.alive:
             return
         if state is not None:
             self.on_event(state.value.lower(), message=message)
@@ -220,18 +245,30 @@ class RunRecorder(Recorder):
         assert self._plan is not None, "begin comes first"
         return self._plan
 
+    def _settle_spec(self) -> None:
+        """Keep the spec; one that asks for another training than the one kept here is refused."""
+        if self._spec is None:
+            return
+        there = self.run.read_json(self.run.spec)
+        if there is not None:
+            self._refuse_if(_differences(_decisive(there), _decisive(self._spec)))
+        self.run.write_json(self.run.spec, self._spec)
+
+    def _refuse_if(self, found: list[str]) -> None:
+        if found:
+            self.close()
+            more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
+            raise RunDirectoryError(
+                f"{self.run.path}: holds another run ({'; '.join(found[:3])}{more}): give another directory"
+            )
+
     def _settle_recipe(self, recipe: dict[str, Any]) -> None:
         there = self.run.read_json(self.run.recipe)
         if there is None:
             self.run.write_json(self.run.recipe, recipe)
             return
-        found = differences(_exact(there), _exact(recipe))
-        if found:
-            more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
-            raise RunDirectoryError(
-                f"{self.run.path}: holds another run: {'; '.join(found[:3])}{more}. Give another directory"
-            )
-        changed = differences(there.get(ARITHMETIC_KEY) or {}, recipe.get(ARITHMETIC_KEY) or {})
+        self._refuse_if(_differences(_exact(there), _exact(recipe)))
+        changed = _differences(there.get(ARITHMETIC_KEY) or {}, recipe.get(ARITHMETIC_KEY) or {})
         if changed:
             self._warn(
                 f"the arithmetic of this machine differs from that of the run so far ({'; '.join(changed)}): "
@@ -276,9 +313,23 @@ def _close(events: Journal, metrics: Journal, log: int) -> None:
     events.close()
 
 
+def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    import distnn.models  # noqa: F401  (first: the recipe and the models import each other)
+    from distnn.recipe import differences
+
+    return differences(there, here)
+
+
 def _exact(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """What must be equal for a run to go on."""
     return {key: value for key, value in recipe.items() if key != ARITHMETIC_KEY}
+
+
+def _decisive(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a spec decides the training; files may have moved, their content is in the recipe."""
+    data = {k: v for k, v in spec["data"].items() if k not in ("source", "labels", "validation")}
+    kept = {key: spec[key] for key in ("seed", "model", "training") if key in spec}
+    return {**kept, "data": data}
 
 
 def _digest(file: Path) -> str:

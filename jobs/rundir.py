@@ -10,6 +10,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,11 @@ def new_run_dir(name: str) -> RunDir:
         run = RunDir(root / f"{name}-{secrets.token_hex(3)}")
         if not run.path.exists():
             return run
+
+
+def command_name(run: RunDir) -> str:
+    """How to name the run on a command line: by its name under the run root, else by its path."""
+    return shlex.quote(run.name if run.path.parent == run_root() else str(run.path))
 
 
 def find_run(text: str) -> RunDir:

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from distnn.naming import did_you_mean
+from distnn.naming import nearest
 from jobs.errors import SpecError
 from jobs.problems import Problem, Source, from_validation, shown
 from jobs.spec import JobSpec
@@ -84,8 +84,10 @@ def _read(file: Path) -> str:
         folder = file.absolute().parent
         if not folder.is_dir():
             raise SpecError([f"{file}: no such file: there is no folder {folder}"])
-        beside = [p.name for p in folder.iterdir() if p.suffix in (".toml", ".json")]
-        raise SpecError([f"{file}: no such file.{did_you_mean(file.name, beside)}".removesuffix(".")])
+        beside = {p.stem: p.name for p in folder.iterdir() if p.suffix in (".toml", ".json")}
+        meant = nearest(file.stem, beside)
+        hint = f". Did you mean '{beside[meant]}'?" if meant else ""
+        raise SpecError([f"{file}: no such file{hint}"])
     try:
         return file.read_text(encoding="utf-8")
     except OSError as error:
