@@ -1,0 +1,126 @@
+"""`distnn run --dry-run`: what would happen, in words. Loads data and builds the model; writes nothing."""
+
+from __future__ import annotations
+
+import math
+import socket
+from pathlib import Path
+from typing import Any
+
+from distnn.data import ArrayData
+from distnn.reduction import worker_ranges
+from jobs.build import Job, Placement, build_job
+from jobs.rundir import RunDir, run_root
+from jobs.runner import rhythm_of, warnings_about
+from jobs.specfile import load_spec
+
+_EXCHANGES = {
+    "local": "none: one process computes the shards in turn",
+    "threads": "none: the threads share the process's memory",
+    "ray": "object_store (gradients to the coordinator, new weights back)",
+}
+
+
+def dry_run(
+    path: str, overrides: tuple[str, ...], placement: Placement, run_dir: str | None
+) -> tuple[list[str], dict[str, Any]]:
+    """Lines for people, and the same as facts for programs.
+
+    Raises:
+        RequestError, ValueError: what `distnn run` would refuse.
+    """
+    job = build_job(load_spec(path, overrides), placement)
+    target = str(run_root() / f"{job.spec.name}-ID") if run_dir is None else str(RunDir(Path(run_dir)).path)
+    facts = _facts(job, target)
+    return [*_lines(job, facts), *(f"warning:     {text}" for text in warnings_about(job))], facts
+
+
+def _facts(job: Job, target: str) -> dict[str, Any]:
+    spec, data = job.spec, job.data
+    training = spec.training
+    batch = min(training.batch_size, data.train.num_samples)
+    steps = math.ceil(data.train.num_samples / batch)
+    return {
+        "spec": spec.to_plain(),
+        "train_samples": data.train.num_samples,
+        "validation_samples": None if data.validation is None else data.validation.num_samples,
+        "test_samples": None if data.test is None else data.test.num_samples,
+        "parameters": job.model.count_params() if job.model.built else None,
+        "steps_per_epoch": steps,
+        "last_batch": data.train.num_samples - (steps - 1) * batch,
+        "steps": steps * training.epochs,
+        "shards_of_workers": _assignment(job),
+        "run_dir": target,
+        "host": socket.gethostname(),
+    }
+
+
+def _assignment(job: Job) -> list[list[int]]:
+    """The shards of each worker."""
+    ranges = worker_ranges(job.spec.training.shards or 1, job.workers_used)
+    return [list(range(first, stop)) for first, stop in ranges]
+
+
+def _lines(job: Job, facts: dict[str, Any]) -> list[str]:
+    spec, data = job.spec, job.data
+    training, cluster = spec.training, spec.cluster
+    shape = ", ".join(" x ".join(map(str, array.shape[1:])) or "1" for array in data.train.x)
+    parts = [_part("for training", data.train), _part("for validation", data.validation)]
+    parts.append(_part("for the test at the end", data.test))
+    steps, last = facts["steps_per_epoch"], facts["last_batch"]
+    short = "" if last == training.batch_size else f", the last of {last}"
+    lines = [
+        f"job:         {spec.name}, seed {spec.seed}",
+        f"data:        {spec.data.source}: {', '.join(p for p in parts if p)}; {shape} values a sample, "
+        f"normalize: {spec.data.normalize or 'no'}",
+        *_model_lines(job),
+        f"training:    {_described(training.loss)}, {_described(training.optimizer)}; {training.epochs} "
+        f"epochs of {steps} steps = {facts['steps']} steps; batches of {training.batch_size}{short}",
+        f"shards:      {training.shards} a step, {cluster.threads} BLAS thread(s) each; "
+        + _workers(job, facts),
+        f"exchange:    {_EXCHANGES[cluster.backend]}",
+        f"checkpoints: {_rhythm(job)}",
+        f"run folder:  {facts['run_dir']} on {facts['host']}",
+        "Nothing has been written.",
+    ]
+    return lines
+
+
+def _part(purpose: str, data: ArrayData | None) -> str:
+    return "" if data is None else f"{data.num_samples} samples {purpose}"
+
+
+def _model_lines(job: Job) -> list[str]:
+    if not job.model.built:
+        return [f"model:       {type(job.model).__name__} (its weights are made at the first batch)"]
+    rows = [
+        f"  {layer.name:<24} {shape:<20} {layer.count_params():>12,}"
+        for layer, shape in job.model.summary_rows()
+    ]
+    return [f"model:       {job.model.count_params():,} parameters", *rows]
+
+
+def _described(item: Any) -> str:
+    params = ", ".join(f"{key}={value}" for key, value in item.params.items())
+    return f"{item.type}({params})" if params else str(item.type)
+
+
+def _workers(job: Job, facts: dict[str, Any]) -> str:
+    assignment = facts["shards_of_workers"]
+    if len(assignment) == 1:
+        return "all in one process"
+    word = "worker" if job.spec.cluster.backend == "ray" else "thread"
+    shown = [f"{word} {i}: {_span(shards)}" for i, shards in enumerate(assignment[:8])]
+    return "; ".join(shown) + ("; ..." if len(assignment) > 8 else "")
+
+
+def _span(shards: list[int]) -> str:
+    if not shards:
+        return "none"
+    return f"shard {shards[0]}" if len(shards) == 1 else f"shards {shards[0]}-{shards[-1]}"
+
+
+def _rhythm(job: Job) -> str:
+    rhythm = rhythm_of(job.spec)
+    when = f"{rhythm.every_seconds:g} s" if rhythm.every_steps is None else f"{rhythm.every_steps} steps"
+    return f"every {when} and at ends of epochs; the newest {rhythm.keep} are kept"

@@ -1,0 +1,62 @@
+"""Ctrl-C and SIGTERM during a run: the first asks it to stop at a commit, the second stops it at once.
+
+Only the main thread of the process that drives a run installs this.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from jobs.errors import EXIT_INTERRUPTED, EXIT_STOPPED
+
+CLEANUP_S = 2.0
+"""How long the second signal leaves for cleaning up before the process ends all the same."""
+
+
+class StopSignals:
+    """Which signals came. `on_first` is called from the handler: it must only set a flag.
+
+    Before `armed`, the first signal already stops at once, as nothing is there to be saved.
+    """
+
+    def __init__(self, on_first: Callable[[], None], say: Callable[[str], None]) -> None:
+        self._on_first = on_first
+        self._say = say
+        self.received: signal.Signals | None = None
+        self.armed = False
+
+    @property
+    def exit_code(self) -> int:
+        """What the process ends with after a stop."""
+        return EXIT_INTERRUPTED if self.received is signal.SIGINT else EXIT_STOPPED
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """The handler of both signals."""
+        is_first = self.received is None
+        self.received = self.received or signal.Signals(number)
+        if is_first and self.armed:
+            self._on_first()
+            self._say("stopping after the step under way (once more: stop at once) ...")
+            return
+        timer = threading.Timer(CLEANUP_S, os._exit, (self.exit_code,))
+        timer.daemon = True
+        timer.start()
+        raise KeyboardInterrupt
+
+    @contextmanager
+    def installed(self) -> Iterator[StopSignals]:
+        """Inside, the signals come here; in a thread other than the main one nothing changes."""
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+        before = {number: signal.signal(number, self.handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
