@@ -1,0 +1,368 @@
+"""The `distnn` command: options and output only; the work is done by the modules it calls.
+
+Results go to standard output, progress and remarks to standard error. Exit codes: 0 done, 1 the run failed,
+2 the request was wrong, 3 stopped before the end, 130 Ctrl-C. Heavy modules are imported by the commands that
+need them, so that `distnn --help` is quick.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from jobs.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REQUEST, RequestError
+
+if TYPE_CHECKING:
+    from jobs.build import Placement
+    from jobs.runner import Outcome
+
+Command = Callable[..., Any]
+
+
+class _Commands(click.Group):
+    """Suggests the nearest command for one that does not exist; turns errors into one line and exit 2."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and self.get_command(ctx, name) is None:
+            from distnn.naming import did_you_mean
+
+            hint = did_you_mean(name, self.list_commands(ctx))
+            raise RequestError(f"there is no command '{name}'.{hint or ' `distnn --help` lists them.'}")
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            _end(EXIT_INTERRUPTED)
+        except BrokenPipeError:
+            # The reader (`| head`) has gone; nothing is left to say, nor to flush at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _end(EXIT_FAILED)
+        except ValueError as error:
+            _refuse(str(error))
+        except OSError as error:
+            _fail(str(error))
+        except RuntimeError as error:
+            from distnn.errors import ClusterUnreachableError, EngineError, UserCodeError
+
+            if isinstance(error, ClusterUnreachableError):
+                _refuse(str(error))
+            if isinstance(error, (EngineError, UserCodeError)):
+                _fail(str(error))
+            raise
+
+
+def _refuse(message: str) -> NoReturn:
+    for line in message.splitlines() or ["the request was wrong"]:
+        click.echo(f"distnn: {line}", err=True)
+    _end(EXIT_REQUEST)
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(f"distnn: {message}", err=True)
+    _end(EXIT_FAILED)
+
+
+def _end(code: int) -> NoReturn:
+    raise SystemExit(code)
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from jobs.installation import version
+
+        click.echo(f"distnn {version()}")
+        ctx.exit()
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show it."
+)
+def cli() -> None:
+    """Train neural networks on CPUs: the same bytes on any number of workers."""
+    from jobs.installation import check_packages
+
+    check_packages()
+
+
+def _placement_options(with_threads: bool) -> Callable[[Command], Command]:
+    def decorate(command: Command) -> Command:
+        command = click.option(
+            "--address", metavar="A", help="A Ray cluster that this machine is a node of."
+        )(command)
+        if with_threads:
+            command = click.option(
+                "--threads", type=click.IntRange(min=1), help="BLAS threads a shard (part of the recipe)."
+            )(command)
+        command = click.option(
+            "--workers", type=click.IntRange(min=1), help="How many; never changes the shards or the bytes."
+        )(command)
+        return click.option(
+            "--backend", type=click.Choice(["local", "threads", "ray"]), help="Where to compute."
+        )(command)
+
+    return decorate
+
+
+def _json_option(command: Command) -> Command:
+    return click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")(
+        command
+    )
+
+
+@cli.command()
+@click.argument("spec")
+@_placement_options(with_threads=True)
+@click.option("--run-dir", metavar="DIR", help="Keep the run here (default: $DISTNN_HOME/runs/NAME-ID).")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change the spec; repeatable.")
+@click.option("--dry-run", is_flag=True, help="Say what would happen, and write nothing.")
+@_json_option
+def run(
+    spec: str,
+    backend: str | None,
+    workers: int | None,
+    threads: int | None,
+    address: str | None,
+    run_dir: str | None,
+    overrides: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Train what SPEC (.toml or .json) describes."""
+    from jobs.specfile import load_spec
+
+    load_spec(spec, overrides)  # told before the slower imports
+    placement = _placement(backend, workers, threads, address)
+    if dry_run:
+        from jobs import dryrun
+
+        lines, facts = dryrun.dry_run(spec, overrides, placement, run_dir)
+        click.echo(json.dumps(facts, sort_keys=True) if as_json else "\n".join(lines))
+        return
+    from jobs.runner import run_spec
+
+    _report(
+        run_spec(spec, overrides=overrides, placement=placement, run_dir=run_dir, err=sys.stderr), as_json
+    )
+
+
+@cli.command()
+@click.argument("run")
+@_placement_options(with_threads=False)
+@_json_option
+def resume(run: str, backend: str | None, workers: int | None, address: str | None, as_json: bool) -> None:
+    """Go on with RUN (id or path) from its newest checkpoint, to the same bytes."""
+    from jobs.rundir import find_run
+
+    found = find_run(run)
+    from jobs.runner import resume_run
+
+    placement = _placement(backend, workers, None, address)
+    _report(resume_run(found, placement=placement, err=sys.stderr), as_json)
+
+
+@cli.command()
+@click.argument("run")
+@click.option("--data", metavar="D", help="As a spec's data.source; default: what the run held out.")
+@click.option("--labels", metavar="F", help="For a .npy file: the .npy file with the targets.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True)
+@_placement_options(with_threads=False)
+@_json_option
+def evaluate(
+    run: str,
+    data: str | None,
+    labels: str | None,
+    batch_size: int,
+    backend: str | None,
+    workers: int | None,
+    address: str | None,
+    as_json: bool,
+) -> None:
+    """Measure the model of RUN (id, path, or a model file) on data."""
+    from jobs import inference
+
+    trained = inference.load_trained(run)
+    try:
+        logs = inference.evaluate(trained, data, labels, _engine(backend, workers, address), batch_size)
+    finally:
+        trained.model.close()
+    if as_json:
+        click.echo(json.dumps(logs, sort_keys=True))
+    else:
+        for name, value in logs.items():
+            click.echo(f"{name:<12} {value:.6g}")
+
+
+@cli.command()
+@click.argument("run")
+@click.option("--data", metavar="D", required=True, help="A .npy, .npz or .csv file, or as a spec's source.")
+@click.option("--out", metavar="F", required=True, help="A .npy, .npz or .csv file.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True)
+@_placement_options(with_threads=False)
+@_json_option
+def predict(
+    run: str,
+    data: str,
+    out: str,
+    batch_size: int,
+    backend: str | None,
+    workers: int | None,
+    address: str | None,
+    as_json: bool,
+) -> None:
+    """Write the outputs of the model of RUN (id, path, or a model file) for data."""
+    from jobs import inference
+
+    trained = inference.load_trained(run)
+    try:
+        path, count = inference.predict(trained, data, out, _engine(backend, workers, address), batch_size)
+    finally:
+        trained.model.close()
+    click.echo(json.dumps({"out": str(path), "samples": count}) if as_json else f"{path}: {count} samples")
+
+
+@cli.command()
+@_json_option
+def ls(as_json: bool) -> None:
+    """List the runs under $DISTNN_HOME/runs."""
+    from jobs import listing
+    from jobs.rundir import list_runs, run_root
+
+    if as_json:
+        click.echo(json.dumps([listing.describe_run(run) for run in list_runs()]))
+    elif not list_runs():
+        click.echo(f"no runs in {run_root()}", err=True)
+    else:
+        click.echo("\n".join(listing.list_lines()))
+
+
+@cli.command()
+@click.argument("run")
+@_json_option
+def status(run: str, as_json: bool) -> None:
+    """Show how RUN (id or path) stands."""
+    from jobs import listing
+    from jobs.rundir import find_run
+
+    found = find_run(run)
+    click.echo(json.dumps(listing.describe_run(found)) if as_json else "\n".join(listing.status_lines(found)))
+
+
+@cli.command()
+@click.argument("run")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the run ends.")
+def logs(run: str, follow: bool) -> None:
+    """Show the logs of RUN (id or path)."""
+    from jobs import listing
+    from jobs.rundir import find_run
+
+    listing.follow_logs(find_run(run), sys.stdout, follow=follow)
+
+
+@cli.command()
+@_json_option
+def doctor(as_json: bool) -> None:
+    """Check this machine: what is there, what is wrong, and how to mend it."""
+    from jobs import doctor as checks
+
+    found = checks.examine()
+    click.echo(json.dumps([c.to_plain() for c in found]) if as_json else "\n".join(checks.lines(found)))
+    _end(EXIT_FAILED if any(check.is_broken for check in found) else EXIT_DONE)
+
+
+@cli.command()
+def schema() -> None:
+    """Print the JSON schema of specs."""
+    from jobs.spec import JobSpec
+
+    click.echo(json.dumps(JobSpec.model_json_schema(), indent=2))
+
+
+@cli.command()
+@click.argument("spec")
+@click.option(
+    "--address",
+    metavar="URL",
+    help="The cluster's job service (default: $RAY_API_SERVER_ADDRESS or the "
+    "one on this machine, http://127.0.0.1:8265).",
+)
+@click.option("--follow", is_flag=True, help="Show the job's log and end with its exit code.")
+@click.option("--install-deps", is_flag=True, help="Let the cluster install what distnn needs (pip).")
+@click.option("--no-ship", is_flag=True, help="Use the distnn that is installed on the cluster.")
+@click.option("--run-dir", metavar="DIR", help="On the cluster: a folder on a shared path, best.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change the spec; repeatable.")
+@_json_option
+def submit(
+    spec: str,
+    address: str | None,
+    follow: bool,
+    install_deps: bool,
+    no_ship: bool,
+    run_dir: str | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Hand SPEC to the job service of a Ray cluster."""
+    from jobs.specfile import load_spec
+
+    file = load_spec(spec, overrides)
+    from jobs import submit as submission
+
+    options = submission.Options(address, run_dir, follow, install_deps, not no_ship)
+    _end(submission.submit(file, options, as_json=as_json, out=sys.stdout, err=sys.stderr))
+
+
+def _placement(
+    backend: str | None, workers: int | None, threads: int | None, address: str | None
+) -> Placement:
+    if address is not None and backend not in (None, "ray"):
+        raise RequestError(f"--address is for --backend ray, not {backend}")
+    from jobs.build import Placement
+
+    return Placement("ray" if address is not None else backend, workers, threads, address)
+
+
+def _engine(backend: str | None, workers: int | None, address: str | None) -> dict[str, Any]:
+    placement = _placement(backend, workers, None, address)
+    return {
+        "backend": placement.backend or "local",
+        "workers": placement.workers,
+        "address": placement.address,
+    }
+
+
+def _report(outcome: Outcome, as_json: bool) -> NoReturn:
+    """The result on standard output, and the end of the process."""
+    facts = outcome.facts
+    if as_json:
+        click.echo(json.dumps(facts, sort_keys=True))
+    elif outcome.exit_code == EXIT_DONE:
+        from jobs.rundir import command_name
+
+        name = command_name(outcome.run)
+        for key, value in facts["metrics"].items():
+            click.echo(f"{key:<14} {value:.4f}")
+        click.echo(f"{'model':<14} {facts['model']}")
+        click.echo(f"{'next':<14} distnn predict {name} --data FILE --out predictions.csv")
+        click.echo(f"{'':<14} distnn evaluate {name} --data FILE")
+    _end(outcome.exit_code)
+
+
+def main() -> NoReturn:
+    """The entry point."""
+    cli.main(prog_name="distnn", standalone_mode=True)
+    _end(EXIT_DONE)
+
+
+if __name__ == "__main__":
+    main()
