@@ -277,8 +277,8 @@ def gradients(
                 continue
             with graph.scope(node.name):
                 dinputs = node.op.gradient(node.inputs, node.outputs, douts)
-                for tensor, gradient in zip(node.inputs, dinputs, strict=True):
-                    accumulate(tensor, gradient)
+                for source, dsource in zip(node.inputs, dinputs, strict=True):
+                    accumulate(source, dsource)
     return [found.get(tensor) for tensor in wrt]
 
 

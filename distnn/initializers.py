@@ -404,4 +404,4 @@ def _bits(shape: Shape, seed: int | None, key: int | None) -> npt.NDArray[np.uin
 
 
 def _shaped(values: Array, shape: Shape, dtype: str) -> Array:
-    return np.ascontiguousarray(values.reshape(tuple(shape)), dtype=dtype)
+    return np.array(values.reshape(tuple(shape)), dtype=dtype, order="C")

@@ -47,7 +47,8 @@ class Metric:
             self._sum, self._weight = self._sum + float(values.sum()), self._weight + values.size
             return
         weight = np.asarray(sample_weight, np.float64)
-        weight = np.broadcast_to(weight.reshape(weight.shape + (1,) * (values.ndim - weight.ndim)), values.shape)
+        aligned = weight.reshape(weight.shape + (1,) * (values.ndim - weight.ndim))
+        weight = np.broadcast_to(aligned, values.shape)
         self._sum += float((values * weight).sum())
         self._weight += float(weight.sum())
 

@@ -118,8 +118,8 @@ class Objective:
         per_sample = graph.values_per_sample(values)
         if values.spec.rank > 0 and per_sample is None:
             raise ValueError(
-                f"the loss '{loss.name}' must return one value per sample (shape (batch,) or (batch, ...)) or "
-                f"a scalar. Received: shape {values.shape}"
+                f"the loss '{loss.name}' must return one value per sample (shape (batch,) or (batch, ...)) "
+                f"or a scalar. Received: shape {values.shape}"
             )
         per_sample = 0 if loss.reduction == "sum" else per_sample or 1
         seeds.append(Seed(name, self.loss_weights[index], per_sample))

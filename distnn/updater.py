@@ -1,7 +1,8 @@
 """Commits steps: from the summed gradient to the next weights, slots, statistics and fingerprint.
 
-It reads one buffer and writes the other, then turns; a step is committed when the buffers have turned. Penalties
-are applied here, once. Whoever owns the weights has one: a local engine, or the coordinator of a cluster.
+It reads one buffer and writes the other, then turns; a step is committed when the buffers have turned.
+Penalties are applied here, once. Whoever owns the weights has one: a local engine, or the coordinator of a
+cluster.
 """
 
 from __future__ import annotations

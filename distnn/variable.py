@@ -110,9 +110,9 @@ class Variable:
         array = np.asarray(value, dtype=np.float32)
         if array.shape != self.shape:
             raise ValueError(
-                f"The shape of the target variable and the shape of the target value in `variable.assign(value)` "
-                f"must match. variable.shape={self.shape}, Received: value.shape={array.shape}. "
-                f"Target variable: {self.path}"
+                "The shape of the target variable and the shape of the target value in "
+                f"`variable.assign(value)` must match. variable.shape={self.shape}, "
+                f"Received: value.shape={array.shape}. Target variable: {self.path}"
             )
         self.array[...] = array
 
@@ -123,7 +123,8 @@ class Variable:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         if current_graph() is not None:
             raise TypeError(
-                f"variable '{self.path}' has no value while the model is traced: use functions of `distnn.ops`"
+                f"variable '{self.path}' has no value while the model is traced: "
+                "use functions of `distnn.ops`"
             )
         return np.array(self.array, dtype=dtype, copy=copy)
 

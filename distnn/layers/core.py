@@ -111,7 +111,8 @@ class InputLayer(Layer):
         super().__init__(name=name)
         if isinstance(shape, int) or any(not isinstance(dim, int) or dim <= 0 for dim in shape):
             raise ValueError(
-                f"`shape` must be a tuple of positive integers without the batch axis. Received: shape={shape}"
+                "`shape` must be a tuple of positive integers without the batch axis. "
+                f"Received: shape={shape}"
             )
         if dtype not in (None, "float32", "int32"):
             raise ValueError(f"`dtype` must be 'float32' or 'int32'. Received: dtype={dtype!r}")

@@ -95,7 +95,7 @@ class Layer:
         aggregation: Aggregation = "mean",
         name: str | None = None,
     ) -> Variable:
-        """Create a weight of this layer; `glorot_uniform` (vectors and scalars: zeros) by default."""
+        """Create a weight of this layer; `glorot_uniform` by default, as in Keras."""
         if dtype not in (None, "float32"):
             raise ValueError(f"weights are float32. Received: dtype={dtype!r}")
         full_shape = (shape,) if isinstance(shape, int) else tuple(shape)
@@ -104,10 +104,9 @@ class Layer:
                 f"every dimension of a weight must be a known, non-negative integer. Received: shape={shape} "
                 f"for a weight of layer '{self.name}'"
             )
-        default = "glorot_uniform" if len(full_shape) > 1 else "zeros"
         variable = Variable(
             tuple(int(dim) for dim in full_shape),
-            initializers.get(initializer if initializer is not None else default),
+            initializers.get(initializer) or initializers.GlorotUniform(),
             name=name or "weight",
             trainable=trainable,
             regularizer=regularizers.get(regularizer),
@@ -128,8 +127,7 @@ class Layer:
     @property
     def variables(self) -> list[Variable]:
         """Own weights (trainable first), then the sublayers'; each once."""
-        own = [v for v in self._own_weights if v.trainable] + [v for v in self._own_weights if not v.trainable]
-        found = dict.fromkeys(own)
+        found = dict.fromkeys(sorted(self._own_weights, key=lambda variable: not variable.trainable))
         for _, layer in self.sublayers():
             found.update(dict.fromkeys(layer.variables))
         return list(found)
@@ -263,8 +261,8 @@ class Layer:
             output = self(*leaves)
         if not isinstance(output, Tensor):
             raise ValueError(
-                f"layer '{self.name}' must return a tensor. Received: {type(output).__name__}. Use functions of "
-                "`distnn.ops`; NumPy's make no tensor."
+                f"layer '{self.name}' must return a tensor. Received: {type(output).__name__}. "
+                "Use functions of `distnn.ops`; NumPy's make no tensor."
             )
         return output.spec
 

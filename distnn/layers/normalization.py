@@ -117,8 +117,8 @@ class BatchNormalization(_Normalization):
         )
         if synchronized:
             raise ValueError(
-                "BatchNormalization(synchronized=True) is not supported: the statistics of a step are those of "
-                "each shard. Use fewer shards, or LayerNormalization."
+                "BatchNormalization(synchronized=True) is not supported: the statistics of a step are those "
+                "of each shard. Use fewer shards, or LayerNormalization."
             )
         if not 0.0 <= momentum <= 1.0:
             raise ValueError(f"`momentum` must be between 0 and 1. Received: momentum={momentum}")

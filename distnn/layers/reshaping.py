@@ -32,7 +32,7 @@ class Reshape(Layer):
     def __init__(self, target_shape: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.target_shape = tuple(int(dim) for dim in target_shape)
-        if sum(dim == -1 for dim in self.target_shape) > 1 or any(d == 0 or d < -1 for d in self.target_shape):
+        if self.target_shape.count(-1) > 1 or any(dim == 0 or dim < -1 for dim in self.target_shape):
             raise ValueError(
                 "`target_shape` must hold positive integers and at most one -1. "
                 f"Received: target_shape={self.target_shape}"

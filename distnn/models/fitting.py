@@ -164,9 +164,7 @@ def prepare(model: Model, arguments: FitArguments) -> Training:
     )
 
 
-def make_task(
-    model: Model, data: ArrayData, batching: Batching, threads: int
-) -> tuple[Task, Objective]:
+def make_task(model: Model, data: ArrayData, batching: Batching, threads: int) -> tuple[Task, Objective]:
     """The task of training or evaluating `model` on such data, and its objective."""
     signature = signature_of(model, data)
     objective = model.objective(signature.targets, output_specs(model, signature.inputs))

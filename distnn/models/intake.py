@@ -99,8 +99,8 @@ def _as_labels(array: Array) -> Array:
     if not np.array_equal(whole, array):
         row = int(np.argmax((whole != array).reshape(len(array), -1).any(axis=1)))
         raise DataError(
-            f"sparse_categorical_crossentropy takes class numbers; y at row {row} is {array[row]}. For one-hot "
-            "targets use categorical_crossentropy."
+            f"sparse_categorical_crossentropy takes class numbers; y at row {row} is {array[row]}. "
+            "For one-hot targets use categorical_crossentropy."
         )
     return whole.astype(np.int32)
 
@@ -116,8 +116,8 @@ def class_weights(data: ArrayData, weights: Mapping[int, float]) -> ArrayData:
     missing = sorted({int(label) for label in np.unique(labels)} - {int(key) for key in weights})
     if missing:
         raise DataError(
-            f"`class_weight` must contain all classes in the data. The classes {missing} exist in the data but "
-            "not in `class_weight`."
+            "`class_weight` must contain all classes in the data. "
+            f"The classes {missing} exist in the data but not in `class_weight`."
         )
     table = {int(key): float(value) for key, value in weights.items()}
     found = np.array([table[int(label)] for label in labels], np.float32)

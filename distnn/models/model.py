@@ -144,7 +144,8 @@ class Model(Layer):
         if index is not None:
             if not -len(self.layers) <= index < len(self.layers):
                 raise ValueError(
-                    f"Was asked to retrieve layer at index {index} but model only has {len(self.layers)} layers."
+                    f"Was asked to retrieve layer at index {index} but model only has {len(self.layers)} "
+                    "layers."
                 )
             return self.layers[index]
         for layer in self.layers:

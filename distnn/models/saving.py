@@ -30,7 +30,10 @@ def final_snapshot(model: Model, step: int) -> Snapshot:
 
 def describe(model: Model) -> dict[str, Any]:
     """How to rebuild the model: class, config and compile arguments, or why that cannot be."""
-    description: dict[str, Any] = {"class_name": type(model).__name__, "preprocessor": model.preprocessor_config}
+    description: dict[str, Any] = {
+        "class_name": type(model).__name__,
+        "preprocessor": model.preprocessor_config,
+    }
     try:
         description["config"] = _sequential_config(model)
         description["compile"] = _compile_config(model)
