@@ -40,8 +40,9 @@ def gelu_of(x: Any, half: Any, one: Any, sqrt_half: Any) -> Any:
 
 
 @helper
-def gelu_tanh_of(x: Any, half: Any, one: Any, scale: Any, cubic: Any) -> Any:
-    return (half * x) * (one + tanh(scale * (x + cubic * (x * x * x))))
+def gelu_tanh_of(x: Any, scale: Any, cubic: Any) -> Any:
+    # (1 + tanh u) / 2 is the sigmoid of 2 u, which is accurate where it is small.
+    return x * sigmoid(scale * (x + cubic * (x * x * x)))
 
 
 # Forward
@@ -110,10 +111,9 @@ def gelu(x: Array, y: Array) -> None:
 @kernel
 def gelu_tanh(x: Array, y: Array) -> None:
     """gelu by its tanh approximation."""
-    half, one = x.dtype.type(0.5), x.dtype.type(1)
-    scale, cubic = x.dtype.type(_SQRT_2_OVER_PI), x.dtype.type(_GELU_CUBIC)
+    scale, cubic = x.dtype.type(2 * _SQRT_2_OVER_PI), x.dtype.type(_GELU_CUBIC)
     for i in range(x.size):
-        y[i] = gelu_tanh_of(x[i], half, one, scale, cubic)
+        y[i] = gelu_tanh_of(x[i], scale, cubic)
 
 
 # Gradients
@@ -188,13 +188,17 @@ def gelu_gradient(x: Array, dy: Array, dx: Array) -> None:
 @kernel
 def gelu_tanh_gradient(x: Array, dy: Array, dx: Array) -> None:
     """Gradient of the tanh approximation."""
-    half, one, three = x.dtype.type(0.5), x.dtype.type(1), x.dtype.type(3)
-    scale, cubic = x.dtype.type(_SQRT_2_OVER_PI), x.dtype.type(_GELU_CUBIC)
+    zero, one, three = x.dtype.type(0), x.dtype.type(1), x.dtype.type(3)
+    scale, cubic = x.dtype.type(2 * _SQRT_2_OVER_PI), x.dtype.type(_GELU_CUBIC)
     for i in range(x.size):
         v = x[i]
-        t = tanh(scale * (v + cubic * (v * v * v)))
+        u = scale * (v + cubic * (v * v * v))
+        # s = sigmoid(u) and s (1 - s), both accurate where they are small
+        e = exp(-abs(u))
+        inverse = one / (one + e)
+        s = e * inverse if u < zero else inverse
         slope = scale * (one + three * cubic * (v * v))
-        dx[i] = dy[i] * (half * (one + t) + (half * v) * ((one - t * t) * slope))
+        dx[i] = dy[i] * (s + v * ((e * inverse) * inverse * slope))
 
 
 # Bias
@@ -273,12 +277,11 @@ def bias_gelu(x_BO: Array, bias_O: Array, y_BO: Array) -> None:
 @kernel
 def bias_gelu_tanh(x_BO: Array, bias_O: Array, y_BO: Array) -> None:
     """gelu by its tanh approximation, of s = x + bias."""
-    half, one = x_BO.dtype.type(0.5), x_BO.dtype.type(1)
-    scale, cubic = x_BO.dtype.type(_SQRT_2_OVER_PI), x_BO.dtype.type(_GELU_CUBIC)
+    scale, cubic = x_BO.dtype.type(2 * _SQRT_2_OVER_PI), x_BO.dtype.type(_GELU_CUBIC)
     for b in range(x_BO.shape[0]):
         for o in range(x_BO.shape[1]):
             s = x_BO[b, o] + bias_O[o]
-            y_BO[b, o] = gelu_tanh_of(s, half, one, scale, cubic)
+            y_BO[b, o] = gelu_tanh_of(s, scale, cubic)
 
 
 @kernel

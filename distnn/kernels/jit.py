@@ -19,7 +19,6 @@ from typing import Any, TypeVar
 
 import llvmlite
 import numba
-import numpy as np
 from numba.core import caching
 from numpy.typing import NDArray
 
@@ -165,6 +164,10 @@ class _KernelCache(caching.FunctionCache):  # type: ignore[misc]
             self.disable()
 
 
+REGISTRY: dict[str, Callable[..., Any]] = {}
+"""Every kernel imported so far, by `module.name` inside this package."""
+
+
 def kernel(function: F) -> F:
     """Compile `function` on first call for each combination of argument types.
 
@@ -173,6 +176,7 @@ def kernel(function: F) -> F:
     compiled: Any = numba.njit(nogil=True, **JIT_OPTIONS)(function)
     if compiled is not function and cache_folder() is not None:
         compiled._cache = _KernelCache(function)
+    REGISTRY[f"{function.__module__.rpartition('.')[2]}.{function.__name__}"] = compiled
     return compiled  # type: ignore[no-any-return]
 
 
@@ -180,13 +184,3 @@ def helper(function: F) -> F:
     """Compile `function` into every kernel that calls it; never called from Python in a step."""
     compiled: Any = numba.njit(nogil=True, forceinline=True, **JIT_OPTIONS)(function)
     return compiled  # type: ignore[no-any-return]
-
-
-def is_compiled(function: Any) -> bool:
-    """Whether `function` is a compiled kernel (False with `NUMBA_DISABLE_JIT=1`)."""
-    return hasattr(function, "signatures")
-
-
-def dtype_name(array: Array) -> str:
-    """`float32` for a float32 array; for messages."""
-    return str(np.dtype(array.dtype))
