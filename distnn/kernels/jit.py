@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -63,6 +64,17 @@ def folder_problem(folder: Path) -> str:
     return ""
 
 
+_KEPT_VERSIONS = 8
+
+
+def _forget_old_versions(root: Path) -> None:
+    """Remove code of all but the newest few versions; one still in use compiles again."""
+    versions = [path for path in root.iterdir() if len(path.name) == len(source_digest()) and path.is_dir()]
+    versions.sort(key=lambda path: path.stat().st_mtime)
+    for path in versions[:-_KEPT_VERSIONS]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
 @functools.cache
 def _prepared_cache() -> tuple[Path | None, str]:
     """The folder for this version's code, created if need be; or None and the reason."""
@@ -73,7 +85,9 @@ def _prepared_cache() -> tuple[Path | None, str]:
         if problem := folder_problem(root):
             return None, problem
         folder = root / source_digest()
-        folder.mkdir(mode=0o700, exist_ok=True)
+        if not folder.is_dir():
+            folder.mkdir(mode=0o700, exist_ok=True)
+            _forget_old_versions(root)
         if not os.access(folder, os.W_OK | os.X_OK):
             return None, f"{folder} cannot be written"
     except (OSError, RuntimeError) as error:
