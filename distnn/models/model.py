@@ -21,7 +21,7 @@ from distnn.models.saving import final_snapshot, load_weights_from, save_model, 
 from distnn.objective import Objective
 from distnn.recording import Snapshot, TrainingState
 from distnn.rng import draw_seed, stream_key
-from distnn.summary import print_summary
+from distnn.summary import print_summary, summary_html, summary_rows, summary_totals
 from distnn.tensor import Array, Spec, Tensor
 from distnn.variable import Variable
 from distnn.weights import WeightLayout, aligned_zeros
@@ -47,8 +47,7 @@ class Model(Layer):
         self._layout: WeightLayout | None = None
         self._flat: Array = aligned_zeros(0)
         self._slots: Array | None = None
-        self._engine: Engine | None = None
-        self._engine_key: object = None
+        self._engines: dict[str, tuple[EngineOptions, Engine]] = {}
 
     # Compiling
 
@@ -377,20 +376,22 @@ class Model(Layer):
     # Engines
 
     def engine_for(self, backend: str, options: EngineOptions) -> Engine:
-        """The warm engine if it is of this kind, else a new one; the one before is ended."""
+        """The backend's warm engine if it has these options, else a new one; the one before is ended."""
         from distnn.engine import create_engine
 
-        key = (backend, options)
-        if self._engine is None or self._engine_key != key:
-            self.close()
-            self._engine, self._engine_key = create_engine(backend, options), key
-        return self._engine
+        held = self._engines.get(backend)
+        if held is not None and held[0] == options:
+            return held[1]
+        if held is not None:
+            self._engines.pop(backend)[1].close()
+        engine = create_engine(backend, options)
+        self._engines[backend] = (options, engine)
+        return engine
 
     def close(self) -> None:
         """End the workers that were kept warm."""
-        if self._engine is not None:
-            self._engine.close()
-            self._engine, self._engine_key = None, None
+        while self._engines:
+            self._engines.popitem()[1][1].close()
 
     def __enter__(self) -> Model:
         return self
@@ -420,6 +421,10 @@ class Model(Layer):
             show_trainable=show_trainable,
         )
 
+    def _repr_html_(self) -> str:
+        """The summary, for a notebook."""
+        return summary_html(self.name, summary_rows(self), summary_totals(self))
+
     def save(self, filepath: str | Path, overwrite: bool = True) -> None:
         """Keep architecture, compile arguments and weights in one `.safetensors` file."""
         save_model(self, Path(filepath), overwrite)
@@ -440,9 +445,9 @@ class Model(Layer):
     def __getstate__(self) -> dict[str, Any]:
         """The description only: no weights, no engine, no history; what a worker is sent."""
         state = dict(self.__dict__)
-        for name in ("_layout", "_slots", "_engine", "_engine_key", "history"):
+        for name in ("_layout", "_slots", "history"):
             state[name] = None
-        return {**state, "_flat": aligned_zeros(0)}
+        return {**state, "_flat": aligned_zeros(0), "_engines": {}}
 
 
 def _check_metrics(given: Any) -> None:
