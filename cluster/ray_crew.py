@@ -111,9 +111,15 @@ class RayCrew(Crew):
     # Sending and waiting
 
     def share(self, value: Any) -> Any:
-        if isinstance(value, np.ndarray | bytes) and memoryview(value).nbytes <= _INLINE_BYTES:
+        if _is_small(value):
             return value
-        return ray.put(value)
+        try:
+            return ray.put(value)
+        except ray.exceptions.ObjectStoreFullError as error:
+            raise EngineError(
+                "the data does not fit into Ray's object store: give it more memory "
+                "(`ray start --object-store-memory`, or a larger /dev/shm), or use backend='threads'"
+            ) from error
 
     def ask(self, requests: Mapping[int, Request], deadline_s: float) -> dict[int, Outcome]:
         outcomes: dict[int, Outcome] = {}
@@ -165,6 +171,12 @@ class RayCrew(Crew):
             worker = calls[call]
             if isinstance(outcome, Answer) and outcome.value != heard[worker][0]:
                 heard[worker] = (outcome.value, time.monotonic())
+
+
+def _is_small(value: Any) -> bool:
+    if isinstance(value, np.ndarray):
+        return value.nbytes <= _INLINE_BYTES
+    return isinstance(value, bytes) and len(value) <= _INLINE_BYTES
 
 
 def _collect(call: Any) -> Outcome:

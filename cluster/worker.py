@@ -39,15 +39,15 @@ class Worker:
     """Computes shards of the task it was given last."""
 
     def __init__(self) -> None:
-        _ignore_interrupts()
-        # No kernel is parallel; without this Numba would size its pool by the machine.
-        os.environ.setdefault("NUMBA_NUM_THREADS", "1")
         self._runner: CountingRunner | None = None
         self._weights: Array = aligned_zeros(0)
         self._threads = ExitStack()
 
     def hello(self) -> dict[str, Any]:
-        """Who this is: a `WorkerInfo`, without the number."""
+        """Settle in a process of its own, and say who this is: a `WorkerInfo`, without the number."""
+        _ignore_interrupts()
+        # No kernel is parallel; should one be, it must not start a thread for every core of the machine.
+        os.environ.setdefault("NUMBA_NUM_THREADS", "1")
         process = psutil.Process()
         return {
             "pid": process.pid,

@@ -1,0 +1,122 @@
+"""Trainings to run on any engine, and what two runs must have in common to the last bit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from distnn import ops
+from distnn.engine import Engine, EngineOptions
+from distnn.layers import BatchNormalization, Dense, Dropout, Layer
+from distnn.local_engine import LocalEngine
+from distnn.models import Sequential
+from distnn.models.fitting import FitArguments, prepare
+from distnn.optimizers import SGD, Adam
+from distnn.training import Training
+
+NUM_SAMPLES = 75
+BATCH_SIZE = 16
+"""Five steps an epoch, the last batch of 11."""
+
+
+def arrays() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    generator = np.random.default_rng(5)
+    return generator.normal(size=(NUM_SAMPLES, 6)).astype(np.float32), generator.integers(0, 3, NUM_SAMPLES)
+
+
+def plain_model() -> Sequential:
+    model = Sequential([Dense(8, activation="tanh", input_dim=6), Dense(3, activation="softmax")])
+    model.compile(SGD(0.1, momentum=0.9), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def rich_model() -> Sequential:
+    """All that could make the bytes depend on who computes what."""
+    model = Sequential(
+        [
+            Dense(12, activation="relu", input_dim=6, kernel_regularizer="l2"),
+            BatchNormalization(),
+            Dropout(0.4),
+            Dense(3, activation="softmax"),
+        ]
+    )
+    model.compile(Adam(0.01, clipnorm=1.0), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+class Touchy(Layer):
+    """A user's layer that raises in the middle of a training: when it meets more than `limit` samples."""
+
+    def call(self, inputs: Any) -> Any:
+        hidden = ops.multiply(inputs, 2.0)
+        self.check(hidden)
+        return hidden
+
+    def check(self, hidden: Any) -> None:
+        if hidden.value is not None and np.abs(hidden.numpy()).max() > 100:
+            raise ArithmeticError("too large for me")
+
+
+def touchy_model() -> Sequential:
+    """Raises in the shard that holds the sample changed by `provoke`."""
+    model = Sequential([Touchy(input_shape=(6,)), Dense(3, activation="softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=True)
+    return model
+
+
+MODELS = {"plain": plain_model, "rich": rich_model, "touchy": touchy_model}
+
+
+def make_training(
+    kind: str, *, shards: int = 4, batch_size: int = BATCH_SIZE, provoke: bool = False
+) -> Training:
+    """A training of two epochs, ready for any engine."""
+    x, y = arrays()
+    if provoke:
+        x[40] = 1000.0
+    arguments = FitArguments(
+        x, y, batch_size=batch_size, epochs=2, shards=shards, seed=11, validation_data=(x[:29], y[:29])
+    )
+    return prepare(MODELS[kind](), arguments)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All that a training leaves."""
+
+    fingerprints: tuple[int, ...]
+    weights: bytes
+    slots: bytes
+    sums: bytes
+    evaluation: bytes
+    predictions: bytes
+
+
+def run(engine: Engine, kind: str = "rich", segments: tuple[int, ...] = (3, 4, 3), **options: Any) -> Outcome:
+    """Two epochs in the given segments, then an evaluation and a prediction."""
+    training = make_training(kind, **options)
+    engine.load(training.task, training.data, training.model.training_state(0))
+    fingerprints = [int(f) for steps in segments for f in engine.run_segment(steps).fingerprints]
+    state = engine.state()
+    return Outcome(
+        tuple(fingerprints),
+        state.weights.tobytes(),
+        state.slots.tobytes(),
+        state.sums.tobytes(),
+        engine.evaluate("validation", 8).tobytes(),
+        b"".join(output.tobytes() for output in engine.predict("validation", 12)),
+    )
+
+
+_references: dict[str, Outcome] = {}
+
+
+def reference(kind: str = "rich") -> Outcome:
+    """What the local engine makes of it."""
+    if kind not in _references:
+        engine = LocalEngine(EngineOptions())
+        _references[kind] = run(engine, kind)
+        engine.close()
+    return _references[kind]

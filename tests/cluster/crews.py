@@ -1,0 +1,224 @@
+"""Crews for tests: without processes, with more cores than there are, with faults that read as sentences."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from cluster.coordinator import Coordinator
+from cluster.crew import Answer, Crew, Died, Failed, Failure, Outcome, Request, Silent, WorkerInfo
+from cluster.exchange.object_store import ObjectStoreExchange
+from cluster.worker import Worker
+from distnn.data.arrays import ArrayData
+from distnn.engine import Engine, EngineOptions, SegmentReport
+from distnn.recording import TrainingState
+from distnn.task import Task
+from distnn.tensor import Array
+
+
+class InProcessCrew(Crew):
+    """Workers that are objects of this process. What is shared arrives read-only, as from Ray's store."""
+
+    def __init__(self, nodes: Callable[[int], str] = lambda number: "node", cores: int = 64) -> None:
+        self._nodes = nodes
+        self._cores = cores
+        self._workers: dict[int, Worker] = {}
+        self._infos: dict[int, WorkerInfo] = {}
+        self._next_number = 0
+        self.dead: set[int] = set()
+        self.hung: set[int] = set()
+        self.shared: list[Any] = []
+        self.asked: list[tuple[int, str]] = []
+
+    @property
+    def workers(self) -> Mapping[int, WorkerInfo]:
+        return self._infos
+
+    def recruit(self, count: int) -> None:
+        while len(self._infos) < count:
+            number, self._next_number = self._next_number, self._next_number + 1
+            self._workers[number] = Worker()
+            self._infos[number] = WorkerInfo(number, 0, 0.0, self._nodes(number), "here", self._cores)
+
+    def share(self, value: Any) -> Any:
+        self.shared.append(value)
+        if isinstance(value, ArrayData):
+            weight = None if value.sample_weight is None else _read_only(value.sample_weight)
+            return ArrayData(tuple(map(_read_only, value.x)), tuple(map(_read_only, value.y)), weight)
+        return _read_only(value) if isinstance(value, np.ndarray) else value
+
+    def ask(self, requests: Mapping[int, Request], deadline_s: float) -> dict[int, Outcome]:
+        return {worker: self._ask(worker, request, deadline_s) for worker, request in requests.items()}
+
+    def _ask(self, worker: int, request: Request, deadline_s: float) -> Outcome:
+        self.asked.append((worker, request.method))
+        if worker in self.dead:
+            return Died("killed by the test")
+        if worker in self.hung:
+            return Silent(deadline_s)
+        value = getattr(self._workers[worker], request.method)(*request.args)
+        return Failed(value) if isinstance(value, Failure) else Answer(value)
+
+    def dismiss(self, worker: int) -> None:
+        self._workers.pop(worker, None)
+        self._infos.pop(worker, None)
+
+    def close(self) -> None:
+        self._workers, self._infos = {}, {}
+
+
+def _read_only(array: Array) -> Array:
+    copy = array.copy()
+    copy.flags.writeable = False
+    return copy
+
+
+class ManyCores(Crew):
+    """Lets every worker of a crew compute, even on a machine with two cores."""
+
+    def __init__(self, crew: Crew) -> None:
+        self.crew = crew
+
+    @property
+    def workers(self) -> Mapping[int, WorkerInfo]:
+        return {number: replace(info, cores=64) for number, info in self.crew.workers.items()}
+
+    def recruit(self, count: int) -> None:
+        self.crew.recruit(count)
+
+    def share(self, value: Any) -> Any:
+        return self.crew.share(value)
+
+    def ask(self, requests: Mapping[int, Request], deadline_s: float) -> dict[int, Outcome]:
+        return self.crew.ask(requests, deadline_s)
+
+    def dismiss(self, worker: int) -> None:
+        self.crew.dismiss(worker)
+
+    def close(self) -> None:
+        self.crew.close()
+
+
+@dataclass
+class _Fault:
+    method: str
+    worker: int
+    step: int | None
+    strike: Callable[[int], None]
+    has_fired: bool = False
+
+    def matches(self, worker: int, request: Request) -> bool:
+        if self.has_fired or worker != self.worker or request.method != self.method:
+            return False
+        return self.step is None or request.args[0] == self.step
+
+
+class FaultyCrew(Crew):
+    """Lets workers fail: `FaultyCrew(crew).fail_at(worker=1, step=3)`. `assert_all_fired` at the end."""
+
+    def __init__(self, crew: Crew) -> None:
+        self.crew = crew
+        self._faults: list[_Fault] = []
+        self._deadly: list[tuple[int, int]] = []
+
+    def fail_at(self, *, worker: int, step: int, method: str = "compute") -> FaultyCrew:
+        """The worker's process dies as it is asked to compute the step."""
+        self._faults.append(_Fault(method, worker, step, self._kill))
+        return self
+
+    def hang_at(self, *, worker: int, step: int, method: str = "compute") -> FaultyCrew:
+        """The worker's process stops, as under SIGSTOP."""
+        self._faults.append(_Fault(method, worker, step, self._hang))
+        return self
+
+    def fail_when(self, method: str, *, worker: int) -> FaultyCrew:
+        """The worker's process dies at the first call of `method`."""
+        self._faults.append(_Fault(method, worker, None, self._kill))
+        return self
+
+    def fail_whoever_computes(self, *, shard: int, step: int) -> FaultyCrew:
+        """Every worker dies that is asked to compute this shard of the step."""
+        self._deadly.append((step, shard))
+        return self
+
+    def assert_all_fired(self) -> None:
+        assert self._faults and all(fault.has_fired for fault in self._faults), self._faults
+
+    def _kill(self, worker: int) -> None:
+        if isinstance(self.crew, InProcessCrew):
+            self.crew.dead.add(worker)
+        else:
+            os.kill(self.crew.workers[worker].pid, signal.SIGKILL)
+
+    def _hang(self, worker: int) -> None:
+        if isinstance(self.crew, InProcessCrew):
+            self.crew.hung.add(worker)
+        else:
+            os.kill(self.crew.workers[worker].pid, signal.SIGSTOP)
+
+    @property
+    def workers(self) -> Mapping[int, WorkerInfo]:
+        return self.crew.workers
+
+    def recruit(self, count: int) -> None:
+        self.crew.recruit(count)
+
+    def share(self, value: Any) -> Any:
+        return self.crew.share(value)
+
+    def ask(self, requests: Mapping[int, Request], deadline_s: float) -> dict[int, Outcome]:
+        for worker, request in requests.items():
+            for fault in self._faults:
+                if fault.matches(worker, request):
+                    fault.has_fired = True
+                    fault.strike(worker)
+            for step, shard in self._deadly:
+                if request.method == "compute" and _computes(request, step, shard):
+                    self._kill(worker)
+        return self.crew.ask(requests, deadline_s)
+
+    def dismiss(self, worker: int) -> None:
+        self.crew.dismiss(worker)
+
+    def close(self) -> None:
+        self.crew.close()
+
+
+def _computes(request: Request, step: int, shard: int) -> bool:
+    asked_step, first, stop, _ = request.args
+    return bool(asked_step == step and first <= shard < stop)
+
+
+class CrewEngine(Engine):
+    """The coordinator over any crew, as an engine."""
+
+    def __init__(self, crew: Crew, workers: int, deadline_s: float = 60.0) -> None:
+        self.options = EngineOptions(workers=workers, deadline_s=deadline_s)
+        self.crew = crew
+        self.coordinator = Coordinator(crew, ObjectStoreExchange(crew, deadline_s), self.options)
+
+    def load(self, task: Task, data: Mapping[str, ArrayData], state: TrainingState) -> None:
+        self.coordinator.load(task, data, state)
+
+    def run_segment(self, num_steps: int) -> SegmentReport:
+        return self.coordinator.run_segment(num_steps)
+
+    def state(self) -> TrainingState:
+        return self.coordinator.updater.state
+
+    def set_state(self, state: TrainingState) -> None:
+        self.coordinator.updater.begin(state)
+
+    def evaluate(self, data_name: str, batch_size: int) -> Array:
+        return self.coordinator.evaluate(data_name, batch_size)
+
+    def predict(self, data_name: str, batch_size: int) -> list[Array]:
+        return self.coordinator.predict(data_name, batch_size)
+
+    def close(self) -> None:
+        self.crew.close()
