@@ -1,0 +1,79 @@
+"""Programs that tests run in processes of their own: `python programs.py NAME`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import warnings
+from typing import Any
+
+from cases import arrays, make_training, rich_model
+
+from distnn.engine import EngineOptions, create_engine
+
+
+def say(*words: Any) -> None:
+    print(*words, flush=True)
+
+
+def train_for_ever() -> None:
+    """Trains until Ctrl-C, says what was committed, goes on, and is then killed by the test."""
+    training = make_training("rich")
+    engine = create_engine("ray", EngineOptions(workers=2))
+    pids = engine.worker_pids  # type: ignore[attr-defined]
+    engine.load(training.task, training.data, training.model.training_state(0))
+    engine.run_segment(1)
+    say("training", *pids)
+    try:
+        while True:
+            engine.run_segment(100_000)
+    except KeyboardInterrupt:
+        step = engine.state().step
+    state = engine.state().copy()
+    engine.set_state(training.model.training_state(0))
+    engine.run_segment(step)
+    is_whole = engine.state().weights.tobytes() == state.weights.tobytes()
+    say("interrupted", step > 1, is_whole, engine.worker_pids == pids)  # type: ignore[attr-defined]
+    while True:
+        engine.run_segment(100_000)
+
+
+def fit_at(address: str) -> None:
+    """Fits on the cluster at an address with more workers than it has room for."""
+    x, y = arrays()
+    model = rich_model()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        place = {"backend": "ray", "workers": 3, "shards": 4, "address": address}
+        model.fit(x, y, batch_size=16, epochs=2, seed=3, verbose=0, **place)  # type: ignore[arg-type]
+    say("warning", *(str(one.message) for one in caught if "worker" in str(one.message)))
+    say("loss", model.history.history["loss"][-1].hex())
+    engine = model.engine_for("ray", EngineOptions(workers=3, address=address))
+    say("pids", *engine.worker_pids)  # type: ignore[attr-defined]
+    model.close()
+
+
+def fail_at(address: str) -> None:
+    """Says how connecting fails, and after how long."""
+    began = time.monotonic()
+    try:
+        create_engine("ray", EngineOptions(workers=1, address=address))
+    except Exception as error:
+        say(type(error).__name__, round(time.monotonic() - began), str(error))
+
+
+def embedded_beside() -> None:
+    """Without an address nothing but an embedded Ray is used, whatever the environment says."""
+    x, y = arrays()
+    model = rich_model()
+    model.fit(x, y, batch_size=16, epochs=2, seed=3, verbose=0, backend="ray", workers=1, shards=4)
+    from cluster.ray_import import ray
+
+    say("head", ray.get_runtime_context().gcs_address)
+    say("loss", model.history.history["loss"][-1].hex())
+    say("token in home", os.path.exists(os.path.expanduser("~/.ray")))
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*sys.argv[2:])

@@ -1,0 +1,99 @@
+"""What every engine promises, whoever computes: local, threads, Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from cases import make_training, reference, run
+
+from distnn.engine import Engine, EngineOptions, create_engine
+
+Make = Callable[..., Engine]
+
+
+@pytest.fixture(scope="module", params=["local", "threads", pytest.param("ray", marks=[pytest.mark.ray])])
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """One engine for all of these tests, so each begins on one that has seen other tasks."""
+    if request.param == "ray":
+        request.getfixturevalue("ray_cluster")
+    engine = create_engine(request.param, EngineOptions(workers=2))
+    yield engine
+    engine.close()
+
+
+def load(engine: Engine, kind: str = "plain", **options: object) -> None:
+    training = make_training(kind, **options)  # type: ignore[arg-type]
+    engine.load(training.task, training.data, training.model.training_state(0))
+
+
+@pytest.mark.parametrize("kind", ["plain", "rich"])
+def test_same_bytes_as_the_local_engine(engine: Engine, kind: str) -> None:
+    assert run(engine, kind) == reference(kind)
+
+
+def test_how_steps_are_cut_into_segments_changes_nothing(engine: Engine) -> None:
+    assert run(engine, segments=(1, 1, 8)) == run(engine, segments=(10,)) == reference()
+
+
+def test_a_report_tells_the_steps_it_committed(engine: Engine) -> None:
+    load(engine)
+    first, second = engine.run_segment(3), engine.run_segment(2)
+    assert (first.first_step, len(first.fingerprints)) == (0, 3)
+    assert (second.first_step, len(second.fingerprints)) == (3, 2)
+    assert second.fingerprints.dtype == np.uint64
+    assert engine.state().step == 5
+    assert len(set(first.fingerprints.tolist() + second.fingerprints.tolist())) == 5
+
+
+def test_set_state_goes_back_and_copies(engine: Engine) -> None:
+    load(engine, "rich")
+    engine.run_segment(2)
+    kept = engine.state().copy()
+    first = engine.run_segment(3).fingerprints
+    engine.set_state(kept)
+    kept.weights[:] = 0
+    np.testing.assert_array_equal(engine.run_segment(3).fingerprints, first)
+
+
+@pytest.mark.parametrize("batch_size", [1, 8, 29, 1000])
+def test_evaluate_and_predict_equal_the_local_engines(engine: Engine, batch_size: int) -> None:
+    local = create_engine("local", EngineOptions())
+    load(engine, "rich")
+    load(local, "rich")
+    np.testing.assert_array_equal(
+        engine.evaluate("validation", batch_size), local.evaluate("validation", batch_size)
+    )
+    (ours,), (theirs,) = engine.predict("validation", batch_size), local.predict("validation", batch_size)
+    assert ours.shape == (29, 3)
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_users_exception_leaves_the_committed_state_whole(engine: Engine) -> None:
+    load(engine, "touchy", provoke=True)
+    with pytest.raises(Exception, match="too large for me") as raised:
+        engine.run_segment(10)
+    step = engine.state().step
+    place = "\n".join([str(raised.value), *getattr(raised.value, "__notes__", [])])
+    assert f"step {step}, shard " in place
+    before = engine.state().copy()
+    with pytest.raises(Exception, match="too large for me"):
+        engine.run_segment(1)
+    np.testing.assert_array_equal(engine.state().weights, before.weights)
+    load(engine, "touchy")
+    assert engine.run_segment(10).first_step == 0
+
+
+def test_another_task_of_other_sizes_can_follow(engine: Engine) -> None:
+    load(engine, "plain", shards=2, batch_size=75)
+    engine.run_segment(2)
+    load(engine, "rich", shards=3, batch_size=7)
+    engine.run_segment(2)
+    assert run(engine) == reference()
+
+
+def test_close_twice_is_fine() -> None:
+    engine = create_engine("threads", EngineOptions(workers=2))
+    engine.close()
+    engine.close()

@@ -1,0 +1,170 @@
+"""Whole programs over Ray: Ctrl-C, a driver that is killed, other clusters, addresses that do not answer."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from cases import arrays, rich_model
+
+pytestmark = pytest.mark.ray
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+
+
+def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+    """A program of `programs.py` in a process group of its own."""
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    variables |= {"PYTHONPATH": f"{ROOT}:{HERE}", **environment}
+    return subprocess.Popen(
+        [sys.executable, str(HERE / "programs.py"), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=variables,
+        cwd=tempfile.gettempdir(),
+        start_new_session=True,
+    )
+
+
+def read_line(program: subprocess.Popen[str]) -> list[str]:
+    assert program.stdout is not None
+    line = program.stdout.readline().split()
+    assert line, program.communicate(timeout=10)
+    return line
+
+
+def finish(program: subprocess.Popen[str], seconds: float = 60) -> tuple[str, str]:
+    try:
+        return program.communicate(timeout=seconds)
+    finally:
+        program.kill()
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def local_loss() -> str:
+    x, y = arrays()
+    model = rich_model()
+    history = model.fit(x, y, batch_size=16, epochs=2, seed=3, verbose=0, shards=4)
+    return f"loss {history.history['loss'][-1].hex()}"
+
+
+def test_ctrl_c_stops_at_a_commit_and_a_killed_program_leaves_no_worker() -> None:
+    program = start("train_for_ever")
+    try:
+        word, *pids = read_line(program)
+        assert word == "training" and len(pids) == 2
+        time.sleep(0.3)
+        os.killpg(program.pid, signal.SIGINT)  # as a terminal does: to every process of the group
+        assert read_line(program) == ["interrupted", "True", "True", "True"]
+        assert all(is_running(int(pid)) for pid in pids)
+        program.kill()
+        _, errors = program.communicate(timeout=10)
+        assert errors == ""
+        deadline = time.monotonic() + 15
+        while any(is_running(int(pid)) for pid in pids):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        program.kill()
+
+
+# Clusters that this program did not start
+
+
+@pytest.fixture(scope="module")
+def other_cluster() -> Iterator[str]:
+    """A cluster started by `ray start`, with a token; the address of its head."""
+    folder = tempfile.mkdtemp(prefix="other-", dir="/tmp")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [Path(sys.executable).parent / "ray", "start", "--head", f"--port={port}", "--num-cpus=2"]
+    command += [f"--temp-dir={folder}", "--include-dashboard=false", "--disable-usage-stats", "--block"]
+    variables = os.environ | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "t" * 64}
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=variables, start_new_session=True
+    )
+    address = f"127.0.0.1:{port}"
+    try:
+        from cluster.address import find_address, wait_for_port
+
+        wait_for_port(find_address(address), 30.0)
+        deadline = time.monotonic() + 30
+        while not find_address(address).is_on_this_node():
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.1)
+        yield address
+    finally:
+        process.terminate()  # ends what it started
+        process.wait(timeout=30)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.timeout(180)
+def test_fit_on_a_running_cluster_with_too_little_room(other_cluster: str) -> None:
+    output, errors = finish(start("fit_at", other_cluster, RAY_AUTH_TOKEN="t" * 64))
+    lines = output.splitlines()
+    assert lines[0].startswith(
+        "warning only 2 of 3 workers could be started (each worker asks for 1 CPU; now"
+    )
+    assert local_loss() in lines
+    assert len(lines[2].split()) == 3
+    assert errors == ""
+
+
+@pytest.mark.timeout(180)
+def test_without_an_address_other_clusters_are_left_alone(other_cluster: str) -> None:
+    program = start("embedded_beside", RAY_ADDRESS=other_cluster, HOME="/proc/no-home")
+    output, errors = finish(program)
+    assert local_loss() in output
+    assert not re.search(rf"head \S+:{other_cluster.split(':')[1]}\n", output)
+    assert "token in home False" in output
+    assert errors == ""
+
+
+def test_a_missing_token_is_told_in_a_sentence(other_cluster: str) -> None:
+    output, _ = finish(start("fail_at", other_cluster, HOME="/proc/no-home"))
+    kind, seconds, *words = output.split()
+    assert kind == "EngineError" and int(seconds) < 10
+    assert "wants a token" in output and "RAY_AUTH_TOKEN" in output
+
+
+def test_an_address_that_does_not_answer_is_told_with_the_seconds() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    output, errors = finish(start("fail_at", f"127.0.0.1:{port}"))
+    kind, seconds, *words = output.split()
+    assert kind == "ClusterUnreachableError" and int(seconds) < 8
+    assert re.search(rf"no Ray cluster answers at 127.0.0.1:{port}: .* \(waited \d\.\d s\)", " ".join(words))
+    assert errors == ""
+
+
+def test_from_a_machine_that_is_no_node_submit_is_named() -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = server.getsockname()[1]
+        output, errors = finish(start("fail_at", f"127.0.0.1:{port}"))
+    assert "this machine is not a node of the Ray cluster at" in output
+    assert "distnn submit SPEC --address http://127.0.0.1:8265" in output
+    assert errors == ""
