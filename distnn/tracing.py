@@ -76,10 +76,10 @@ def trace(
     """
     is_training = mode == "train"
     graph = Graph(samples=samples, eager=eager is not None, dtype=dtype, training=is_training)
-    try:
+    # Tried again outside the handler, so that what user code raises then has no context of ours.
+    with contextlib.suppress(ReadsBatchSizeError):
         return _record(task, mode, graph, eager)
-    except ReadsBatchSizeError:
-        return _record(task, mode, Graph(samples, dtype=dtype, training=is_training, concrete=True), None)
+    return _record(task, mode, Graph(samples, dtype=dtype, training=is_training, concrete=True), None)
 
 
 def _record(task: Task, mode: Mode, graph: Graph, eager: EagerValues | None) -> Traced:

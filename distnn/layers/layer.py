@@ -6,6 +6,7 @@ Users subclass `Layer` as in Keras (`build`, `call`, `add_weight`); the gradient
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -55,7 +56,7 @@ class Layer:
         self._own_weights: list[Variable] = []
         self._given_name = name
         self.name: str = name or snake_case(type(self).__name__)
-        self.trainable = trainable
+        self._trainable = bool(trainable)
         self.built = False
         self.sample_shape: tuple[int, ...] | None = None
         if input_dim is not None:
@@ -123,6 +124,17 @@ class Layer:
                 if id(found) not in seen:
                     seen.add(id(found))
                     yield key, found
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the weights are trained; setting it sets it for all layers inside, as in Keras."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = bool(value)
+        for _, layer in self.sublayers():
+            layer.trainable = value
 
     @property
     def variables(self) -> list[Variable]:
@@ -248,12 +260,12 @@ class Layer:
 
     def output_spec(self, *inputs: Spec) -> Spec:
         """The spec of the layer's output for such inputs; builds the layer."""
-        try:
+        # Tried again outside the handler, so that what user code raises then has no context of ours.
+        with contextlib.suppress(ReadsBatchSizeError):
             return self._probe(Graph(samples=_PROBE_SAMPLES), *inputs)
-        except ReadsBatchSizeError:
-            spec = self._probe(Graph(samples=_PROBE_SAMPLES, concrete=True), *inputs)
-            first = Batch() if spec.shape[:1] == (_PROBE_SAMPLES,) else spec.shape[0]
-            return Spec((first, *spec.shape[1:]), spec.dtype)
+        spec = self._probe(Graph(samples=_PROBE_SAMPLES, concrete=True), *inputs)
+        first = Batch() if spec.shape[:1] == (_PROBE_SAMPLES,) else spec.shape[0]
+        return Spec((first, *spec.shape[1:]), spec.dtype)
 
     def _probe(self, graph: Graph, *inputs: Spec) -> Spec:
         leaves = [graph.add_input(f"x{i}", graph.input_spec(spec)) for i, spec in enumerate(inputs)]
