@@ -1,8 +1,8 @@
 """The record of what a model's layers and loss did: the one description that everything else reads.
 
 A `Graph` is a list of nodes in the order they were recorded, which is an order they can be run in. An eager
-graph also runs each node as it is recorded. `gradients` appends the nodes of the backward pass to the same
-list, so a training step is one list.
+graph also runs each node as it is recorded. `distnn.autodiff` appends the backward pass to the same list, so a
+training step is one list.
 """
 
 from __future__ import annotations
@@ -51,10 +51,20 @@ class Moments:
 
 @dataclass(eq=False)
 class Assignment:
-    """A variable that `call` assigned; merged over the shards by the variable's aggregation."""
+    """A variable that `call` assigned; merged over the shards by the variable's aggregation.
+
+    `value`: what reading the variable gives from now on in this call. `added`: what the shard adds, if the
+    variable's aggregation is `sum` and it was only ever added to; None if the value itself is merged.
+    """
 
     variable: Variable
     value: Tensor
+    added: Tensor | None = None
+
+    @property
+    def merged(self) -> Tensor:
+        """What the shards' sums are taken of."""
+        return self.value if self.added is None else self.added
 
 
 class ReadsBatchSizeError(BaseException):
@@ -182,14 +192,27 @@ class Graph:
         """Batch statistics that move `mean` and `variance` after the step."""
         self.moments.append(Moments(tensor, mean, variance, momentum))
 
-    def assign(self, variable: Variable, value: Tensor) -> None:
-        """Let `variable` hold `value` (merged over the shards) once the step is committed."""
+    def assign(self, variable: Variable, value: Tensor, added: Tensor | None = None) -> None:
+        """Let `variable` hold `value` (merged over the shards) once the step is committed.
+
+        Args:
+            variable: of any layer.
+            value: of its shape.
+            added: of an `assign_add`, what was added to give `value`.
+        """
         if value.spec.shape != variable.shape:
             raise ValueError(
                 f"variable '{variable.path}' of shape {variable.shape} cannot be assigned a tensor of "
                 f"shape {value.shape}"
             )
-        self.assignments[variable] = Assignment(variable, value)
+        before = self.assignments.get(variable)
+        if variable.aggregation != "sum" or (before is not None and before.added is None):
+            added = None
+        elif added is not None and before is not None and before.added is not None:
+            from distnn import ops
+
+            added = ops.add(before.added, added)
+        self.assignments[variable] = Assignment(variable, value, added)
 
     def batch_size(self) -> int:
         """The number of samples as a number.
@@ -238,54 +261,3 @@ def recording(graph: Graph) -> Iterator[Graph]:
 def batch_shape(sample_shape: Sequence[int]) -> Shape:
     """The shape of a batch of samples of `sample_shape`."""
     return (Batch(), *sample_shape)
-
-
-def gradients(
-    graph: Graph, seeds: Sequence[tuple[Tensor, Tensor]], wrt: Sequence[Tensor]
-) -> list[Tensor | None]:
-    """Append the backward pass to `graph`.
-
-    Args:
-        graph: the graph to read and to append to.
-        seeds: pairs (tensor, gradient of the total with respect to it).
-        wrt: leaves whose gradients are wanted.
-
-    Returns:
-        One tensor per leaf, or None where the seeds do not depend on it. A tensor used several times gets
-        the sum of its gradients, added in the order in which the backward pass meets them.
-    """
-    from distnn import ops
-
-    needed = _descendants(graph, wrt)
-    found: dict[Tensor, Tensor] = {}
-
-    def accumulate(tensor: Tensor, gradient: Tensor | None) -> None:
-        if gradient is None or tensor not in needed:
-            return
-        if gradient.spec.shape != tensor.spec.shape:
-            raise AssertionError(
-                f"gradient of {tensor.name} has shape {gradient.spec.shape}, not {tensor.spec.shape}"
-            )
-        found[tensor] = ops.add(found[tensor], gradient) if tensor in found else gradient
-
-    with recording(graph), graph.scope("gradient"):
-        for tensor, gradient in seeds:
-            accumulate(tensor, gradient)
-        for node in reversed(list(graph.nodes)):
-            douts = tuple(found.get(tensor) for tensor in node.outputs)
-            if all(dout is None for dout in douts) or not any(t in needed for t in node.inputs):
-                continue
-            with graph.scope(node.name):
-                dinputs = node.op.gradient(node.inputs, node.outputs, douts)
-                for source, dsource in zip(node.inputs, dinputs, strict=True):
-                    accumulate(source, dsource)
-    return [found.get(tensor) for tensor in wrt]
-
-
-def _descendants(graph: Graph, leaves: Sequence[Tensor]) -> set[Tensor]:
-    """The leaves and every tensor computed from them through differentiable inputs."""
-    reached = set(leaves)
-    for node in graph.nodes:
-        if any(tensor in reached for tensor in node.inputs):
-            reached.update(tensor for tensor in node.outputs if tensor.spec.dtype == "float32")
-    return reached

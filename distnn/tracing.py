@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from distnn.graph import Graph, Moments, ReadsBatchSizeError, gradients, recording
+from distnn.autodiff import gradients
+from distnn.graph import Assignment, Graph, Moments, ReadsBatchSizeError, recording
 from distnn.objective import Seed
 from distnn.ops.accumulate import ScaledBySamples, ToSums
 from distnn.program import Results
@@ -30,7 +31,7 @@ Mode = Literal["train", "evaluate", "predict"]
 class Traced:
     """A recorded task.
 
-    `assigned`: variables whose merged values lie in the sums after the objective's pairs and the penalty.
+    `assigned`: their merged values lie in the sums after the objective's pairs and the penalty.
     """
 
     mode: Mode
@@ -40,7 +41,7 @@ class Traced:
     seeds: tuple[Seed, ...]
     sums_layout: SumsLayout
     moments: tuple[Moments, ...]
-    assigned: tuple[Variable, ...]
+    assigned: tuple[Assignment, ...]
 
 
 @dataclass(frozen=True)
@@ -107,10 +108,15 @@ def _record(task: Task, mode: Mode, graph: Graph, eager: EagerValues | None) -> 
             return Traced(
                 mode, graph, Results(sums=tuple(sums)), layout, (), _sums_layout(0, sums, ()), (), ()
             )
-        moments, assigned = tuple(graph.moments), tuple(graph.assignments)
-        sums += [_assigned_sum(graph.assignments[variable].value, variable) for variable in assigned]
+        moments, assigned = tuple(graph.moments), tuple(graph.assignments.values())
+        sums += [_assigned_sum(assignment, layout, task.batching.shards) for assignment in assigned]
         wrt = [_leaf(graph, variable) for variable in layout.trainable]
-        found = gradients(graph, recorded.starts, wrt)
+        found = [
+            graph.constant(np.zeros(variable.shape)) if gradient is None else gradient
+            for variable, gradient in zip(
+                layout.trainable, gradients(graph, recorded.starts, wrt), strict=True
+            )
+        ]
     moment_tensors = tuple(entry.tensor for entry in moments)
     results = Results(gradients=tuple(found), sums=tuple(sums), moments=moment_tensors)
     sums_layout = _sums_layout(layout.trainable_size, sums, moment_tensors)
@@ -133,9 +139,25 @@ def _as_list(outputs: Any) -> list[Tensor]:
     return found
 
 
-def _assigned_sum(value: Tensor, variable: Variable) -> Tensor:
+def _assigned_sum(assignment: Assignment, layout: WeightLayout, shards: int) -> Tensor:
+    """What a shard leaves of an assigned variable.
+
+    Raises:
+        ValueError: if the shards' values cannot be merged, or an optimizer changes the variable too.
+    """
+    variable = assignment.variable
+    if variable in layout.trainable:
+        raise ValueError(
+            f"`call` assigned the variable '{variable.path}', which the optimizer trains: create it with "
+            "add_weight(..., trainable=False)"
+        )
+    if variable.aggregation == "none" and shards > 1:
+        raise ValueError(
+            f"`call` assigned the variable '{variable.path}', whose aggregation is 'none', in each of "
+            f"{shards} shards: create it with add_weight(..., aggregation='mean') or 'sum', or use shards=1"
+        )
     op = ScaledBySamples() if variable.aggregation == "mean" else ToSums()
-    result: Tensor = op(value)
+    result: Tensor = op(assignment.merged)
     return result
 
 

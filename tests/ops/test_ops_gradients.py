@@ -17,7 +17,8 @@ import pytest
 
 import distnn.ops
 from distnn import ops
-from distnn.graph import Graph, gradients, recording
+from distnn.autodiff import gradients
+from distnn.graph import Graph, recording
 from distnn.ops.accumulate import TimesSamples
 from distnn.ops.op import Op
 from distnn.ops.products import Matmul
