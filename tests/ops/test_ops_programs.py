@@ -9,7 +9,8 @@ import pytest
 from test_ops_gradients import CASES, Case, values_of
 
 from distnn import ops
-from distnn.graph import Graph, gradients, recording
+from distnn.autodiff import gradients
+from distnn.graph import Graph, recording
 from distnn.ops.activations import BiasActivation
 from distnn.ops.softmax import Softmax
 from distnn.program import Program, Results
