@@ -76,6 +76,12 @@ class ShardSums:
         return sums
 
 
+def split_moments(group: Array) -> tuple[float, Array, Array]:
+    """count, mean[C], M2[C] of one layer's batch statistics."""
+    channels = (len(group) - 1) // 2
+    return float(group[0]), group[1 : 1 + channels], group[1 + channels :]
+
+
 def split(start: int, stop: int) -> int:
     """Where the tree over [start, stop) splits."""
     return start + (stop - start + 1) // 2

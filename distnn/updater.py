@@ -25,7 +25,7 @@ from distnn.kernels.update import (
 )
 from distnn.objective import Objective
 from distnn.recording import TrainingState
-from distnn.reduction import ShardSums
+from distnn.reduction import ShardSums, split_moments
 from distnn.task import Task
 from distnn.tensor import Array
 from distnn.tracing import Traced
@@ -166,14 +166,17 @@ class Updater:
             return 0
         np.copyto(new.weights[first:], old.weights[first:])
         for group, moments in enumerate(self.traced.moments):
-            count, mean, m2 = _split_moments(total.moment_group(group))
+            count, mean, m2 = split_moments(total.moment_group(group))
             self._move(new.weights, moments.mean, mean, 1.0, moments.momentum)
             self._move(new.weights, moments.variance, m2, 1.0 / count, moments.momentum)
         position = self.num_sums
-        for variable in self.traced.assigned:
+        for assignment in self.traced.assigned:
+            variable = assignment.variable
             sums = total.sums[position : position + variable.size].reshape(variable.shape)
-            divisor = samples if variable.aggregation == "mean" else 1
-            np.divide(sums, divisor, out=sums)
+            if variable.aggregation == "mean":
+                np.divide(sums, samples, out=sums)
+            elif assignment.added is not None:
+                np.add(sums, self.layout.view(old.weights, variable), out=sums)
             np.copyto(self.layout.view(new.weights, variable), sums, casting="same_kind")
             position += variable.size
         return int(fingerprint(new.weights[first:], first))
@@ -208,18 +211,12 @@ def _clip_scale(limit: float, square: float) -> float:
     return limit / norm if norm > limit else 1.0
 
 
-def _split_moments(group: Array) -> tuple[float, Array, Array]:
-    """count, mean[C], M2[C]."""
-    channels = (len(group) - 1) // 2
-    return float(group[0]), group[1 : 1 + channels], group[1 + channels :]
-
-
 def _segments(layout: WeightLayout, per_variable: bool) -> list[_Segment]:
     """Runs of the trainable vector under equal penalties; one per variable where norms are clipped."""
     found: list[_Segment] = []
     starts = [layout.offsets[variable] for variable in layout.trainable]
-    stops = [*starts[1:], layout.trainable_size]
-    for variable, start, stop in zip(layout.trainable, starts, stops, strict=True):
+    ends = [*starts[1:], layout.trainable_size]
+    for variable, start, stop in zip(layout.trainable, starts, ends, strict=False):
         l1, l2 = (0.0, 0.0) if variable.regularizer is None else variable.regularizer.factors()
         last = found[-1] if found else None
         if last is not None and not per_variable and (last.l1, last.l2) == (l1, l2):

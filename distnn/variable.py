@@ -117,8 +117,19 @@ class Variable:
         self.array[...] = array
 
     def assign_add(self, value: Any) -> None:
-        """`assign(self + value)`."""
-        self.assign(self + value)
+        """`assign(self + value)`; with the aggregation `sum` the shards' values are all added."""
+        from distnn.ops.op import as_tensor
+
+        graph = value.graph if isinstance(value, Tensor) else current_graph()
+        if graph is None:
+            self.assign(self + value)
+            return
+        added = _ops().broadcast_to(as_tensor(value, graph, "float32"), self.shape)
+        graph.assign(self, _ops().add(graph.variable(self), added), added)
+
+    def assign_sub(self, value: Any) -> None:
+        """`assign_add(-value)`."""
+        self.assign_add(-value)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         if current_graph() is not None:

@@ -51,12 +51,17 @@ class Dense(Layer):
         self.bias_regularizer = regularizers.get(bias_regularizer)
 
     def build(self, input_shape: Sequence[int | None]) -> None:
-        if len(input_shape) < 2 or input_shape[-1] is None:
+        if len(input_shape) < 2:
             raise ValueError(
-                f"Input 0 of layer '{self.name}' is incompatible with the layer: expected min_ndim=2 with a "
-                f"known last axis, found shape={tuple(input_shape)}"
+                f"Input 0 of layer '{self.name}' is incompatible with the layer: expected min_ndim=2, found "
+                f"ndim={len(input_shape)}. Full shape received: {tuple(input_shape)}"
             )
         inputs = input_shape[-1]
+        if inputs is None:
+            raise ValueError(
+                f"The last dimension of the inputs to layer '{self.name}' must be known. "
+                f"Full shape received: {tuple(input_shape)}"
+            )
         self.kernel = self.add_weight(
             (inputs, self.units), self.kernel_initializer, regularizer=self.kernel_regularizer, name="kernel"
         )

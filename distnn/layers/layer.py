@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
 from distnn import initializers, regularizers
 from distnn.graph import Graph, ReadsBatchSizeError, current_graph, recording
 from distnn.naming import snake_case
+from distnn.reduction import split_moments
 from distnn.rng import draw_seed, stream_key
 from distnn.tensor import Array, Batch, Shape, Spec, Tensor, keras_shape, symbolic_shape
 from distnn.variable import Aggregation, Variable
@@ -63,6 +64,9 @@ class Layer:
             self.sample_shape = (int(input_dim),)
         if input_shape is not None:
             self.sample_shape = tuple(int(dim) for dim in input_shape)
+
+    couples_samples: ClassVar[bool] = False
+    """Whether, in training, what becomes of a sample depends on the others of its shard."""
 
     # What subclasses define
 
@@ -213,12 +217,15 @@ class Layer:
 
     def name_parts(self, path: str) -> None:
         """Name sublayers and weights by their place under `path`; called when a model is complete."""
-        taken: dict[str, int] = {}
+        prefix = f"{path}/" if path else ""
+        layers = [layer for _, layer in self.sublayers()]
+        given = {layer._given_name for layer in layers if layer._given_name}
+        numbered = _Numbered(given)
         for variable in self._own_weights:
-            variable.path = f"{path}/{_numbered(variable.name, taken)}" if path else variable.name
-        for _, layer in self.sublayers():
-            layer.name = layer._given_name or _numbered(snake_case(type(layer).__name__), taken)
-            layer.name_parts(f"{path}/{layer.name}" if path else layer.name)
+            variable.path = prefix + numbered(variable.name)
+        for layer in layers:
+            layer.name = layer._given_name or numbered(snake_case(type(layer).__name__))
+            layer.name_parts(prefix + layer.name)
 
     # Calls
 
@@ -256,6 +263,7 @@ class Layer:
             values = np.ascontiguousarray(array, dtype)
             leaves.append(graph.add_input(f"x{i}", Spec(values.shape, dtype), values))
         output = self(*leaves, **kwargs)
+        _commit(graph)
         return output.numpy() if isinstance(output, Tensor) else [tensor.numpy() for tensor in output]
 
     def output_spec(self, *inputs: Spec) -> Spec:
@@ -284,6 +292,16 @@ class Layer:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+def _commit(graph: Graph) -> None:
+    """Let variables hold what a call on arrays assigned, and moving statistics move, as after a step."""
+    for moments in graph.moments:
+        count, mean, m2 = split_moments(moments.tensor.numpy())
+        for variable, value in ((moments.mean, mean), (moments.variance, m2 / count)):
+            variable.assign(variable.array * moments.momentum + value * (1.0 - moments.momentum))
+    for assignment in graph.assignments.values():
+        assignment.variable.assign(assignment.value.numpy())
 
 
 def first_axis_shape(sample_shape: Sequence[int]) -> Shape:
@@ -320,11 +338,21 @@ def _layers_in(attribute: str, value: Any) -> Iterator[tuple[str, Layer]]:
             yield from _layers_in(f"{attribute}_{key}", item)
 
 
-def _numbered(name: str, taken: dict[str, int]) -> str:
-    """`name`, then `name_1`, `name_2` for the next of the same name."""
-    count = taken.get(name, 0)
-    taken[name] = count + 1
-    return name if count == 0 else f"{name}_{count}"
+class _Numbered:
+    """`name`, then `name_1`, `name_2` for the next of the same name; never one that is taken."""
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self._taken = set(taken)
+        self._counts: dict[str, int] = {}
+
+    def __call__(self, name: str) -> str:
+        while True:
+            count = self._counts.get(name, 0)
+            self._counts[name] = count + 1
+            found = name if count == 0 else f"{name}_{count}"
+            if found not in self._taken:
+                self._taken.add(found)
+                return found
 
 
 def _parameters(layer_class: type) -> list[str]:

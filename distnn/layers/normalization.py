@@ -88,6 +88,8 @@ class BatchNormalization(_Normalization):
         synchronized: statistics of the whole batch in training; not to be had yet.
     """
 
+    couples_samples = True
+
     def __init__(
         self,
         axis: Any = -1,

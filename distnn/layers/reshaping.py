@@ -32,7 +32,12 @@ class Reshape(Layer):
     def __init__(self, target_shape: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.target_shape = tuple(int(dim) for dim in target_shape)
-        if self.target_shape.count(-1) > 1 or any(dim == 0 or dim < -1 for dim in self.target_shape):
+        if self.target_shape.count(-1) > 1:
+            raise ValueError(
+                "There must be at most one unknown dimension (-1) in `target_shape`. "
+                f"Received: target_shape={self.target_shape}."
+            )
+        if any(dim == 0 or dim < -1 for dim in self.target_shape):
             raise ValueError(
                 "`target_shape` must hold positive integers and at most one -1. "
                 f"Received: target_shape={self.target_shape}"
