@@ -32,11 +32,12 @@ ARITHMETIC_VERSION = 1
 def make_recipe(model: Model, task: Task, data: Mapping[str, ArrayData]) -> dict[str, Any]:
     """What must be equal for two trainings to end in equal bytes."""
     description = describe(model)
+    trained = set(model.trainable_variables)
     return {
         "arithmetic_version": ARITHMETIC_VERSION,
         "model": description,
         "is_resumable_elsewhere": "not_rebuildable" not in description,
-        "variables": [[v.path, list(v.shape), v.trainable] for v in model.variables],
+        "variables": [[v.path, list(v.shape), v in trained] for v in model.variables],
         "initial_weights": weights_digest(model),
         "data": {name: part.digest() for name, part in sorted(data.items())},
         "batching": asdict(task.batching),

@@ -6,18 +6,20 @@ Everything that can be refused is refused here, before anything runs.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distnn.batching import Batching, default_shards
+from distnn.batching import MIN_SAMPLES_PER_SHARD, Batching, default_shards
 from distnn.callbacks import CallbackList, History
 from distnn.data.arrays import ArrayData
 from distnn.data.splitting import split_last
 from distnn.engine import BACKENDS, Engine, EngineOptions
+from distnn.layers.layer import Layer
 from distnn.models.intake import check_against_model, class_weights, intake, signature_of
 from distnn.naming import did_you_mean
 from distnn.objective import Objective
@@ -143,6 +145,7 @@ def prepare(model: Model, arguments: FitArguments) -> Training:
     batching = Batching(train.num_samples, batch_size, shards, bool(arguments.shuffle), seed, steps)
     model.ensure_initialized(seed)
     task, objective = make_task(model, train, batching, threads)
+    _warn_of_small_shards(model, batching)
     engine = model.engine_for(arguments.backend, engine_options(arguments, threads))
     plan = Plan(arguments.epochs, arguments.initial_epoch, steps, batch_size, train.num_samples, shards)
     history = History()
@@ -162,6 +165,28 @@ def prepare(model: Model, arguments: FitArguments) -> Training:
         recorder=recorder,
         recipe=recipe,
     )
+
+
+def _warn_of_small_shards(model: Model, batching: Batching) -> None:
+    """Say that statistics of few samples are noisy, where cutting the batch makes them few."""
+    samples = batching.batch_size // batching.shards
+    coupling = [layer for layer in _trained_layers(model) if layer.couples_samples]
+    if batching.shards == 1 or samples >= MIN_SAMPLES_PER_SHARD or not coupling:
+        return
+    warnings.warn(
+        f"{type(coupling[0]).__name__} takes the statistics of its shard, and the {batching.shards} shards of "
+        f"a batch of {batching.batch_size} have {samples} samples: below {MIN_SAMPLES_PER_SHARD} these are "
+        "noisy. Use fewer shards, a larger batch, or LayerNormalization.",
+        stacklevel=5,
+    )
+
+
+def _trained_layers(layer: Layer) -> Iterator[Layer]:
+    """The layers inside, at any depth, that are not frozen."""
+    for _, inner in layer.sublayers():
+        if inner.trainable:
+            yield inner
+            yield from _trained_layers(inner)
 
 
 def make_task(model: Model, data: ArrayData, batching: Batching, threads: int) -> tuple[Task, Objective]:

@@ -106,21 +106,15 @@ def _as_labels(array: Array) -> Array:
 
 
 def class_weights(data: ArrayData, weights: Mapping[int, float]) -> ArrayData:
-    """The data with each sample weighted by its class (times its own weight)."""
+    """The data with each sample weighted by its class (1 for one not named), times its own weight."""
     labels = data.y[0]
     if labels.ndim == 2 and labels.shape[1] > 1:
         labels = labels.argmax(axis=1)
     labels = labels.reshape(-1)
     if len(labels) != data.num_samples or not np.array_equal(labels, np.rint(labels)):
         raise DataError("`class_weight` needs targets that are class numbers or one-hot")
-    missing = sorted({int(label) for label in np.unique(labels)} - {int(key) for key in weights})
-    if missing:
-        raise DataError(
-            "`class_weight` must contain all classes in the data. "
-            f"The classes {missing} exist in the data but not in `class_weight`."
-        )
     table = {int(key): float(value) for key, value in weights.items()}
-    found = np.array([table[int(label)] for label in labels], np.float32)
+    found = np.array([table.get(int(label), 1.0) for label in labels], np.float32)
     if data.sample_weight is not None:
         found = found * data.sample_weight
     return ArrayData(data.x, data.y, found.astype(np.float32))

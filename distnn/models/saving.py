@@ -104,7 +104,7 @@ def load_weights_from(model: Model, path: Path) -> None:
 def set_named_weights(model: Model, tensors: Mapping[str, Array], path: Path) -> None:
     """Set a built model's weights from a file's tensors."""
     wanted = {variable.path: variable for variable in model.variables}
-    if not wanted:
+    if tensors and not model.built:
         raise ValueError("the model has no weights yet: build it first (`Input(shape)`, or call it on data)")
     missing, extra = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
     if missing or extra:
