@@ -6,7 +6,6 @@ trained and nothing is written.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import sys
 from collections.abc import Callable
@@ -14,11 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cluster import user_code
 from distnn.batching import default_shards
 from distnn.data import ArrayData, Preprocessor, fit_preprocessor, load_source, split_validation
 from distnn.data.preprocessing import count_classes
 from distnn.data.sources import LoadedData, SourceOptions, source_files
-from distnn.errors import DataError
+from distnn.errors import DataError, UserCodeError
 from distnn.models import Model, Sequential
 from distnn.models.fitting import FitArguments, prepare
 from distnn.naming import did_you_mean
@@ -145,16 +145,15 @@ def allow_modules_of(spec: JobSpec, base_dir: Path) -> None:
 
 
 def _rehearse(file: SpecFile, job: Job) -> None:
-    """Record the training's graph once, so that what does not fit together is told before a run begins.
-
-    Errors of a user's own code are left to the run, which names worker, step and shard.
-    """
+    """Record the training's graph once, so that what does not fit together is told before a run begins."""
     here = {**job.fit_arguments(), "backend": "local", "workers": 1, "address": None}
     try:
         training = prepare(job.model, FitArguments(**here))
-        with contextlib.suppress(ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError):
-            trace(training.task, "train", training.task.batching.largest_shard)
-    except ValueError as error:
+        trace(training.task, "train", training.task.batching.largest_shard)
+    except Exception as error:
+        raise_user_error(error)
+        if not isinstance(error, ValueError):
+            raise
         raise file.fail([Problem(("training",), _first_line(error))]) from None
 
 
@@ -185,12 +184,11 @@ def load_data(file: SpecFile) -> JobData:
     def transformed(part: ArrayData | None) -> ArrayData | None:
         return None if part is None else preprocessor.transform(part)
 
-    arrays = _placed(
-        file,
-        "one_hot" if spec.one_hot else "source",
-        lambda: (preprocessor.transform(train), transformed(validation), transformed(test)),
+    key = "one_hot" if spec.one_hot else "source"
+    ready, *others = _placed(
+        file, key, lambda: (preprocessor.transform(train), transformed(validation), transformed(test))
     )
-    return JobData(*arrays, preprocessor)
+    return JobData(ready, others[0], others[1], preprocessor)
 
 
 def source_options(spec: DataSpec) -> SourceOptions:
@@ -315,11 +313,12 @@ def make_model(file: SpecFile, parts: Parts, train: ArrayData) -> Model:
             model.build(shape)
     except NotImplementedError:
         pass
-    except (ValueError, TypeError) as error:
+    except Exception as error:
+        raise_user_error(error)
         shown = ", ".join(map(str, shape[1:]))
         raise file.fail(
             [Problem(place, f"does not fit samples of shape ({shown}): {_first_line(error)}")]
-        ) from None
+        ) from error
     model.compile(optimizer=parts.optimizer, loss=parts.loss, metrics=list(parts.metrics))
     return model
 
@@ -329,8 +328,8 @@ def _call_factory(file: SpecFile, factory: str) -> Model:
     try:
         model = function()
     except Exception as error:
-        message = f"{factory} failed: {type(error).__name__}: {_first_line(error)}"
-        raise file.fail([Problem(("model", "factory"), message)]) from error
+        raise_user_error(error)
+        raise
     if not isinstance(model, Model):
         message = f"{factory} returned a {type(model).__name__}, expected a model of distnn.models"
         raise file.fail([Problem(("model", "factory"), message)])
@@ -363,6 +362,13 @@ def import_function(name: str, base_dir: Path, place: KeyPath, file: SpecFile) -
         )
     found: Callable[..., Any] = function
     return found
+
+
+def raise_user_error(error: BaseException) -> None:
+    """Raise a `UserCodeError` with the user's own frames, if any code of the user's took part."""
+    failure = user_code.describe(error)
+    if failure.user_traceback:
+        raise UserCodeError(failure.summary, None, failure.user_traceback) from error
 
 
 def _one_or_list(arrays: tuple[Any, ...]) -> Any:

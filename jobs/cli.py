@@ -56,7 +56,10 @@ class _Commands(click.Group):
 
             if isinstance(error, ClusterUnreachableError):
                 _refuse(str(error))
-            if isinstance(error, (EngineError, UserCodeError)):
+            if isinstance(error, UserCodeError):
+                click.echo(str(error), err=True)
+                _end(EXIT_FAILED)
+            if isinstance(error, EngineError):
                 _fail(str(error))
             raise
 

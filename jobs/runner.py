@@ -7,12 +7,12 @@ returned; the exit code says how it ended.
 from __future__ import annotations
 
 import socket
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
+from cluster import user_code
 from distnn.errors import ClusterUnreachableError, EngineError, UserCodeError
 from distnn.training import Stopped
 from jobs import journal
@@ -161,11 +161,17 @@ class _Session:
         return Outcome(signals.exit_code, self.run_dir, facts)
 
     def _failed(self, error: Exception) -> Outcome:
+        """The user's own traceback once, or ours if it is our bug; then one line."""
+        if not isinstance(error, UserCodeError):
+            failure = user_code.describe(error)
+            is_known = isinstance(error, (EngineError, OSError, ValueError))
+            self.err.write(failure.user_traceback or ("" if is_known else failure.traceback))
         message = one_line(error)
         self._close(State.FAILED, message)
-        if not isinstance(error, (UserCodeError, EngineError, OSError, ValueError)):
-            self.err.write(traceback.format_exc())
-        self.err.write(f"distnn: the run failed: {error}\n")
+        text = str(error) if isinstance(error, UserCodeError) else message
+        self.err.write(
+            f"{text}\n" if isinstance(error, UserCodeError) else f"distnn: the run failed: {text}\n"
+        )
         if self.run_dir.checkpoint_steps():
             self.err.write(f"go on with: distnn resume {command_name(self.run_dir)}\n")
         facts = {"state": State.FAILED.value, "run": str(self.run_dir.path), "error": message}
@@ -247,9 +253,14 @@ def warnings_about(job: Job) -> list[str]:
 
 
 def one_line(error: BaseException) -> str:
-    """The last line of an error, which for user code is the summary."""
-    lines = str(error).strip().splitlines()
-    return lines[-1] if lines else type(error).__name__
+    """What happened, and where in the run if it is known."""
+    if isinstance(error, UserCodeError):
+        return str(error).splitlines()[-1]
+    text = " ".join(str(error).split()) or "no message"
+    notes = [note.removeprefix("distnn: ") for note in getattr(error, "__notes__", ())]
+    place = f" ({'; '.join(notes)})" if notes else ""
+    is_told = isinstance(error, (EngineError, OSError, ValueError))
+    return f"{text}{place}" if is_told else f"{type(error).__name__}: {text}{place}"
 
 
 def _finished_facts(run: RunDir, metrics: dict[str, float]) -> dict[str, Any]:

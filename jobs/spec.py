@@ -91,7 +91,9 @@ class Workers(_Section):
     @classmethod
     def _from_number(cls, value: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, (int, dict, Workers)):
-            raise PydanticCustomError("workers", "expected a whole number above 0, or a table with `min` and `max`")
+            raise PydanticCustomError(
+                "workers", "expected a whole number above 0, or a table with `min` and `max`"
+            )
         if isinstance(value, int):
             if value < 1:
                 raise PydanticCustomError("workers", "expected a whole number above 0")
