@@ -1,8 +1,8 @@
 """The record of what a model's layers and loss did: the one description that everything else reads.
 
 A `Graph` is a list of nodes in the order they were recorded, which is an order they can be run in. An eager
-graph also runs each node as it is recorded. `distnn.autodiff` appends the backward pass to the same list, so a
-training step is one list.
+graph also runs each node as it is recorded. `distnn.autodiff` appends the backward pass to the same list, so
+a training step is one list.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class Moments:
 class Assignment:
     """A variable that `call` assigned; merged over the shards by the variable's aggregation.
 
-    `value`: what reading the variable gives from now on in this call. `added`: what the shard adds, if the
-    variable's aggregation is `sum` and it was only ever added to; None if the value itself is merged.
+    `value`: what reading the variable gives from now on in this call. `added`: what the shard adds, if that
+    is to be summed; None if the value itself is merged.
     """
 
     variable: Variable
@@ -198,20 +198,13 @@ class Graph:
         Args:
             variable: of any layer.
             value: of its shape.
-            added: of an `assign_add`, what was added to give `value`.
+            added: what was added in all to give `value`, where the shards' parts are to be summed.
         """
         if value.spec.shape != variable.shape:
             raise ValueError(
                 f"variable '{variable.path}' of shape {variable.shape} cannot be assigned a tensor of "
                 f"shape {value.shape}"
             )
-        before = self.assignments.get(variable)
-        if variable.aggregation != "sum" or (before is not None and before.added is None):
-            added = None
-        elif added is not None and before is not None and before.added is not None:
-            from distnn import ops
-
-            added = ops.add(before.added, added)
         self.assignments[variable] = Assignment(variable, value, added)
 
     def batch_size(self) -> int:

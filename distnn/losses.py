@@ -19,7 +19,7 @@ from distnn.ops.softmax import Softmax
 from distnn.tensor import Tensor
 
 LossFunction = Callable[[Any, Any], Any]
-REDUCTIONS = ("sum_over_batch_size", "sum", "none")
+REDUCTIONS = ("sum_over_batch_size", "mean", "sum", "none")
 
 
 def rank(value: Any) -> int:
@@ -132,7 +132,7 @@ class Loss:
 
     Args:
         name: under which it appears.
-        reduction: "sum_over_batch_size" (mean over all values), "sum", or "none" (arrays only).
+        reduction: "sum_over_batch_size" or "mean" (over all values), "sum", or "none" (of arrays only).
     """
 
     def __init__(self, name: str | None = None, reduction: str | None = "sum_over_batch_size") -> None:

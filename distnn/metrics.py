@@ -264,14 +264,24 @@ def get(identifier: Any, name: str | None = None) -> Metric:
 
 def check(identifier: Any) -> None:
     """Raise what `get` would raise; "accuracy", which needs shapes, passes."""
-    if not (isinstance(identifier, str) and identifier in ACCURACY_NAMES):
+    if not _is_accuracy(identifier):
         get(identifier)
 
 
+def _is_accuracy(identifier: Any) -> bool:
+    return isinstance(identifier, str) and identifier.lower() in ACCURACY_NAMES
+
+
 def resolve(identifier: Any, target: Spec, output: Spec) -> Metric:
-    """The metric for `identifier`; "accuracy" chooses its form by the specs, as Keras does."""
-    if not (isinstance(identifier, str) and identifier in ACCURACY_NAMES):
-        return get(identifier)
+    """The metric for `identifier`; "accuracy" chooses its form by the specs, as Keras does.
+
+    One given as a string has that string for a name.
+    """
+    if not _is_accuracy(identifier):
+        metric = get(identifier)
+        if isinstance(identifier, str):
+            metric.name = identifier
+        return metric
     if output.rank > 0 and output.shape[-1] == 1:
         function: MetricFunction = binary_accuracy
     elif target.rank < output.rank or (target.shape[-1] == 1 and output.shape[-1] != 1):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from distnn import ops
 from distnn.graph import Graph, recording
 from distnn.losses import Loss
 from distnn.metrics import Metric
@@ -67,8 +68,15 @@ class Objective:
 
     @property
     def names(self) -> list[str]:
-        """Names of the logs: `loss`, then the metrics in compile order."""
-        return ["loss", *(metric.name for metric in self._all_metrics())]
+        """Names of the logs: `loss`, then the metrics in compile order; the second `mae` is `mae_1`."""
+        found = ["loss"]
+        for metric in self._all_metrics():
+            name, count = metric.name, 0
+            while name in found:
+                count += 1
+                name = f"{metric.name}_{count}"
+            found.append(name)
+        return found
 
     def _all_metrics(self) -> list[Metric]:
         return [m for group in (*self.metrics, *self.weighted_metrics) for m in group]
@@ -97,7 +105,7 @@ class Objective:
                 for target, output, group in zip(targets, outputs, groups, strict=True):
                     for metric in group:
                         with graph.scope(metric.name):
-                            sums.append(_weighted_mean(metric.values(target, output), weight))
+                            sums.append(_weighted_mean(metric, metric.values(target, output), weight))
         return Recorded(tuple(starts), tuple(seeds), tuple(sums))
 
     def _record_loss(
@@ -110,11 +118,14 @@ class Objective:
         seeds: list[Seed],
     ) -> Tensor:
         """Record where the gradient of one loss begins; returns its (sum, count)."""
-        from distnn import ops
-
         loss = self.losses[index]
         name = f"seed{index}"
         seed = graph.add_input(name, Spec((1,)))
+        if not isinstance(values, Tensor):
+            raise ValueError(
+                f"the loss '{loss.name}' must return a tensor made with `distnn.ops`. "
+                f"Received: {type(values).__name__}"
+            )
         per_sample = graph.values_per_sample(values)
         if values.spec.rank > 0 and per_sample is None:
             raise ValueError(
@@ -131,13 +142,11 @@ class Objective:
                     f"the loss '{loss.name}' returns one number for the whole shard, so `sample_weight` and "
                     "`class_weight` cannot be applied; return one value per sample"
                 )
-            starts.append((values, TimesSamples()(ops.reshape(seed, ()))))
-            pair: Tensor = ScaledBySamples(append_count=True)(values)
-            return pair
+            return _start_at_scalar(values, seed, loss.reduction == "sum", starts)
         if sample_weight is not None:
             values = ops.multiply(values, _aligned(sample_weight, values))
         starts.append((values, ops.broadcast_to(seed, values.spec.shape)))
-        pair = SumAndCount()(values)
+        pair: Tensor = SumAndCount()(values)
         return pair
 
     def fold_step(self, sums: Array, samples: int) -> None:
@@ -160,10 +169,8 @@ class Objective:
         for weight, (value, count) in zip(self.loss_weights, pairs, strict=False):
             total += weight * _ratio(value, count)
         total += _ratio(float(sums[2 * self.num_pairs]), samples)
-        logs = {"loss": total}
-        for metric, (value, count) in zip(self._all_metrics(), pairs[len(self.losses) :], strict=True):
-            logs[metric.name] = _ratio(value, count)
-        return logs
+        ratios = [_ratio(value, count) for value, count in pairs[len(self.losses) :]]
+        return dict(zip(self.names, [total, *ratios], strict=True))
 
 
 def _ratio(value: float, count: float) -> float:
@@ -172,8 +179,6 @@ def _ratio(value: float, count: float) -> float:
 
 def _aligned(sample_weight: Tensor, values: Tensor) -> Tensor:
     """`sample_weight` (B,) with ones appended until it broadcasts over `values` (B, ...)."""
-    from distnn import ops
-
     missing = values.spec.rank - sample_weight.spec.rank
     if not missing:
         return sample_weight
@@ -181,12 +186,41 @@ def _aligned(sample_weight: Tensor, values: Tensor) -> Tensor:
     return aligned
 
 
-def _weighted_mean(values: Tensor, sample_weight: Tensor | None) -> Tensor:
-    """float64 (sum of weighted values, sum of weights); weights count once per value."""
-    from distnn import ops
-
+def _start_at_scalar(
+    value: Tensor, seed: Tensor, is_sum: bool, starts: list[tuple[Tensor, Tensor]]
+) -> Tensor:
+    """Begin a gradient at one number for the shard: its sum, or its mean, which counts by its samples."""
     pair: Tensor
-    if sample_weight is None:
+    flat_seed = ops.reshape(seed, ())
+    if is_sum:
+        starts.append((value, flat_seed))
+        pair = SumAndCount()(value)
+    else:
+        starts.append((value, TimesSamples()(flat_seed)))
+        pair = ScaledBySamples(append_count=True)(value)
+    return pair
+
+
+def _weighted_mean(metric: Metric, values: Tensor, sample_weight: Tensor | None) -> Tensor:
+    """float64 (sum of weighted values, sum of weights); weights count once per value.
+
+    One number for the whole shard is taken for the mean over its samples.
+    """
+    if not isinstance(values, Tensor):
+        raise ValueError(
+            f"the metric '{metric.name}' must return a tensor made with `distnn.ops`. "
+            f"Received: {type(values).__name__}"
+        )
+    values = ops.cast(values, "float32")
+    pair: Tensor
+    if values.spec.rank == 0:
+        if sample_weight is not None:
+            raise ValueError(
+                f"the metric '{metric.name}' returns one number for the whole shard, so it cannot be one of "
+                "`weighted_metrics`; return one value per sample"
+            )
+        pair = ScaledBySamples(append_count=True)(values)
+    elif sample_weight is None:
         pair = SumAndCount()(values)
     else:
         weights = ops.broadcast_to(_aligned(sample_weight, values), values.spec.shape)

@@ -124,8 +124,12 @@ class Variable:
         if graph is None:
             self.assign(self + value)
             return
-        added = _ops().broadcast_to(as_tensor(value, graph, "float32"), self.shape)
-        graph.assign(self, _ops().add(graph.variable(self), added), added)
+        ops, before = _ops(), graph.assignments.get(self)
+        added = ops.broadcast_to(ops.cast(as_tensor(value, graph, "float32"), "float32"), self.shape)
+        total = ops.add(graph.variable(self), added)
+        if before is not None:
+            added = None if before.added is None else ops.add(before.added, added)
+        graph.assign(self, total, added if self.aggregation == "sum" else None)
 
     def assign_sub(self, value: Any) -> None:
         """`assign_add(-value)`."""

@@ -174,9 +174,9 @@ def _warn_of_small_shards(model: Model, batching: Batching) -> None:
     if batching.shards == 1 or samples >= MIN_SAMPLES_PER_SHARD or not coupling:
         return
     warnings.warn(
-        f"{type(coupling[0]).__name__} takes the statistics of its shard, and the {batching.shards} shards of "
-        f"a batch of {batching.batch_size} have {samples} samples: below {MIN_SAMPLES_PER_SHARD} these are "
-        "noisy. Use fewer shards, a larger batch, or LayerNormalization.",
+        f"{type(coupling[0]).__name__} takes the statistics of its shard, and the {batching.shards} shards "
+        f"of a batch of {batching.batch_size} have {samples} samples: below {MIN_SAMPLES_PER_SHARD} these "
+        "are noisy. Use fewer shards, a larger batch, or LayerNormalization.",
         stacklevel=5,
     )
 

@@ -85,7 +85,7 @@ class Model(Layer):
                 f"a model with one output takes one number as `loss_weights`. Received: {loss_weights!r}"
             )
         self._compiled = {
-            "loss": None if loss is None else losses.get(loss),
+            "loss": None if loss is None else _trainable_loss(losses.get(loss)),
             "metrics": list(metrics or ()),
             "loss_weight": 1.0 if loss_weights is None else float(loss_weights),
             "weighted_metrics": list(weighted_metrics or ()),
@@ -147,6 +147,8 @@ class Model(Layer):
                     "layers."
                 )
             return self.layers[index]
+        if name is None:
+            raise ValueError("Provide either a layer name or layer index at `get_layer`.")
         for layer in self.layers:
             if layer.name == name:
                 return layer
@@ -450,11 +452,23 @@ class Model(Layer):
         return {**state, "_flat": aligned_zeros(0), "_engines": {}}
 
 
+def _trainable_loss(loss: losses.Loss) -> losses.Loss:
+    if loss.reduction == "none":
+        raise ValueError(
+            f"the loss '{loss.name}' has reduction='none', which leaves no single number to minimise: "
+            "use 'sum_over_batch_size' or 'sum'"
+        )
+    return loss
+
+
 def _check_metrics(given: Any) -> None:
     """Refuse unknown names where they are written, not at the first batch."""
     if given is None:
         return
     if isinstance(given, str) or not isinstance(given, list | tuple):
-        raise ValueError(f"`metrics` must be a list. Received: {given!r} (of type {type(given).__name__})")
+        raise ValueError(
+            "Expected `metrics` argument to be a list or tuple. "
+            f"Received instead: metrics={given} of type {type(given)}"
+        )
     for identifier in given:
         metrics.check(identifier)
