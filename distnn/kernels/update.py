@@ -331,14 +331,6 @@ def add_into(accumulator: Array, x: Array) -> None:
 
 
 @kernel
-def scale_into(x: Array, factor: float, out: Array) -> None:
-    """out = x * factor."""
-    scale = x.dtype.type(factor)
-    for i in range(x.size):
-        out[i] = x[i] * scale
-
-
-@kernel
 def add_penalty(g: Array, w: Array, l1: float, l2: float) -> None:
     """g += l1 * sign(w) + 2 * l2 * w: the penalties' gradient, where a norm is needed before the update."""
     zero, l1_, l2_twice = np.float32(0), np.float32(l1), np.float32(2.0 * l2)
