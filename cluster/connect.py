@@ -136,8 +136,10 @@ def _start(workers: int) -> _Held:
                 include_dashboard=False,
                 _temp_dir=str(folder.path),
             )
-    except Exception as error:
+    except BaseException as error:
         folder.remove()
+        if not isinstance(error, Exception):
+            raise
         raise EngineError(f"Ray could not be started on this machine: {_first_line(error)}") from error
     logger.info("started Ray on this machine for %d workers", workers)
     return _Held(is_ours=True, is_embedded=True, folder=folder)

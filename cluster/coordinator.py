@@ -88,6 +88,10 @@ class Coordinator:
         if "train" in data and task.objective is not None and not task.eager:
             self._warm_up()
 
+    def forget_data(self) -> None:
+        """Let go of what was shared with the workers."""
+        self._shared = SharedData(self._crew)
+
     def _warn_of_idle(self, shards: int) -> None:
         idle = self._options.workers - shards
         if idle > 0 and not self._has_warned:

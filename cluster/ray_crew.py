@@ -16,6 +16,7 @@ import numpy as np
 
 from cluster.connect import Connection
 from cluster.crew import Answer, Crew, Died, Failed, Failure, Outcome, Request, Silent, WorkerInfo
+from cluster.fleet import arithmetic_facts, mixed_fleet_message, other_version_message, package_digest
 from cluster.node import node_identity
 from cluster.ray_import import ray
 from cluster.room import no_room_message, room_for
@@ -49,7 +50,10 @@ class RayCrew(Crew):
         self._start_deadline_s = start_deadline_s
         self._actors: dict[int, Any] = {}
         self._workers: dict[int, WorkerInfo] = {}
+        self._greetings: dict[int, Mapping[str, Any]] = {}
         self._next_number = 0
+        self._has_warned = False
+        self._problem = ""
 
     @property
     def workers(self) -> Mapping[int, WorkerInfo]:
@@ -70,6 +74,8 @@ class RayCrew(Crew):
             message = no_room_message(
                 count, len(self._workers), self._cpus, ray.available_resources(), ray.cluster_resources()
             )
+            if not self._workers and self._problem:
+                raise EngineError(f"none of {count} workers could be started: {self._problem}")
             if not self._workers:
                 raise EngineError(message)
             warnings.warn(message, stacklevel=2)
@@ -89,13 +95,32 @@ class RayCrew(Crew):
                 ray.kill(actor)
             except ray.exceptions.RayError as error:
                 ray.kill(actor)
-                logger.warning("worker %d could not be started: %s", number, _reason(error))
+                self._problem = _reason(error)
+                logger.warning("worker %d could not be started: %s", number, self._problem)
             else:
-                self._actors[number] = actor
-                self._workers[number] = WorkerInfo(number, **greeting)
+                self._welcome(number, actor, greeting)
+        self._check_fleet()
+
+    def _welcome(self, number: int, actor: Any, greeting: Mapping[str, Any]) -> None:
+        self._actors[number] = actor
+        self._workers[number] = WorkerInfo(number, **greeting["info"])
+        self._greetings[number] = greeting
+
+    def _check_fleet(self) -> None:
+        """Refuse other machines with another package; warn once of those with another arithmetic."""
+        elsewhere = [g for g in self._greetings.values() if g["info"]["node"] != node_identity()]
+        others = [g["info"]["host"] for g in elsewhere if g["package"] != package_digest()]
+        if others:
+            raise EngineError(other_version_message(others))
+        facts = {g["info"]["host"]: g["arithmetic"] for g in self._greetings.values()}
+        message = mixed_fleet_message(arithmetic_facts(), facts)
+        if message is not None and not self._has_warned:
+            self._has_warned = True
+            warnings.warn(message, stacklevel=2)
 
     def dismiss(self, worker: int) -> None:
         actor, info = self._actors.pop(worker, None), self._workers.pop(worker, None)
+        self._greetings.pop(worker, None)
         if actor is None or info is None:
             return
         # Ray gives a stopped process seconds before it kills it; where we can, we do not wait.
@@ -196,7 +221,9 @@ def _outcome(value: Any) -> Outcome:
 
 
 def _reason(error: Exception) -> str:
-    """The telling part of Ray's text about a death."""
+    """The telling part of Ray's text about a death, or of a traceback."""
+    if isinstance(error, ray.exceptions.RayTaskError):
+        return str(error).strip().splitlines()[-1]
     text = " ".join(str(error).split())
     for mark in ("Worker exit detail: ", "The actor is dead because ", "Reason: "):
         if mark in text:

@@ -6,13 +6,13 @@ involved. Called by workers.
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import traceback
 from functools import cache
 from pathlib import Path
 
 from cluster.crew import Failure
-from cluster.transport import pack, unpack
 from distnn.errors import FaultPlace
 
 _OWN_PACKAGES = ("distnn", "cluster", "jobs")
@@ -30,8 +30,9 @@ def _machinery_folders() -> tuple[str, ...]:
 
 
 def is_machinery(file_name: str) -> bool:
-    """Whether a frame's file is not the user's: ours, ray's, or Cython without a path of its own."""
-    return file_name.startswith(_machinery_folders()) or file_name.endswith(".pyx")
+    """Whether a frame's file is not the user's: ours, ray's, Cython's or the import system's."""
+    is_hidden = file_name.endswith(".pyx") or file_name.startswith("<frozen importlib")
+    return is_hidden or file_name.startswith(_machinery_folders())
 
 
 def describe(error: BaseException, place: FaultPlace | None = None) -> Failure:
@@ -71,12 +72,13 @@ def _keep_user_frames(told: traceback.TracebackException) -> None:
 
 
 def _travelling(error: BaseException) -> Exception | None:
-    """`error` without its traceback, if its class is known everywhere and it can be pickled."""
+    """A copy of `error`, if its class is known everywhere and it can be taken apart for the journey."""
     module = type(error).__module__
     if not isinstance(error, Exception) or not (module == "builtins" or module.startswith("distnn.")):
         return None
     try:
-        copy = unpack(pack(error))
+        twin = copy.deepcopy(error)
     except Exception:
         return None
-    return copy if isinstance(copy, type(error)) else None
+    twin.__traceback__ = None
+    return twin if isinstance(twin, type(error)) else None

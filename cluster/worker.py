@@ -19,11 +19,12 @@ import psutil
 
 from cluster.counting import CountingRunner
 from cluster.crew import Failure
+from cluster.fleet import arithmetic_facts, package_digest
 from cluster.node import node_identity
 from cluster.transport import unpack
 from cluster.user_code import describe
 from distnn.data.arrays import ArrayData
-from distnn.errors import FaultPlace
+from distnn.errors import EngineError, FaultPlace
 from distnn.evaluation import Place
 from distnn.reduction import Range, ShardSums
 from distnn.task import Task
@@ -44,18 +45,19 @@ class Worker:
         self._threads = ExitStack()
 
     def hello(self) -> dict[str, Any]:
-        """Settle in a process of its own, and say who this is: a `WorkerInfo`, without the number."""
+        """Settle in a process of its own, and say who this is (`WorkerInfo`) and what it computes with."""
         _ignore_interrupts()
         # No kernel is parallel; should one be, it must not start a thread for every core of the machine.
         os.environ.setdefault("NUMBA_NUM_THREADS", "1")
         process = psutil.Process()
-        return {
+        info = {
             "pid": process.pid,
             "started": process.create_time(),
             "node": node_identity(),
             "host": socket.gethostname(),
             "cores": available_cores(),
         }
+        return {"info": info, "package": package_digest(), "arithmetic": arithmetic_facts()}
 
     def progress(self) -> int:
         """A number that grows with every shard."""
@@ -76,7 +78,7 @@ class Worker:
 
     def _load(self, search_path: Sequence[str], packed: bytes, data: Mapping[str, ArrayData]) -> None:
         sys.path.extend(path for path in search_path if path not in sys.path)
-        task: Task = unpack(packed)
+        task = _unpacked(packed)
         self._threads.close()
         self._threads.enter_context(blas_threads(task.threads))
         self._runner = CountingRunner(task, data)
@@ -142,6 +144,17 @@ class Worker:
             known = step is not None and runner is not None
             place = FaultPlace(-1, step or 0, runner.shard) if known and runner is not None else None
             return describe(error, place)
+
+
+def _unpacked(packed: bytes) -> Task:
+    try:
+        task: Task = unpack(packed)
+    except ModuleNotFoundError as error:
+        raise EngineError(
+            f"the workers cannot import '{error.name}', which the model uses: install it on every node, or "
+            "submit the run together with its files"
+        ) from error
+    return task
 
 
 def _ignore_interrupts() -> None:

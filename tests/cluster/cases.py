@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,7 +80,9 @@ def make_training(
     arguments = FitArguments(
         x, y, batch_size=batch_size, epochs=2, shards=shards, seed=11, validation_data=(x[:29], y[:29])
     )
-    return prepare(MODELS[kind](), arguments)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "BatchNormalization takes the statistics of its shard")
+        return prepare(MODELS[kind](), arguments)
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def fit_at(address: str) -> None:
     x, y = arrays()
     model = rich_model()
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+        warnings.filterwarnings("always", "only")
         place = {"backend": "ray", "workers": 3, "shards": 4, "address": address}
         model.fit(x, y, batch_size=16, epochs=2, seed=3, verbose=0, **place)  # type: ignore[arg-type]
     say("warning", *(str(one.message) for one in caught if "worker" in str(one.message)))
@@ -76,4 +76,5 @@ def embedded_beside() -> None:
 
 
 if __name__ == "__main__":
+    warnings.filterwarnings("ignore", "BatchNormalization takes the statistics of its shard")
     globals()[sys.argv[1]](*sys.argv[2:])

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from cluster.connect import Connection
     from cluster.crew import Crew
 
-pytestmark = pytest.mark.ray
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.filterwarnings("ignore:BatchNormalization takes the statistics of its shard"),
+]
 
 
 @pytest.fixture

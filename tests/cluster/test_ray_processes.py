@@ -18,7 +18,10 @@ import psutil
 import pytest
 from cases import arrays, rich_model
 
-pytestmark = pytest.mark.ray
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.filterwarnings("ignore:BatchNormalization takes the statistics of its shard"),
+]
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
