@@ -121,7 +121,8 @@ class RunRecorder(Recorder):
         for number in earlier.damaged:
             self.on_event("damaged-line", file=self.run.events.name, line=number)
         self._settle_spec()
-        self.heartbeat.update(force=True)
+        if not self.run.status.exists():
+            self.heartbeat.update(force=True)
 
     @property
     def has_begun(self) -> bool:

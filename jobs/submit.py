@@ -21,6 +21,7 @@ from typing import Any, TextIO
 from urllib import error as url_errors
 from urllib import request as url_request
 
+from distnn.errors import EngineError
 from jobs import shipment
 from jobs.catalog import make_parts
 from jobs.errors import (
@@ -58,14 +59,7 @@ def submit(file: SpecFile, options: Options, *, as_json: bool, out: TextIO, err:
     Raises:
         RequestError: the spec cannot travel, or no job service answers.
     """
-    _, problems = make_parts(file.spec)
-    if problems:
-        raise file.fail(problems)
-    if options.run_dir is not None and not Path(options.run_dir).is_absolute():
-        raise RequestError(
-            f"--run-dir {options.run_dir}: expected an absolute path on the cluster, best one that all of its "
-            "nodes see (the job's own folder is deleted by Ray)"
-        )
+    _check(file, options)
     address = normalized_address(options.address)
     needs_token = probe(address)
     client = connect(address, needs_token)
@@ -74,29 +68,36 @@ def submit(file: SpecFile, options: Options, *, as_json: bool, out: TextIO, err:
         sent = shipment.stage(file, Path(folder), ship_package=options.ship)
         for remark in sent.remarks:
             err.write(f"distnn: note: {remark}\n")
-        client.submit_job(
-            entrypoint=entrypoint(options.run_dir),
-            submission_id=name,
-            runtime_env=runtime_env(folder, options.install_deps),
-            metadata={"distnn_name": file.spec.name, "distnn_digest": sent.digest()},
-        )
-    shown_url = shlex.quote(address)
+        try:
+            client.submit_job(
+                entrypoint=entrypoint(options.run_dir),
+                submission_id=name,
+                runtime_env=runtime_env(folder, options.install_deps),
+                metadata={"distnn_name": file.spec.name, "distnn_digest": sent.digest()},
+            )
+        except RuntimeError as error:
+            raise EngineError(f"{address} did not take the job: {_short(str(error))}") from error
     err.write(f"submitted {name} to {address}\n")
-    err.write(
-        f"run directory: {options.run_dir or f'$DISTNN_HOME/runs/{name} (~/.distnn) on the head node'}\n"
-    )
-    if not options.follow:
-        err.write(f"its log: ray job logs --follow {name} --address {shown_url}\n")
-        out.write(json.dumps({"submission_id": name, "address": address}) + "\n" if as_json else f"{name}\n")
-        return EXIT_DONE
+    folder_there = options.run_dir or f"$DISTNN_HOME/runs/{name} (~/.distnn/runs/{name}) on the head node"
+    err.write(f"run directory: {folder_there}\n")
     err.flush()
-    try:
-        return _follow(client, name, err if as_json else out, err, out if as_json else None)
-    except KeyboardInterrupt:
-        err.write(
-            f"\nno longer following; {name} goes on. To stop it: ray job stop {name} --address {shown_url}\n"
+    if options.follow:
+        return _follow_or_leave(client, name, address, as_json=as_json, out=out, err=err)
+    err.write(f"its log: ray job logs --follow {name} --address {shlex.quote(address)}\n")
+    out.write(json.dumps({"submission_id": name, "address": address}) + "\n" if as_json else f"{name}\n")
+    return EXIT_DONE
+
+
+def _check(file: SpecFile, options: Options) -> None:
+    """Refuse here what the cluster would refuse in half a minute."""
+    _, problems = make_parts(file.spec)
+    if problems:
+        raise file.fail(problems)
+    if options.run_dir is not None and not Path(options.run_dir).is_absolute():
+        raise RequestError(
+            f"--run-dir {options.run_dir}: expected an absolute path on the cluster, best one that all its "
+            "nodes see (Ray deletes the job's own folder)"
         )
-        return EXIT_INTERRUPTED
 
 
 def entrypoint(run_dir: str | None) -> str:
@@ -198,6 +199,16 @@ def connect(address: str, needs_token: bool) -> Any:
 
 
 # Following
+
+
+def _follow_or_leave(client: Any, name: str, address: str, *, as_json: bool, out: TextIO, err: TextIO) -> int:
+    """Follow until the job ends, or until Ctrl-C, which leaves the job alone."""
+    try:
+        return _follow(client, name, err if as_json else out, err, out if as_json else None)
+    except KeyboardInterrupt:
+        how = f"ray job stop {name} --address {shlex.quote(address)}"
+        err.write(f"\nno longer following; {name} goes on. To stop it: {how}\n")
+        return EXIT_INTERRUPTED
 
 
 def _follow(client: Any, name: str, log: TextIO, err: TextIO, json_out: TextIO | None) -> int:

@@ -181,10 +181,12 @@ def test_damaged_line_is_left_out_and_named(interrupted: Path) -> None:
 
 
 def test_another_recipe_is_refused_with_the_difference(interrupted: Path) -> None:
+    status = (interrupted / "status.json").read_bytes()
     recorder = RunRecorder(RunDir(interrupted))
     with pytest.raises(RunDirectoryError, match=r"holds another run \(seed: 7 -> 8\): give another"):
         recorder.begin({**RECIPE, "seed": 8}, PLAN)
     recorder.close()
+    assert (interrupted / "status.json").read_bytes() == status
     assert len(read_steps(interrupted / "steps.bin")) == 10, "nothing was cut"
 
 
