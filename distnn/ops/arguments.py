@@ -23,7 +23,9 @@ def operands(*values: Any) -> tuple[Any, ...]:
     graph = graph_of(values)
     if graph is None:
         arrays = [np.asarray(value) for value in values]
-        wide = any(a.dtype == np.float64 and isinstance(v, np.ndarray) for a, v in zip(arrays, values, strict=True))
+        wide = any(
+            a.dtype == np.float64 and isinstance(v, np.ndarray) for a, v in zip(arrays, values, strict=True)
+        )
         float_dtype = np.float64 if wide else np.float32
         has_float = any(array.dtype.kind == "f" for array in arrays)
         return tuple(array.astype(float_dtype if has_float else np.int32, copy=False) for array in arrays)

@@ -1,6 +1,6 @@
 """Arithmetic element by element, with NumPy's broadcasting.
 
-Sums, differences, products, quotients, roots, extremes and comparisons are correctly rounded, so NumPy's
+Sums, differences, products, quotients, roots and extremes are correctly rounded, so NumPy's
 ufuncs give the same bytes on every CPU; exp and log are kernels of our own.
 """
 
@@ -14,6 +14,8 @@ import numpy as np
 
 from distnn.kernels.elementwise import exp_forward, log1p_forward, log_forward, power_forward
 from distnn.ops.arguments import operand, operands
+from distnn.ops.comparison import cast as cast
+from distnn.ops.comparison import greater_equal, less_equal
 from distnn.ops.op import Bound, Op
 from distnn.ops.shapes import sum_to_shape
 from distnn.tensor import Array, Spec, Tensor, broadcast_shapes
@@ -26,18 +28,17 @@ class _Binary(Op):
     """A ufunc of two operands of one dtype."""
 
     ufunc: ClassVar[Any]
-    output_dtype: ClassVar[str | None] = None
 
     def infer(self, *inputs: Spec) -> Spec:
         shape = broadcast_shapes(inputs[0].shape, inputs[1].shape, f"operands of {self.name}")
-        return Spec(shape, self.output_dtype or inputs[0].dtype)
+        return Spec(shape, inputs[0].dtype)
 
     def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
         return partial(self.ufunc, inputs[0], inputs[1], out=outputs[0])
 
     def gradient(self, inputs: Tensors, outputs: Tensors, doutputs: Gradients) -> Gradients:
         dout = doutputs[0]
-        if dout is None or self.output_dtype is not None:
+        if dout is None:
             return (None, None)
         parts = self.partials(inputs[0], inputs[1], outputs[0], dout)
         return tuple(
@@ -98,46 +99,6 @@ class Minimum(_Binary):
 
 def _chosen(first: Tensor, dout: Tensor) -> tuple[Tensor, Tensor]:
     return where(first, dout, 0.0), where(first, 0.0, dout)
-
-
-class Equal(_Binary):
-    ufunc = np.equal
-    output_dtype = "bool"
-
-
-class NotEqual(_Binary):
-    ufunc = np.not_equal
-    output_dtype = "bool"
-
-
-class Greater(_Binary):
-    ufunc = np.greater
-    output_dtype = "bool"
-
-
-class GreaterEqual(_Binary):
-    ufunc = np.greater_equal
-    output_dtype = "bool"
-
-
-class Less(_Binary):
-    ufunc = np.less
-    output_dtype = "bool"
-
-
-class LessEqual(_Binary):
-    ufunc = np.less_equal
-    output_dtype = "bool"
-
-
-class LogicalAnd(_Binary):
-    ufunc = np.logical_and
-    output_dtype = "bool"
-
-
-class LogicalOr(_Binary):
-    ufunc = np.logical_or
-    output_dtype = "bool"
 
 
 class _Unary(Op):
@@ -222,13 +183,6 @@ class Log1p(_Unary):
         return divide(dy, add(x, 1.0))
 
 
-class LogicalNot(_Unary):
-    function = np.logical_not
-
-    def derivative(self, x: Tensor, y: Tensor, dy: Tensor) -> Any:
-        return None
-
-
 class Power(Op):
     """x to a fixed power that is no small whole number: e^(p log x), NaN below 0."""
 
@@ -243,19 +197,6 @@ class Power(Op):
 
     def gradient(self, inputs: Tensors, outputs: Tensors, doutputs: Gradients) -> Gradients:
         return (multiply(doutputs[0], multiply(power(inputs[0], self.exponent - 1), self.exponent)),)
-
-
-class Cast(Op):
-    """Another dtype; floats to int32 are cut towards zero. Gradients pass between floats only."""
-
-    def __init__(self, dtype: str) -> None:
-        self.dtype = dtype
-
-    def infer(self, *inputs: Spec) -> Spec:
-        return Spec(inputs[0].shape, self.dtype)
-
-    def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
-        return partial(np.copyto, outputs[0], inputs[0], "unsafe")
 
 
 class StopGradient(Op):
@@ -325,42 +266,6 @@ def minimum(x: Any, y: Any) -> Any:
 def clip(x: Any, x_min: float, x_max: float) -> Any:
     """x within [x_min, x_max]."""
     return minimum(maximum(x, x_min), x_max)
-
-
-def equal(x: Any, y: Any) -> Any:
-    return Equal()(*operands(x, y))
-
-
-def not_equal(x: Any, y: Any) -> Any:
-    return NotEqual()(*operands(x, y))
-
-
-def greater(x: Any, y: Any) -> Any:
-    return Greater()(*operands(x, y))
-
-
-def greater_equal(x: Any, y: Any) -> Any:
-    return GreaterEqual()(*operands(x, y))
-
-
-def less(x: Any, y: Any) -> Any:
-    return Less()(*operands(x, y))
-
-
-def less_equal(x: Any, y: Any) -> Any:
-    return LessEqual()(*operands(x, y))
-
-
-def logical_and(x: Any, y: Any) -> Any:
-    return LogicalAnd()(cast(x, "bool"), cast(y, "bool"))
-
-
-def logical_or(x: Any, y: Any) -> Any:
-    return LogicalOr()(cast(x, "bool"), cast(y, "bool"))
-
-
-def logical_not(x: Any) -> Any:
-    return LogicalNot()(cast(x, "bool"))
 
 
 def negative(x: Any) -> Any:
@@ -437,17 +342,6 @@ def power(x: Any, exponent: float) -> Any:
     for _ in range(int(exponent) - 1):
         result = multiply(result, x)
     return result
-
-
-def cast(x: Any, dtype: str) -> Any:
-    """x as "float32", "int32" or "bool"; "float32" keeps float64 arrays as they are."""
-    if dtype not in ("float32", "int32", "bool"):
-        raise ValueError(f"`dtype` must be 'float32', 'int32' or 'bool'. Received: {dtype!r}")
-    value = operand(x)
-    if isinstance(value, Tensor):
-        return value if value.spec.dtype == dtype else Cast(dtype)(value)
-    keeps = dtype == "float32" and value.dtype == np.float64
-    return value if keeps else value.astype(dtype, copy=False)
 
 
 def stop_gradient(x: Any) -> Any:

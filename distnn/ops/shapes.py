@@ -248,6 +248,63 @@ def concatenate(xs: Sequence[Any], axis: int = -1) -> Any:
     return Concatenate(axis + rank if axis < 0 else axis)(*values)
 
 
+def stack(xs: Sequence[Any], axis: int = 0) -> Any:
+    """Tensors of one shape along a new axis."""
+    return concatenate([expand_dims(x, axis) for x in xs], axis)
+
+
+def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
+    """Two axes exchanged."""
+    order = list(range(len(shape_of(operand(x)))))
+    order[axis1], order[axis2] = order[axis2], order[axis1]
+    return transpose(x, order)
+
+
+def get_item(x: Any, key: Any) -> Any:
+    """`x[key]` for integers, slices of step 1, `...` and None, along axes other than the batch's."""
+    value = operand(x)
+    rank = len(shape_of(value))
+    entries = key if isinstance(key, tuple) else (key,)
+    used = sum(entry is not None and entry is not Ellipsis for entry in entries)
+    if used > rank:
+        raise IndexError(f"too many indices for shape {keras_shape(shape_of(value))}: {key!r}")
+    place = next((i for i, entry in enumerate(entries) if entry is Ellipsis), len(entries))
+    filled = (*entries[:place], *(slice(None),) * (rank - used), *entries[place + 1 :])
+    dims: list[Dim] = []
+    axis = 0
+    for entry in filled:
+        if entry is None:
+            dims.append(1)
+            continue
+        value = _take(value, axis, entry)
+        if isinstance(entry, slice):
+            dims.append(shape_of(value)[axis])
+        axis += 1
+    return reshape(value, dims)
+
+
+def _take(x: Any, axis: int, entry: Any) -> Any:
+    """x with its `axis` cut to the slice, or to the one element, that `entry` names."""
+    shape = shape_of(x)
+    size = shape[axis]
+    if isinstance(entry, slice) and entry == slice(None):
+        return x
+    if isinstance(size, Batch):
+        raise ValueError(
+            f"the batch axis of a tensor of shape {keras_shape(shape)} cannot be indexed while it is traced"
+        )
+    if isinstance(entry, slice):
+        start, stop, step = entry.indices(size)
+        if step != 1:
+            raise ValueError(f"slices of a tensor have step 1. Received: {entry}")
+        return Slice(axis, start, max(start, stop))(x)
+    if not isinstance(entry, int | np.integer) or isinstance(entry, bool):
+        raise TypeError(f"a tensor is indexed by integers, slices, `...` and None. Received: {entry!r}")
+    if not -size <= entry < size:
+        raise IndexError(f"index {entry} is out of bounds for axis {axis} of shape {keras_shape(shape)}")
+    return Slice(axis, int(entry) % size, int(entry) % size + 1)(x)
+
+
 def shape(x: Any) -> tuple[int, ...]:
     """The shape in numbers; reading the batch's has the model traced for each number of samples."""
     dims = shape_of(x)

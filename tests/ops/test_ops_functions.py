@@ -58,6 +58,12 @@ ON_ARRAYS: list[tuple[str, Any, Any]] = [
     ("squeeze", ops.squeeze(Y, 1), Y[:, 0]),
     ("broadcast_to", ops.broadcast_to(Y, (2, 3)), np.broadcast_to(Y, (2, 3))),
     ("concatenate", ops.concatenate([X, Y], axis=-1), np.concatenate([X, Y], axis=1)),
+    ("stack", ops.stack([X, X + 1], axis=1), np.stack([X, X + 1], axis=1)),
+    ("swapaxes", ops.swapaxes(X, 0, -1), X.T),
+    ("get_item of a column", ops.get_item(X, (slice(None), -1)), X[:, -1]),
+    ("get_item of slices", ops.get_item(X, (..., slice(1, 3), None)), X[..., 1:3, None]),
+    ("get_item of one value", ops.get_item(X, (1, 1)), X[1, 1]),
+    ("get_item of nothing", ops.get_item(X, (slice(None), slice(2, 1))), X[:, 2:1]),
     ("one_hot", ops.one_hot(np.array([2, 0]), 3), np.array([[0, 0, 1], [1, 0, 0]], np.float32)),
     ("zeros_like", ops.zeros_like(X), np.zeros_like(X)),
     ("full_like", ops.full_like(X, 3.0), np.full_like(X, 3)),
@@ -90,6 +96,7 @@ SHAPES: list[tuple[str, Callable[[], Any], tuple[Any, ...]]] = [
     ("softmax", lambda: ops.softmax(symbolic(B, 4, 3), axis=1), (B, 4, 3)),
     ("scalar against batch", lambda: ops.maximum(0.0, symbolic(B, 2)), (B, 2)),
     ("zeros_like", lambda: ops.zeros_like(symbolic(B, 2)), (B, 2)),
+    ("get_item", lambda: ops.get_item(symbolic(B, 4, 3), (slice(None), 1)), (B, 3)),
     ("expand_dims", lambda: ops.expand_dims(symbolic(B, 2), 1), (B, 1, 2)),
 ]
 
@@ -119,6 +126,8 @@ ERRORS: list[tuple[str, Callable[[], Any], list[str]]] = [
     ("binary cross-entropy", lambda: ops.binary_crossentropy(Y, X), ["(2, 1)", "(2, 3)"]),
     ("batch norm", lambda: ops.batch_norm_training(X, np.ones(2), None, 1e-3), ["(3,)", "(2,)"]),
     ("layer norm", lambda: ops.layer_norm(np.ones(3, np.float32)), ["2 axes", "(3,)"]),
+    ("get_item of the batch", lambda: ops.get_item(symbolic(B, 3), 0), ["(None, 3)", "batch axis"]),
+    ("get_item with a step", lambda: ops.get_item(X, slice(None, None, 2)), ["step 1"]),
     ("dropout", lambda: ops.dropout(X, 1.5), ["1.5", "between 0 and 1"]),
     ("leaky relu", lambda: ops.leaky_relu(X, -0.1), ["-0.1"]),
     ("cast", lambda: ops.cast(X, "float16"), ["float16", "float32"]),
@@ -132,6 +141,14 @@ def test_errors_name_what_was_received(name: str, call: Callable[[], Any], words
         call()
     for word in words:
         assert word in str(caught.value)
+
+
+def test_indices_out_of_range_are_refused() -> None:
+    for key in (5, (0, 3), (0, 0, 0)):
+        with pytest.raises(IndexError):
+            ops.get_item(X, key)
+    with pytest.raises(TypeError, match="indexed by integers"):
+        ops.get_item(X, "0")
 
 
 def test_reading_the_batch_size_has_the_model_traced_anew() -> None:

@@ -94,6 +94,8 @@ CASES = [
     Case("transpose", lambda x: ops.transpose(x, (2, 0, 1)), ((2, 3, 4),)),
     Case("broadcast_to", lambda x: ops.broadcast_to(x, (4, 2, 3)), ((2, 1),)),
     Case("concatenate", lambda x, y: ops.concatenate([x, y], axis=1), ((2, 3), (2, 2))),
+    Case("get_item", lambda x: ops.get_item(x, (slice(None), 1, None, slice(1, 3))), ((2, 3, 4),)),
+    Case("stack", lambda x, y: ops.stack([x, y, x]), ((2, 3), (2, 3))),
     Case("slice", lambda x: Slice(1, 1, 3)(x), ((2, 4),)),
     Case("pad", lambda x: PadZeros(1, 2, 6)(x), ((2, 3),)),
     # reductions
