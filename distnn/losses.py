@@ -17,6 +17,7 @@ from distnn import ops
 from distnn.naming import did_you_mean, snake_case
 from distnn.ops.softmax import Softmax
 from distnn.tensor import Tensor
+from distnn.variable import Variable
 
 LossFunction = Callable[[Any, Any], Any]
 REDUCTIONS = ("sum_over_batch_size", "mean", "sum", "none")
@@ -24,16 +25,40 @@ REDUCTIONS = ("sum_over_batch_size", "mean", "sum", "none")
 
 def rank(value: Any) -> int:
     """Number of axes of a tensor or array."""
-    return value.ndim if isinstance(value, Tensor) else np.ndim(value)
+    return len(value.shape) if isinstance(value, Tensor | Variable) else np.ndim(value)
+
+
+def as_values(*given: Any) -> tuple[Any, ...]:
+    """Tensors and arrays as they are; lists and numbers as arrays, their floats float32."""
+    return tuple(_as_value(value) for value in given)
+
+
+def _as_value(value: Any) -> Any:
+    if isinstance(value, Tensor | Variable | np.ndarray):
+        return value
+    array = np.asarray(value)
+    return array.astype(np.float32) if array.dtype.kind == "f" else array
 
 
 def same_rank(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
-    """Keras's rule: a last axis of 1 on one side only is dropped there (or added to the targets)."""
-    if rank(y_pred) == rank(y_true) + 1 and y_pred.shape[-1] == 1:
-        y_true = ops.expand_dims(y_true, -1)
-    elif rank(y_true) == rank(y_pred) + 1 and y_true.shape[-1] == 1:
-        y_true = ops.squeeze(y_true, -1)
+    """Keras's rule where one side has one axis more, of size 1: vectors get it too, others lose it."""
+    y_true, y_pred = as_values(y_true, y_pred)
+    if rank(y_true) == rank(y_pred) + 1:
+        y_pred, y_true = same_rank(y_pred, y_true)
+    elif rank(y_pred) == rank(y_true) + 1 and y_pred.shape[-1] == 1:
+        if rank(y_true) == 1:
+            y_true = ops.expand_dims(y_true, -1)
+        else:
+            y_pred = ops.squeeze(y_pred, -1)
     return y_true, y_pred
+
+
+def aligned_weight(sample_weight: Any, values: Any) -> Any:
+    """Weights with axes of size 1 dropped or appended until they broadcast over `values`."""
+    weight = np.asarray(sample_weight, np.float32)
+    if weight.ndim == rank(values) + 1 and weight.shape[-1] == 1:
+        weight = weight[..., 0]
+    return weight.reshape(weight.shape + (1,) * (rank(values) - weight.ndim))
 
 
 def _float_pair(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
@@ -81,6 +106,7 @@ def categorical_crossentropy(
 
     Where `y_pred` comes from a softmax of the model, the logits under it are used.
     """
+    y_true, y_pred = as_values(y_true, y_pred)
     if rank(y_true) != rank(y_pred) or tuple(y_true.shape)[-1] != tuple(y_pred.shape)[-1]:
         raise ValueError(
             "categorical_crossentropy needs targets of the shape of the predictions (one-hot); for integer "
@@ -103,6 +129,7 @@ def sparse_categorical_crossentropy(
 
     Where `y_pred` comes from a softmax of the model, the logits under it are used.
     """
+    y_true, y_pred = as_values(y_true, y_pred)
     if rank(y_true) == rank(y_pred) and y_true.shape[-1] == 1:
         y_true = ops.squeeze(y_true, -1)
     if rank(y_true) != rank(y_pred) - 1:
@@ -151,11 +178,9 @@ class Loss:
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The reduced loss of arrays (or, of tensors, the reduced tensor)."""
-        values = self.call(y_true, y_pred)
+        values = self.call(*as_values(y_true, y_pred))
         if sample_weight is not None:
-            weight = np.asarray(sample_weight, np.float32)
-            weight = weight.reshape(weight.shape + (1,) * (rank(values) - weight.ndim))
-            values = ops.multiply(values, weight)
+            values = ops.multiply(values, aligned_weight(sample_weight, values))
         if self.reduction == "none" or rank(values) == 0:
             return values
         return ops.sum(values) if self.reduction == "sum" else ops.mean(values)
@@ -176,7 +201,7 @@ class FunctionLoss(Loss):
         self.function = function
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        return self.function(y_true, y_pred)
+        return self.function(*same_rank(y_true, y_pred))
 
     def get_config(self) -> dict[str, Any]:
         for name, function in _FUNCTIONS.items():
@@ -192,12 +217,22 @@ class FunctionLoss(Loss):
 class MeanSquaredError(Loss):
     """See `mean_squared_error`."""
 
+    def __init__(
+        self, reduction: str | None = "sum_over_batch_size", name: str | None = "mean_squared_error"
+    ) -> None:
+        super().__init__(name, reduction)
+
     def call(self, y_true: Any, y_pred: Any) -> Any:
         return mean_squared_error(y_true, y_pred)
 
 
 class MeanAbsoluteError(Loss):
     """See `mean_absolute_error`."""
+
+    def __init__(
+        self, reduction: str | None = "sum_over_batch_size", name: str | None = "mean_absolute_error"
+    ) -> None:
+        super().__init__(name, reduction)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         return mean_absolute_error(y_true, y_pred)
@@ -256,11 +291,13 @@ class SparseCategoricalCrossentropy(Loss):
     def __init__(
         self,
         from_logits: bool = False,
-        axis: int = -1,
+        ignore_class: None = None,
         reduction: str | None = "sum_over_batch_size",
+        axis: int = -1,
         name: str | None = "sparse_categorical_crossentropy",
     ) -> None:
         super().__init__(name, reduction)
+        _refuse("ignore_class", ignore_class, None)
         self.from_logits = from_logits
         self.axis = axis
 
@@ -278,10 +315,12 @@ class BinaryCrossentropy(Loss):
         self,
         from_logits: bool = False,
         label_smoothing: float = 0.0,
+        axis: int = -1,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = "binary_crossentropy",
     ) -> None:
         super().__init__(name, reduction)
+        _refuse("axis", axis, -1)
         self.from_logits = from_logits
         self.label_smoothing = label_smoothing
 
@@ -291,6 +330,11 @@ class BinaryCrossentropy(Loss):
     def get_config(self) -> dict[str, Any]:
         options = {"from_logits": self.from_logits, "label_smoothing": self.label_smoothing}
         return {**super().get_config(), **options}
+
+
+def _refuse(name: str, value: Any, only: Any) -> None:
+    if value != only:
+        raise ValueError(f"`{name}` is not supported yet: leave it {only}. Received: {name}={value!r}")
 
 
 _CLASSES: dict[str, type[Loss]] = {
@@ -315,7 +359,7 @@ _FUNCTIONS: dict[str, LossFunction] = {
     "sparse_categorical_crossentropy": sparse_categorical_crossentropy,
     "binary_crossentropy": binary_crossentropy,
 }
-_ALIASES = {"MSE": "mse", "MAE": "mae", "huber_loss": "huber", "bce": "binary_crossentropy"}
+_ALIASES = {"MSE": "mse", "MAE": "mae", "bce": "binary_crossentropy", "BCE": "binary_crossentropy"}
 
 
 def names() -> list[str]:
@@ -339,6 +383,8 @@ def get(identifier: Any) -> Loss:
             return _CLASSES[name]()
     if isinstance(identifier, Mapping) and identifier.get("class_name") in _CLASSES:
         return _CLASSES[identifier["class_name"]].from_config(identifier.get("config", {}))
+    if inspect.isclass(identifier) and issubclass(identifier, Loss):
+        return identifier()
     if callable(identifier) and not inspect.isclass(identifier):
         return FunctionLoss(identifier)
     raise ValueError(
@@ -348,7 +394,13 @@ def get(identifier: Any) -> Loss:
 
 
 def serialize(loss: Loss) -> dict[str, Any]:
-    """`{"class_name": ..., "config": ...}`."""
+    """`{"class_name": ..., "config": ...}`.
+
+    Raises:
+        ValueError: for a loss of the user's own, which `get` cannot find by its name.
+    """
+    if _CLASSES.get(type(loss).__name__) is not type(loss):
+        raise ValueError(f"the loss {loss.name!r} is a class of your own and cannot be saved")
     return {"class_name": type(loss).__name__, "config": loss.get_config()}
 
 

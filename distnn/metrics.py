@@ -42,15 +42,14 @@ class Metric:
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Count arrays in."""
-        values = np.asarray(self.values(np.asarray(y_true), np.asarray(y_pred, np.float32)), np.float64)
-        if sample_weight is None:
-            self._sum, self._weight = self._sum + float(values.sum()), self._weight + values.size
-            return
-        weight = np.asarray(sample_weight, np.float64)
-        aligned = weight.reshape(weight.shape + (1,) * (values.ndim - weight.ndim))
-        weight = np.broadcast_to(aligned, values.shape)
-        self._sum += float((values * weight).sum())
-        self._weight += float(weight.sum())
+        found = self.values(*losses.as_values(y_true, np.asarray(y_pred, np.float32)))
+        values = np.asarray(found, np.float64)
+        weights = np.ones(values.shape)
+        if sample_weight is not None:
+            aligned = losses.aligned_weight(sample_weight, values).astype(np.float64)
+            weights = np.broadcast_to(aligned, values.shape)
+        self._sum += float((values * weights).sum())
+        self._weight += float(weights.sum())
 
     def result(self) -> float:
         return self._sum / self._weight if self._weight else 0.0
@@ -102,6 +101,7 @@ def categorical_accuracy(y_true: Any, y_pred: Any) -> Any:
 
 def sparse_categorical_accuracy(y_true: Any, y_pred: Any) -> Any:
     """Whether the largest prediction is that of the class numbered `y_true`."""
+    y_true, y_pred = losses.as_values(y_true, y_pred)
     if losses.rank(y_true) == losses.rank(y_pred) and y_true.shape[-1] == 1:
         y_true = ops.squeeze(y_true, -1)
     return SparseMatch()(ops.cast(y_true, "int32"), ops.cast(y_pred, "float32"))
@@ -114,6 +114,7 @@ def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> Any:
 
 def sparse_top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> Any:
     """Whether fewer than `k` predictions are larger than that of the class numbered `y_true`."""
+    y_true, y_pred = losses.as_values(y_true, y_pred)
     if losses.rank(y_true) == losses.rank(y_pred) and y_true.shape[-1] == 1:
         y_true = ops.squeeze(y_true, -1)
     return ops.cast(ops.in_top_k(ops.cast(y_true, "int32"), y_pred, k), "float32")
@@ -231,6 +232,8 @@ _FUNCTIONS: dict[str, MetricFunction] = {
     "categorical_crossentropy": losses.categorical_crossentropy,
     "sparse_categorical_crossentropy": losses.sparse_categorical_crossentropy,
     "binary_crossentropy": losses.binary_crossentropy,
+    "bce": losses.binary_crossentropy,
+    "BCE": losses.binary_crossentropy,
 }
 ACCURACY_NAMES = ("accuracy", "acc")
 
@@ -254,8 +257,15 @@ def get(identifier: Any, name: str | None = None) -> Metric:
         return _CLASSES[identifier]()
     if isinstance(identifier, Mapping) and identifier.get("class_name") in _CLASSES:
         return _CLASSES[identifier["class_name"]].from_config(identifier.get("config", {}))
+    if inspect.isclass(identifier) and issubclass(identifier, Metric):
+        return identifier()
     if callable(identifier) and not inspect.isclass(identifier):
         return FunctionMetric(identifier, name)
+    if _is_accuracy(identifier):
+        raise ValueError(
+            f"Could not interpret metric identifier: {identifier!r}. Its form is chosen in `compile`, by the "
+            "shapes; elsewhere name it: BinaryAccuracy, CategoricalAccuracy or SparseCategoricalAccuracy."
+        )
     raise ValueError(
         f"Could not interpret metric identifier: {identifier!r}.{did_you_mean(identifier, names())} "
         f"Known: {', '.join(names())}."
@@ -292,5 +302,11 @@ def resolve(identifier: Any, target: Spec, output: Spec) -> Metric:
 
 
 def serialize(metric: Metric) -> dict[str, Any]:
-    """`{"class_name": ..., "config": ...}`."""
+    """`{"class_name": ..., "config": ...}`.
+
+    Raises:
+        ValueError: for a metric of the user's own, which `get` cannot find by its name.
+    """
+    if _CLASSES.get(type(metric).__name__) is not type(metric):
+        raise ValueError(f"the metric {metric.name!r} is a class of your own and cannot be saved")
     return {"class_name": type(metric).__name__, "config": metric.get_config()}

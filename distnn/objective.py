@@ -224,5 +224,5 @@ def _weighted_mean(metric: Metric, values: Tensor, sample_weight: Tensor | None)
         pair = SumAndCount()(values)
     else:
         weights = ops.broadcast_to(_aligned(sample_weight, values), values.spec.shape)
-        pair = SumAndCount()(ops.multiply(values, weights), weights)
+        pair = SumAndCount()(values, weights)
     return pair

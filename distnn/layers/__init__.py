@@ -31,6 +31,8 @@ _CLASSES: dict[str, type[Layer]] = {
     )
 }
 _CLASSES["Input"] = InputLayer
+_MODELS: dict[str, type[Layer]] = {}
+"""Models that may stand inside a model; no layer of a list of layers, so not among the names."""
 
 
 def names() -> list[str]:
@@ -44,11 +46,12 @@ def get_class(name: str) -> type[Layer]:
     Raises:
         ValueError: if there is none.
     """
-    if name not in _CLASSES:
+    found = _CLASSES.get(name) or _MODELS.get(name)
+    if found is None:
         raise ValueError(
             f"Unknown layer: {name!r}.{did_you_mean(name, _CLASSES)} Known layers: {', '.join(names())}."
         )
-    return _CLASSES[name]
+    return found
 
 
 def register(layer_class: type[Layer]) -> type[Layer]:
@@ -57,8 +60,23 @@ def register(layer_class: type[Layer]) -> type[Layer]:
     return layer_class
 
 
+def register_model(model_class: type[Layer]) -> None:
+    """Let `deserialize` find a model inside a model."""
+    _MODELS[model_class.__name__] = model_class
+
+
 def serialize(layer: Layer) -> dict[str, Any]:
-    """`{"class_name": ..., "config": ...}`."""
+    """`{"class_name": ..., "config": ...}`.
+
+    Raises:
+        ValueError: for a layer of the user's own that was not registered, so that its name finds nothing.
+    """
+    name = type(layer).__name__
+    if type(layer) not in (_CLASSES.get(name), _MODELS.get(name)):
+        raise ValueError(
+            f"the layer '{layer.name}' is of your own class {name}: decorate it with "
+            "`distnn.layers.register`, or build the model in code and use load_weights"
+        )
     return {"class_name": type(layer).__name__, "config": layer.get_config()}
 
 

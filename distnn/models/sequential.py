@@ -144,3 +144,6 @@ class Sequential(Model):
         for entry in config["layers"]:
             model.add(layer_registry.deserialize(entry))
         return model
+
+
+layer_registry.register_model(Sequential)

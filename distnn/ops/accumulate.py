@@ -16,7 +16,7 @@ from distnn.tensor import Array, Spec, Tensor
 
 
 class SumAndCount(Op):
-    """float64 (sum of x, number of values) or, with weights, (sum of x, sum of weights)."""
+    """float64 (sum of x, number of values) or, with weights, (sum of x times its weight, sum of weights)."""
 
     def infer(self, *inputs: Spec) -> Spec:
         if len(inputs) == 2 and inputs[0].shape != inputs[1].shape:
