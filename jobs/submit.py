@@ -38,6 +38,7 @@ from jobs.specfile import SpecFile
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 PROBE_S = 10.0
+AGENT_S = 30.0
 LOST_CONTACT_S = 120.0
 _POLL_S = 1.0
 
@@ -68,15 +69,13 @@ def submit(file: SpecFile, options: Options, *, as_json: bool, out: TextIO, err:
         sent = shipment.stage(file, Path(folder), ship_package=options.ship)
         for remark in sent.remarks:
             err.write(f"distnn: note: {remark}\n")
-        try:
-            client.submit_job(
-                entrypoint=entrypoint(options.run_dir),
-                submission_id=name,
-                runtime_env=runtime_env(folder, options.install_deps),
-                metadata={"distnn_name": file.spec.name, "distnn_digest": sent.digest()},
-            )
-        except RuntimeError as error:
-            raise EngineError(f"{address} did not take the job: {_short(str(error))}") from error
+        request = {
+            "entrypoint": entrypoint(options.run_dir),
+            "submission_id": name,
+            "runtime_env": runtime_env(folder, options.install_deps),
+            "metadata": {"distnn_name": file.spec.name, "distnn_digest": sent.digest()},
+        }
+        _hand_over(client, request, address)
     err.write(f"submitted {name} to {address}\n")
     folder_there = options.run_dir or f"$DISTNN_HOME/runs/{name} (~/.distnn/runs/{name}) on the head node"
     err.write(f"run directory: {folder_there}\n")
@@ -86,6 +85,25 @@ def submit(file: SpecFile, options: Options, *, as_json: bool, out: TextIO, err:
     err.write(f"its log: ray job logs --follow {name} --address {shlex.quote(address)}\n")
     out.write(json.dumps({"submission_id": name, "address": address}) + "\n" if as_json else f"{name}\n")
     return EXIT_DONE
+
+
+def _hand_over(client: Any, request: dict[str, Any], address: str) -> None:
+    """Submit; a cluster that has just started may need some seconds before it takes jobs.
+
+    Raises:
+        EngineError: the service does not take the job.
+    """
+    began = time.monotonic()
+    while True:
+        try:
+            client.submit_job(**request)
+            return
+        except RuntimeError as error:
+            waited_s = time.monotonic() - began
+            if "No available agent" not in str(error) or waited_s > AGENT_S:
+                reason = f"{_short(str(error))} (waited {waited_s:.1f} s)"
+                raise EngineError(f"{address} did not take the job: {reason}") from error
+        time.sleep(_POLL_S)
 
 
 def _check(file: SpecFile, options: Options) -> None:
@@ -131,9 +149,9 @@ def normalized_address(given: str | None) -> str:
     if given is None and from_environment.startswith(("http://", "https://")):
         given = from_environment
     address = (given or DEFAULT_ADDRESS).rstrip("/")
-    if "://" not in address:
+    if "://" not in address and not address.endswith(":"):
         address = f"http://{address}"
-    if not address.startswith(("http://", "https://")) or address.endswith("://"):
+    if not address.startswith(("http://", "https://")):
         raise RequestError(f"--address {given}: expected the job service's URL, such as http://HEAD:8265")
     return address
 
