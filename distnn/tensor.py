@@ -170,6 +170,9 @@ class Tensor:
             )
         return self.spec.shape[0]
 
+    def __getitem__(self, key: Any) -> Any:
+        return _ops().get_item(self, key)
+
     def __add__(self, other: Any) -> Any:
         return _ops().add(self, other)
 

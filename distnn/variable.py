@@ -150,6 +150,9 @@ class Variable:
         """Values travel in the model's flat vector, never with the description."""
         return {**self.__dict__, "_array": None}
 
+    def __getitem__(self, key: Any) -> Any:
+        return _ops().get_item(self, key)
+
     def __add__(self, other: Any) -> Any:
         return _ops().add(self, other)
 
