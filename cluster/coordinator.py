@@ -53,6 +53,7 @@ class Coordinator:
         self._updater: Updater | None = None
         self._samples: dict[str, int] = {}
         self._warm_nodes: set[str] = set()
+        self._warm_methods: set[str] = set()
         self._work = ""
         self._earlier_losses: list[Sequence[Loss]] = []
         self._has_warned = False
@@ -161,15 +162,19 @@ class Coordinator:
         """Every worker's part; all of it again by the others if one is lost."""
         state = self.updater.state
         weights = self._crew.share(state.weights)
+        deadline_s = self._options.deadline_s
+        if method not in self._warm_methods:  # its kernels may have to be compiled
+            deadline_s = max(deadline_s, LOAD_DEADLINE_S)
         while True:
             requests = {
                 worker: Request(method, (state.step, data_name, batch_size, shards, weights))
                 for worker, shards in self._assignment.items()
             }
-            outcomes = self._crew.ask(requests, self._options.deadline_s)
+            outcomes = self._crew.ask(requests, deadline_s)
             raise_first_failure(outcomes, self._assignment)
             losses = losses_of(outcomes, self._assignment)
             if not losses:
+                self._warm_methods.add(method)
                 return _values(outcomes)
             self._go_on_without(f"{method} '{data_name}' at step {state.step}", losses)
 

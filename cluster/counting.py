@@ -18,19 +18,23 @@ class CountingRunner:
     """Wraps a runner of its own.
 
     Attributes:
-        count: grows with every step, and with every shard that is evaluated or predicted.
         shard: the one begun last, for the place of an error.
     """
 
     def __init__(self, task: Task, data: Mapping[str, ArrayData]) -> None:
         self._runner = ShardRunner(task, data)
         self.data = self._runner.data
-        self.count = 0
+        self._calls = 0
         self._evaluating: int | None = None
 
     @property
     def shard(self) -> int:
         return self._runner.shard if self._evaluating is None else self._evaluating
+
+    @property
+    def progress(self) -> int:
+        """Another number after every shard: within a step the shard changes, then the calls."""
+        return (self._calls << 32) + self._runner.shard
 
     @property
     def training(self) -> Traced:
@@ -44,7 +48,7 @@ class CountingRunner:
     ) -> list[tuple[Range, ShardSums | None]]:
         self._evaluating = None
         sums = self._runner.compute_range(step, first, stop, weights)
-        self.count += 1
+        self._calls += 1
         return sums
 
     def evaluate(self, name: str, batch_size: int, shards: Range, weights: Array) -> dict[Place, Array]:
@@ -63,11 +67,11 @@ class CountingRunner:
     ) -> bool:
         self._evaluating = shard
         has_samples = self._runner.evaluate_shard(name, start, stop, shard, weights, into)
-        self.count += 1
+        self._calls += 1
         return has_samples
 
     def predict_shard(self, name: str, start: int, stop: int, shard: int, weights: Array) -> list[Array]:
         self._evaluating = shard
         outputs = self._runner.predict_shard(name, start, stop, shard, weights)
-        self.count += 1
+        self._calls += 1
         return outputs

@@ -19,6 +19,7 @@ from cluster.crew import Answer, Crew, Died, Failed, Failure, Outcome, Request, 
 from cluster.fleet import arithmetic_facts, mixed_fleet_message, other_version_message, package_digest
 from cluster.node import node_identity
 from cluster.ray_import import ray
+from cluster.reasons import reason
 from cluster.room import no_room_message, room_for
 from cluster.stopping import kill_process
 from cluster.worker import Worker
@@ -95,7 +96,7 @@ class RayCrew(Crew):
                 ray.kill(actor)
             except ray.exceptions.RayError as error:
                 ray.kill(actor)
-                self._problem = _reason(error)
+                self._problem = reason(str(error))
                 logger.warning("worker %d could not be started: %s", number, self._problem)
             else:
                 self._welcome(number, actor, greeting)
@@ -119,19 +120,22 @@ class RayCrew(Crew):
             warnings.warn(message, stacklevel=2)
 
     def dismiss(self, worker: int) -> None:
-        actor, info = self._actors.pop(worker, None), self._workers.pop(worker, None)
-        self._greetings.pop(worker, None)
-        if actor is None or info is None:
-            return
+        info = self._workers.get(worker)
         # Ray gives a stopped process seconds before it kills it; where we can, we do not wait.
-        if info.node == node_identity():
+        if info is not None and info.node == node_identity():
             kill_process(info.pid, info.started)
-        if ray.is_initialized():
+        self._let_go(worker)
+
+    def _let_go(self, worker: int) -> None:
+        actor = self._actors.pop(worker, None)
+        self._workers.pop(worker, None)
+        self._greetings.pop(worker, None)
+        if actor is not None and ray.is_initialized():
             ray.kill(actor)
 
     def close(self) -> None:
         for worker in list(self._actors):
-            self.dismiss(worker)
+            self._let_go(worker)
 
     # Sending and waiting
 
@@ -210,24 +214,10 @@ def _collect(call: Any) -> Outcome:
     except ray.exceptions.RayTaskError as error:
         # Raised outside the worker's own guard: arguments that could not be unpickled, answers that could
         # not be pickled, or a worker on another version of this package.
-        text = str(error)
-        return Failed(Failure(text.strip().splitlines()[-1], "", text, None))
+        return Failed(Failure(reason(str(error)), "", str(error), None))
     except ray.exceptions.RayError as error:
-        return Died(_reason(error))
+        return Died(reason(str(error)))
 
 
 def _outcome(value: Any) -> Outcome:
     return Failed(value) if isinstance(value, Failure) else Answer(value)
-
-
-def _reason(error: Exception) -> str:
-    """The telling part of Ray's text about a death, or of a traceback."""
-    if isinstance(error, ray.exceptions.RayTaskError):
-        return str(error).strip().splitlines()[-1]
-    text = " ".join(str(error).split())
-    for mark in ("Worker exit detail: ", "The actor is dead because ", "Reason: "):
-        if mark in text:
-            text = text.partition(mark)[2]
-            break
-    text = text.partition(" Some common causes include")[0].partition(" (1) ")[0].strip().rstrip(".")
-    return text[:300] or type(error).__name__

@@ -60,8 +60,8 @@ class Worker:
         return {"info": info, "package": package_digest(), "arithmetic": arithmetic_facts()}
 
     def progress(self) -> int:
-        """A number that grows with every shard."""
-        return 0 if self._runner is None else self._runner.count
+        """A number that changes with every shard."""
+        return 0 if self._runner is None else self._runner.progress
 
     def load(
         self, search_path: Sequence[str], task: bytes, names: Sequence[str], *data: ArrayData
