@@ -74,5 +74,8 @@ class Batching:
 
         if self.shuffle:
             feistel_order(self.order_key(step), self.samples, start, stop, out)
-        else:
-            out[: stop - start] = np.arange(start, stop)
+        elif stop > start:
+            places = out[: stop - start]
+            places.fill(1)
+            places[0] = start
+            np.add.accumulate(places, out=places)

@@ -15,7 +15,7 @@ from distnn.tensor import Tensor
 def fuse(nodes: Sequence[Node], results: Sequence[Tensor]) -> list[Node]:
     """The nodes to run for `results`, in an order in which they can be run."""
     live = _live(nodes, results)
-    shared = _share_byproducts(live)
+    shared = _share_byproducts(live, results)
     return _fuse_pairs(_live(shared, results), results)
 
 
@@ -52,23 +52,33 @@ def _fuse_pairs(nodes: Sequence[Node], results: Sequence[Tensor]) -> list[Node]:
     return fused
 
 
-def _share_byproducts(nodes: Sequence[Node]) -> list[Node]:
-    """Where a later node also computes what an earlier one does, run it in the earlier one's place."""
+def _share_byproducts(nodes: Sequence[Node], results: Sequence[Tensor]) -> list[Node]:
+    """Where a node also computes what another one does, run it once, in the earlier one's place."""
     order = list(nodes)
-    for node in nodes:
+    while (shared := _share_one(order, set(results))) is not None:
+        order = shared
+    return order
+
+
+def _share_one(order: Sequence[Node], results: set[Tensor]) -> list[Node] | None:
+    """The nodes with one twin less, or None if none can be spared."""
+    for position, node in enumerate(order):
         for op, source, output in node.op.byproducts():
             twin = _find(order, op, node.inputs[source])
-            if twin is None or not _ready_at(order, node, order.index(twin)):
+            if twin is None:
                 continue
-            outputs = list(node.outputs)
-            unused = outputs[output]
-            outputs[output] = twin.outputs[0]
-            merged = Node(node.op, node.inputs, tuple(outputs), node.name)
-            place = order.index(twin)
-            order = [other for other in order if other is not node and other is not twin]
-            order.insert(place, merged)
-            order = [_renamed(other, unused, twin.outputs[0]) for other in order]
-    return order
+            place = min(position, order.index(twin))
+            kept, dropped = node.outputs[output], twin.outputs[0]
+            if dropped in results:
+                kept, dropped = dropped, kept
+            if dropped in results or not _ready_at(order, node, place):
+                continue
+            outputs = (*node.outputs[:output], kept, *node.outputs[output + 1 :])
+            merged = Node(node.op, node.inputs, outputs, node.name)
+            before = [other for other in order[:place] if other not in (node, twin)]
+            after = [_renamed(other, dropped, kept) for other in order[place:] if other not in (node, twin)]
+            return [*before, merged, *after]
+    return None
 
 
 def _find(nodes: Sequence[Node], op: object, source: Tensor) -> Node | None:

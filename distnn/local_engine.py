@@ -53,6 +53,11 @@ class LocalEngine(Engine):
         return self._updater
 
     def load(self, task: Task, data: Mapping[str, ArrayData], state: TrainingState) -> None:
+        if self._updater is not None and self._updater.task is task:
+            for runner in self._runners:
+                runner.set_data(data)
+            self._updater.begin(state)
+            return
         self._runners = [ShardRunner(task, data) for _ in range(self._num_runners)]
         self._ranges = worker_ranges(task.batching.shards, self._num_runners)
         self._updater = Updater(task, self._runners[0].training if task.objective else None)

@@ -55,7 +55,7 @@ class Results:
         return places
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BoundProgram:
     """A program for one number of samples, one set of weights and one place for the sums."""
 

@@ -6,6 +6,7 @@ are added in the same order. An empty shard is a skipped operand, not a zero.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -89,21 +90,18 @@ def split(start: int, stop: int) -> int:
 
 def maximal_subtrees(first: int, last: int, shards: int) -> list[Range]:
     """The fewest whole subtrees of the tree over all `shards` that cover [first, last), in order."""
-    found: list[Range] = []
+    return list(_covering(0, shards, first, last)) if first < last else []
 
-    def visit(start: int, stop: int) -> None:
-        if stop <= first or start >= last:
-            return
-        if first <= start and stop <= last:
-            found.append((start, stop))
-            return
-        middle = split(start, stop)
-        visit(start, middle)
-        visit(middle, stop)
 
-    if first < last:
-        visit(0, shards)
-    return found
+@functools.lru_cache(maxsize=1024)
+def _covering(start: int, stop: int, first: int, last: int) -> tuple[Range, ...]:
+    """The whole subtrees within the subtree [start, stop) that cover what of [first, last) lies in it."""
+    if stop <= first or start >= last:
+        return ()
+    if first <= start and stop <= last:
+        return ((start, stop),)
+    middle = split(start, stop)
+    return _covering(start, middle, first, last) + _covering(middle, stop, first, last)
 
 
 def depth(num_shards: int) -> int:
@@ -144,20 +142,21 @@ def combine(shards: int, parts: Mapping[Range, ShardSums | None]) -> ShardSums |
         parts: sums by subtree, None for a subtree of empty shards; together they cover every shard.
     """
 
-    def visit(start: int, stop: int) -> ShardSums | None:
-        if (start, stop) in parts:
-            return parts[start, stop]
-        if stop - start == 1:
-            raise AssertionError(f"no sums for shard {start} of {shards}; parts: {sorted(parts)}")
-        middle = split(start, stop)
-        left, right = visit(start, middle), visit(middle, stop)
-        if left is None:
-            return right
-        if right is not None:
-            left.add(right)
-        return left
+    return _combined(0, shards, parts)
 
-    return visit(0, shards)
+
+def _combined(start: int, stop: int, parts: Mapping[Range, ShardSums | None]) -> ShardSums | None:
+    if (start, stop) in parts:
+        return parts[start, stop]
+    if stop - start == 1:
+        raise AssertionError(f"no sums for shard {start}; parts: {sorted(parts)}")
+    middle = split(start, stop)
+    left, right = _combined(start, middle, parts), _combined(middle, stop, parts)
+    if left is None:
+        return right
+    if right is not None:
+        left.add(right)
+    return left
 
 
 def worker_ranges(shards: int, workers: int) -> list[Range]:

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -45,7 +46,8 @@ class ShardRunner:
         self._traced: dict[tuple[Mode, int], Traced] = {}
         self._programs: OrderedDict[tuple[Mode, int], Program] = OrderedDict()
         self.shard = 0
-        self._feeds: dict[tuple[int, str], tuple[BoundProgram, list[tuple[Array, Array]]]] = {}
+        self._feeds: WeakKeyDictionary[BoundProgram, dict[str, list[tuple[Array, Array]]]]
+        self._feeds = WeakKeyDictionary()
         self._indices = np.zeros(0, np.int64)
         self._buffers: list[ShardSums] = []
         self._seed_key = stream_key(task.batching.seed, "noise")
@@ -204,6 +206,12 @@ class ShardRunner:
 
     # Data
 
+    def set_data(self, data: Mapping[str, ArrayData]) -> None:
+        """Compute on other data of the same signature; the programs stay."""
+        self.data = dict(data)
+        self._sources.clear()
+        self._feeds.clear()
+
     def _index_buffer(self, samples: int) -> Array:
         if len(self._indices) < samples:
             self._indices = np.zeros(samples, np.int64)
@@ -225,15 +233,14 @@ class ShardRunner:
     def _gather(self, bound: BoundProgram, name: str, indices: Array) -> None:
         from distnn.kernels.gather import gather_rows
 
-        feed = self._feeds.get((id(bound), name))
-        if feed is None or feed[0] is not bound:
-            pairs = [
+        feeds = self._feeds.setdefault(bound, {})
+        if name not in feeds:
+            feeds[name] = [
                 (self._source(name, key), target.reshape(len(indices), -1))
                 for key, target in bound.inputs.items()
                 if not key.startswith("seed")
             ]
-            feed = self._feeds[id(bound), name] = (bound, pairs)
-        for source, rows in feed[1]:
+        for source, rows in feeds[name]:
             gather_rows(source, indices, rows)
 
 

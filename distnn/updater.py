@@ -82,14 +82,18 @@ class Updater:
 
     def begin(self, state: TrainingState) -> None:
         """Go on from `state` (copied); sums of another length begin at zero."""
-        self._buffers = (self._copy(state), self._copy(state))
+        if self._buffers is None or self._buffers[1].slots.shape != state.slots.shape:
+            self._buffers = (self._empty(state), self._empty(state))
+        old, new = self._buffers
+        new.step, new.iterations = state.step, state.iterations
+        new.weights[:] = state.weights
+        new.slots[...] = state.slots
+        new.sums[:] = state.sums if len(state.sums) == self.num_sums else 0.0
+        self._buffers = (new, old)
 
-    def _copy(self, state: TrainingState) -> TrainingState:
-        weights, slots = aligned_zeros(self.layout.size), _aligned_rows(state.slots)
-        weights[:] = state.weights
-        slots[...] = state.slots
-        sums = state.sums.copy() if len(state.sums) == self.num_sums else np.zeros(self.num_sums)
-        return TrainingState(state.step, state.iterations, weights, slots, sums)
+    def _empty(self, like: TrainingState) -> TrainingState:
+        weights, slots = aligned_zeros(self.layout.size), _aligned_rows(like.slots)
+        return TrainingState(0, 0, weights, slots, np.zeros(self.num_sums))
 
     def update(self, total: ShardSums | None) -> int:
         """Commit the step whose shards add up to `total` (which is spoilt); returns the fingerprint."""
