@@ -1,0 +1,72 @@
+"""Steps allocate no array, and nothing piles up over a training."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from typing import Any
+
+import pytest
+from trainings import Array, classification, regression
+
+from distnn import layers
+from distnn.callbacks import Callback
+from distnn.layers import Dense, Input
+from distnn.models import Sequential
+from distnn.optimizers import SGD, Adam
+
+
+def trained(model: Sequential, x: Array, y: Array, steps: int, **options: Any) -> Any:
+    """The warm engine of a fit, ready for more steps."""
+    model.fit(x, y, epochs=1, steps_per_epoch=steps, verbose=0, seed=1, **options)
+    return model._engines["local"][1]
+
+
+OPTIMIZERS = [SGD(0.1, momentum=0.9), Adam(clipnorm=1.0), Adam(global_clipnorm=1.0, weight_decay=0.01)]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=["sgd", "adam clipnorm", "adam global_clipnorm"])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_steps_10_to_100_allocate_no_array(optimizer: Any, shuffle: bool) -> None:
+    """All that is ever held in 90 steps is smaller than half of a shard's smallest activations.
+
+    What there is are Python's own numbers, tuples and lists, and the fingerprints.
+    """
+    x, y = classification(5000, 128, 64)
+    model = Sequential([Input((128,)), Dense(256, "relu", kernel_regularizer="l2"), layers.Dropout(0.2)])
+    for layer in (layers.BatchNormalization(), layers.LayerNormalization(), Dense(64, "softmax")):
+        model.add(layer)
+    model.compile(optimizer, "sparse_categorical_crossentropy", ["accuracy"])
+    engine = trained(model, x, y, 20, batch_size=256, shards=2, shuffle=shuffle)
+    gc.collect()
+    engine.run_segment(10)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        engine.run_segment(90)
+        peak = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    assert peak < 16384, f"{peak} bytes; the smallest array of a shard's activations has {128 * 64 * 4}"
+
+
+def test_setting_weights_at_every_step_keeps_no_memory() -> None:
+    class Touch(Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            self.model.set_weights(self.model.get_weights())
+            if batch == 20:
+                gc.collect()
+                self.before = tracemalloc.get_traced_memory()[0]
+
+    x, y = regression(200)
+    model = Sequential([Input((6,)), Dense(512), Dense(1)])
+    model.compile("sgd", "mse")
+    touch = Touch()
+    tracemalloc.start()
+    try:
+        model.fit(x, y, batch_size=2, callbacks=[touch], verbose=0, seed=1)
+        gc.collect()
+        grown = tracemalloc.get_traced_memory()[0] - touch.before
+    finally:
+        tracemalloc.stop()
+    assert grown < 64 * 1024, f"{grown} bytes in 80 steps of a model of {4 * model.count_params()} bytes"
