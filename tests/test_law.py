@@ -1,4 +1,4 @@
-"""The law of shards: S shards agree with one to rounding, and give the same bytes wherever they are computed."""
+"""The law of shards: S shards agree with one to rounding, and give the same bytes anywhere."""
 
 from __future__ import annotations
 
