@@ -60,7 +60,8 @@ def open_recorder(
     Raises:
         RunDirectoryError: another process is writing the run, or the directory holds something else.
     """
-    recorder = RunRecorder(RunDir(Path(run_dir)), Rhythm(checkpoint_every_seconds, every_steps, keep))
+    rhythm = Rhythm(checkpoint_every_seconds, every_steps, keep)
+    recorder = RunRecorder(RunDir(Path(run_dir)), rhythm, may_end_early=True)
     recorder.open()
     return recorder
 
@@ -73,6 +74,7 @@ class RunRecorder(Recorder):
         rhythm: when to save checkpoints.
         spec: kept as spec.json.
         origin: facts about where the run came from, for the journal.
+        may_end_early: whether a callback may end the training before the plan's last step.
         warn: told in words of what is odd but can be lived with.
         clock: seconds, for tests.
     """
@@ -84,6 +86,7 @@ class RunRecorder(Recorder):
         *,
         spec: Mapping[str, Any] | None = None,
         origin: Mapping[str, Any] | None = None,
+        may_end_early: bool = False,
         warn: Callable[[str], None] = warnings.warn,
         clock: Clock = time.monotonic,
     ) -> None:
@@ -95,7 +98,7 @@ class RunRecorder(Recorder):
         self._warn = warn
         self._clock = clock
         self._stop_asked = False
-        self._ended_early = False
+        self._may_end_early = may_end_early
         self._plan: Plan | None = None
         self._open: weakref.finalize[..., RunRecorder] | None = None
 
@@ -193,7 +196,6 @@ class RunRecorder(Recorder):
         self.note(f"epoch {epoch + 1}/{plan.epochs} step {step}/{plan.last_step} {duration_s:.2f}s {shown}")
 
     def on_event(self, kind: str, **facts: Any) -> None:
-        self._ended_early = self._ended_early or kind == "early-stop"
         self._events.append({"kind": kind, "time": time.time(), **facts})
         self.note(kind + "".join(f" {name}={value}" for name, value in facts.items()))
 
@@ -203,8 +205,8 @@ class RunRecorder(Recorder):
     def finish(self, snapshot: Snapshot) -> Path:
         plan = self._known_plan
         recorded = self._steps.last_step()
-        complete = snapshot.step == plan.last_step or self._ended_early
-        if not complete or recorded != snapshot.step:
+        is_whole = snapshot.step == plan.last_step
+        if recorded != snapshot.step or not (is_whole or self._may_end_early):
             raise RunDirectoryError(
                 f"{self.run.path}: the training ended at step {snapshot.step} of {plan.last_step} with "
                 f"{recorded} steps recorded, so it is not complete: resume the run"
@@ -216,7 +218,8 @@ class RunRecorder(Recorder):
         self.run.write_json(self.run.digests, {f.name: _digest(f) for f in files if f.is_file()})
         self.on_event("finished", step=snapshot.step)
         self._events.sync()
-        self.heartbeat.update(state=State.SUCCEEDED, step=snapshot.step, message="")
+        message = "" if is_whole else f"a callback ended it at step {snapshot.step} of {plan.last_step}"
+        self.heartbeat.update(state=State.SUCCEEDED, step=snapshot.step, message=message)
         self.close()
         return self.run.model
 
@@ -229,6 +232,14 @@ class RunRecorder(Recorder):
     def note(self, text: str) -> None:
         """A line for people in the log of this attempt."""
         os.write(self._log, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n".encode())
+
+    def abandon(self, error: BaseException) -> None:
+        """The training ended by `error`: say so in the directory, and let go of it."""
+        from distnn.training import Stopped  # late: only the loop itself gets here
+
+        is_stop = isinstance(error, (KeyboardInterrupt, Stopped))
+        text = " ".join(str(error).split()) or type(error).__name__
+        self.close(State.STOPPED if is_stop else State.FAILED, text)
 
     def close(self, state: State | None = None, message: str = "") -> None:
         """Let go of the run: say how it ended if it did not finish, and free the lock. Twice is fine."""

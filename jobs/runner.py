@@ -133,6 +133,8 @@ class _Session:
             metrics = final_metrics(job, history.history)
             return Outcome(EXIT_DONE, self.run_dir, _finished_facts(self.run_dir, metrics))
         except Stopped as stopped:
+            # The workers end with the process: whoever sent the signal may not wait for long.
+            signals.leave_soon()
             return self._stopped(signals, stopped)
         except ClusterUnreachableError:
             self._close(State.FAILED, "the cluster could not be reached")
@@ -143,7 +145,8 @@ class _Session:
             return self._failed(error)
         finally:
             signals.armed = False
-            job.model.close()
+            if signals.received is None:
+                job.model.close()
 
     def _request_stop(self) -> None:
         if self.recorder is not None:

@@ -15,7 +15,7 @@ from types import FrameType
 from jobs.errors import EXIT_INTERRUPTED, EXIT_STOPPED
 
 CLEANUP_S = 2.0
-"""How long the second signal leaves for cleaning up before the process ends all the same."""
+"""How long cleaning up may take after a stop. Ray's job service kills 3 s after its SIGTERM."""
 
 
 class StopSignals:
@@ -43,10 +43,14 @@ class StopSignals:
             self._on_first()
             self._say("stopping after the step under way (once more: stop at once) ...")
             return
+        self.leave_soon()
+        raise KeyboardInterrupt
+
+    def leave_soon(self) -> None:
+        """End the process in `CLEANUP_S` even if cleaning up takes longer; what is saved is saved."""
         timer = threading.Timer(CLEANUP_S, os._exit, (self.exit_code,))
         timer.daemon = True
         timer.start()
-        raise KeyboardInterrupt
 
     @contextmanager
     def installed(self) -> Iterator[StopSignals]:

@@ -251,12 +251,32 @@ def test_incomplete_training_does_not_succeed(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "model.safetensors").exists()
 
 
-def test_early_stop_may_finish_before_the_plan(tmp_path: Path) -> None:
-    recorder, _ = begun(tmp_path / "run")
+def test_a_callback_may_end_the_training_before_the_plan(tmp_path: Path) -> None:
+    recorder = open_recorder(tmp_path / "run")
+    recorder.begin(RECIPE, PLAN)
     train(recorder, 0, 8)
-    recorder.on_event("early-stop", step=8)
     assert recorder.finish(snapshot_at(8)).is_file()
-    recorder.close()
+    status = read_status(RunDir(tmp_path / "run"))
+    assert status is not None and status.state is State.SUCCEEDED
+    assert status.message == "a callback ended it at step 8 of 12"
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "message"),
+    [
+        (KeyboardInterrupt(), State.STOPPED, "KeyboardInterrupt"),
+        (ValueError("the loss is\n  nan"), State.FAILED, "the loss is nan"),
+    ],
+)
+def test_abandoned_run_says_why_and_is_free(
+    tmp_path: Path, error: BaseException, state: State, message: str
+) -> None:
+    recorder, _ = begun(tmp_path / "run")
+    recorder.abandon(error)
+    recorder.abandon(RuntimeError("later"))
+    status = read_status(RunDir(tmp_path / "run"))
+    assert status is not None and (status.state, status.message) == (state, message)
+    assert not is_being_written(RunDir(tmp_path / "run"))
 
 
 def test_old_checkpoints_are_removed(tmp_path: Path) -> None:

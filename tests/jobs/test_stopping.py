@@ -24,10 +24,10 @@ EPOCHS = 150
 
 
 @contextmanager
-def started(spec: Path, run: RunDir) -> Iterator[subprocess.Popen[str]]:
+def started(spec: Path, run: RunDir, epochs: int = EPOCHS) -> Iterator[subprocess.Popen[str]]:
     """`distnn run` in a process of its own, in its fifth epoch."""
     command = [sys.executable, "-m", "jobs", "run", str(spec), "--run-dir", str(run.path)]
-    command += ["--set", f"training.epochs={EPOCHS}", "--set", "checkpoint.every_steps=50"]
+    command += ["--set", f"training.epochs={epochs}", "--set", "checkpoint.every_steps=50"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None and process.stdout is not None
     try:
@@ -115,7 +115,7 @@ def test_killed_run_resumes_to_the_same_bytes(small_job: Path, tmp_path: Path, u
 
 def test_a_run_that_is_going_is_not_resumed(small_job: Path, tmp_path: Path) -> None:
     run = RunDir(tmp_path / "run")
-    with started(small_job, run) as process:
+    with started(small_job, run, epochs=100_000) as process:
         done = distnn("resume", str(run.path))
         process.send_signal(signal.SIGINT)
         rest_of(process)
