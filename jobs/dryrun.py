@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from distnn.reduction import worker_ranges
 from jobs.build import Job, Placement, build_job
 from jobs.rundir import RunDir, run_root
 from jobs.runner import rhythm_of, warnings_about
+from jobs.spec import NamedObject
 from jobs.specfile import load_spec
 
 _EXCHANGES = {
@@ -100,9 +102,18 @@ def _model_lines(job: Job) -> list[str]:
     return [f"model:       {job.model.count_params():,} parameters", *rows]
 
 
-def _described(item: Any) -> str:
-    params = ", ".join(f"{key}={value}" for key, value in item.params.items())
-    return f"{item.type}({params})" if params else str(item.type)
+def _described(item: NamedObject) -> str:
+    return _call(item.type, item.params)
+
+
+def _call(name: str, params: Mapping[str, Any]) -> str:
+    """A table with a `type` as a call: `Adam(learning_rate=CosineDecay(...))`."""
+    shown = []
+    for key, value in params.items():
+        if isinstance(value, dict) and "type" in value:
+            value = _call(value["type"], {k: v for k, v in value.items() if k != "type"})
+        shown.append(f"{key}={value}")
+    return f"{name}({', '.join(shown)})" if shown else name
 
 
 def _workers(job: Job, facts: dict[str, Any]) -> str:
