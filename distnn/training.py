@@ -7,6 +7,7 @@ step.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distnn.callbacks import CallbackList, History
-from distnn.engine import Engine
+from distnn.engine import Engine, SegmentReport
 from distnn.errors import CheckpointError
 from distnn.objective import Objective
 from distnn.recording import Plan, Recorder, Snapshot, TrainingState
@@ -71,6 +72,9 @@ class Training:
     recipe: dict[str, Any] = field(default_factory=dict)
     clock: Callable[[], float] = time.monotonic
 
+    def __post_init__(self) -> None:
+        self.layout = self.task.layout()
+
     def run(self, state: TrainingState) -> TrainingState:
         """Train from `state` (or from the recorder's newest snapshot) to the plan's end.
 
@@ -80,51 +84,77 @@ class Training:
         Raises:
             Stopped: the recorder asked to stop; a checkpoint of the last committed step has been saved.
         """
-        state, epoch = self._begin(state)
+        snapshot = None if self.recorder is None else self.recorder.begin(self.recipe, self.plan)
+        if snapshot is not None:
+            state = self._read(snapshot, state)
         self.engine.load(self.task, self.data, state)
         self._event("engine-ready", engine=type(self.engine).__name__)
-        self.callbacks.on_train_begin()
-        self.model.stop_training = False
-        logs: dict[str, float] = {}
-        while epoch < self.plan.epochs and not self.model.stop_training:
-            logs = self._run_epoch(epoch)
-            epoch += 1
-        self.callbacks.on_train_end(logs)
+        try:
+            self._run_epochs(snapshot)
+        except BaseException:
+            self._keep_committed()
+            raise
         final = self.engine.state()
         self.model.take_state(final)
         if self.recorder is not None:
             self.recorder.finish(self.model.final_snapshot(final.step))
         return final
 
-    # Beginning
+    def _run_epochs(self, snapshot: Snapshot | None) -> None:
+        self.model.take_state(self.engine.state())
+        self.model.stop_training = False
+        self.callbacks.on_train_begin()
+        epoch, has_ended = self.plan.initial_epoch, False
+        if snapshot is not None:
+            self._restore(snapshot)
+            epoch = int(snapshot.metadata["training"]["epoch"])
+            has_ended = self.model.stop_training and not _is_within_epoch(snapshot)
+        while epoch < self.plan.epochs and not has_ended:
+            self._run_epoch(epoch, snapshot)
+            epoch, snapshot, has_ended = epoch + 1, None, self.model.stop_training
+        self.callbacks.on_train_end({name: values[-1] for name, values in self.history.history.items()})
+        self._take_callbacks_changes()
 
-    def _begin(self, state: TrainingState) -> tuple[TrainingState, int]:
-        """Where to begin: the given state and the plan's first epoch, or the recorder's snapshot."""
-        snapshot = None if self.recorder is None else self.recorder.begin(self.recipe, self.plan)
-        if snapshot is None:
-            return state, self.plan.initial_epoch
+    def _keep_committed(self) -> None:
+        """Whatever ended the training, the model holds the last committed step."""
+        with contextlib.suppress(Exception):  # what ended the training is what must be seen
+            self.model.take_state(self.engine.state())
+
+    # Going on from a snapshot
+
+    def _read(self, snapshot: Snapshot, like: TrainingState) -> TrainingState:
         try:
-            state = read_snapshot(snapshot, self.task, state)
+            state = read_snapshot(snapshot, self.task, like)
         except KeyError as error:
             raise CheckpointError(f"the checkpoint of step {snapshot.step} lacks {error}") from error
         training = snapshot.metadata["training"]
         self.history.history.update({name: list(v) for name, v in training["history"].items()})
         self.history.epoch.extend(training["epochs"])
+        return state
+
+    def _restore(self, snapshot: Snapshot) -> None:
+        """The snapshot has the last word over what callbacks do when a training, or an epoch, begins."""
+        training = snapshot.metadata["training"]
         self.callbacks.set_states(training["callbacks"])
         self.model.optimizer.set_state(training["optimizer"])
-        return state, int(training["epoch"])
+        self.model.stop_training = bool(training["stop_training"])
+        self.model.take_state(self.engine.state())
 
     # Epochs
 
-    def _run_epoch(self, epoch: int) -> dict[str, float]:
+    def _run_epoch(self, epoch: int, snapshot: Snapshot | None) -> None:
+        """Run the epoch, or what is left of it after `snapshot`."""
         began = self.clock()
         self.callbacks.on_epoch_begin(epoch)
-        self._take_callbacks_changes()
-        logs = self._run_steps(epoch)
+        has_ended = False
+        if snapshot is not None and _is_within_epoch(snapshot):
+            self._restore(snapshot)
+            has_ended = self.model.stop_training
+        else:
+            self._take_callbacks_changes()
+        logs = self._run_steps(epoch, has_ended)
         if self.validation is not None and (epoch + 1) % self.validation.frequency == 0:
-            sums = self.engine.evaluate("validation", self.validation.batch_size)
-            means = self.objective.means(sums, self.validation.samples)
-            logs.update({f"val_{name}": value for name, value in means.items()})
+            logs.update({f"val_{name}": value for name, value in self._validate(self.validation).items()})
         step = self.engine.state().step
         self.model.take_state(self.engine.state())
         self.callbacks.on_epoch_end(epoch, logs)
@@ -132,37 +162,52 @@ class Training:
         if self.recorder is not None:
             self.recorder.on_epoch(epoch, step, logs, self.clock() - began)
             if self.recorder.wants_checkpoint(step, at_epoch_end=True):
-                self._save(epoch + 1)
-            if self.recorder.should_stop() and epoch + 1 < self.plan.epochs:
-                self._stop(epoch + 1)
+                self._save(epoch + 1, is_within_epoch=False)
+            if self.recorder.should_stop() and epoch + 1 < self.plan.epochs and not self.model.stop_training:
+                self._stop(epoch + 1, is_within_epoch=False)
+
+    def _validate(self, validation: Validation) -> dict[str, float]:
+        self.callbacks.on_test_begin()
+        sums = self.engine.evaluate("validation", validation.batch_size)
+        logs = self.objective.means(sums, validation.samples)
+        self.callbacks.on_test_end(logs)
         return logs
 
-    def _run_steps(self, epoch: int) -> dict[str, float]:
-        """The rest of the epoch's steps, segment by segment."""
+    def _run_steps(self, epoch: int, has_ended: bool) -> dict[str, float]:
+        """The rest of the epoch's steps, segment by segment; none if a callback ended it before."""
         end = (epoch + 1) * self.plan.steps_per_epoch
         each_batch = self.callbacks.wants_batches
         per_second = 0.0
-        logs: dict[str, float] = {}
         sums = self.engine.state().sums
-        while (step := self.engine.state().step) < end:
+        while (step := self.engine.state().step) < end and not has_ended:
             size = 1 if each_batch else self._segment_size(step, end, per_second)
             if each_batch:
                 self.callbacks.on_train_batch_begin(step % self.plan.steps_per_epoch)
+                self._take_callbacks_changes()
             began = self.clock()
             report = self.engine.run_segment(size)
             per_second = size / max(self.clock() - began, 1e-9)
             sums, step = report.sums, step + size
-            logs = self.objective.means(sums, self._samples_done(step))
-            if self.recorder is not None:
-                self.recorder.on_steps(report.first_step, report.fingerprints, logs)
-            if each_batch:
-                self.model.take_state(self.engine.state())
-            self.callbacks.on_train_batch_end((step - 1) % self.plan.steps_per_epoch, logs)
+            self._after_segment(epoch, step, report, each_batch)
+            has_ended = self.model.stop_training
+        return self.objective.means(sums, self._samples_done(self.engine.state().step))
+
+    def _after_segment(self, epoch: int, step: int, report: SegmentReport, each_batch: bool) -> None:
+        """Tell who wants to know; save, or stop, if asked to."""
+        logs = self.objective.means(report.sums, self._samples_done(step))
+        if self.recorder is not None:
+            self.recorder.on_steps(report.first_step, report.fingerprints, logs)
+        if each_batch:
+            self.model.take_state(self.engine.state())
+        self.callbacks.on_train_batch_end((step - 1) % self.plan.steps_per_epoch, logs)
+        if each_batch:
             self._take_callbacks_changes()
-            self._after_segment(epoch, step, end)
-            if self.model.stop_training:
-                break
-        return logs or self.objective.means(sums, self._samples_done(end))
+        if self.recorder is None or step == (epoch + 1) * self.plan.steps_per_epoch:
+            return
+        if self.recorder.wants_checkpoint(step, at_epoch_end=False):
+            self._save(epoch, is_within_epoch=True)
+        if self.recorder.should_stop():
+            self._stop(epoch, is_within_epoch=True)
 
     def _segment_size(self, step: int, end: int, per_second: float) -> int:
         """How many steps to run before looking up again; the bytes do not depend on it."""
@@ -172,14 +217,6 @@ class Training:
             if checkpoint is not None:
                 size = min(size, max(1, checkpoint - step))
         return size
-
-    def _after_segment(self, epoch: int, step: int, end: int) -> None:
-        if self.recorder is None:
-            return
-        if step < end and self.recorder.wants_checkpoint(step, at_epoch_end=False):
-            self._save(epoch)
-        if self.recorder.should_stop() and step < end:
-            self._stop(epoch)
 
     def _samples_done(self, step: int) -> int:
         """Samples of the epoch that the steps up to `step` (at least one) have seen."""
@@ -192,39 +229,46 @@ class Training:
     # Callbacks
 
     def _take_callbacks_changes(self) -> None:
-        """Let weights that a callback set enter the training."""
-        if self.model.weights_were_set:
-            state = self.engine.state().copy()
-            state.weights[:] = self.model.flat_weights(self.task.layout())
-            self.engine.set_state(state)
-            self.model.weights_were_set = False
+        """Let weights that a callback changed in the model enter the training."""
+        state = self.engine.state()
+        weights = self.model.flat_weights(self.layout)
+        if not np.array_equal(weights.view(np.int32), state.weights.view(np.int32)):
+            changed = state.copy()
+            changed.weights[:] = weights
+            self.engine.set_state(changed)
 
     # Checkpoints
 
-    def _save(self, epoch: int) -> None:
+    def _save(self, epoch: int, is_within_epoch: bool) -> None:
         if self.recorder is not None:
-            self.recorder.save_checkpoint(self._snapshot(epoch))
+            self.recorder.save_checkpoint(self._snapshot(epoch, is_within_epoch))
 
-    def _stop(self, epoch: int) -> None:
-        self._save(epoch)
-        state = self.engine.state()
-        self.model.take_state(state)
-        self._event("stopped", step=state.step)
-        raise Stopped(state.step, self.plan.last_step)
+    def _stop(self, epoch: int, is_within_epoch: bool) -> None:
+        self._save(epoch, is_within_epoch)
+        step = self.engine.state().step
+        self._event("stopped", step=step)
+        raise Stopped(step, self.plan.last_step)
 
-    def _snapshot(self, epoch: int) -> Snapshot:
+    def _snapshot(self, epoch: int, is_within_epoch: bool) -> Snapshot:
+        """The committed state; a run that goes on from it is in `epoch`, or about to begin it."""
         training = {
             "epoch": epoch,
+            "is_within_epoch": is_within_epoch,
             "history": self.history.history,
             "epochs": self.history.epoch,
             "callbacks": self.callbacks.get_states(),
             "optimizer": self.model.optimizer.get_state(),
+            "stop_training": self.model.stop_training,
         }
         return write_snapshot(self.task, self.engine.state(), training)
 
     def _event(self, kind: str, **facts: Any) -> None:
         if self.recorder is not None:
             self.recorder.on_event(kind, **facts)
+
+
+def _is_within_epoch(snapshot: Snapshot) -> bool:
+    return bool(snapshot.metadata["training"]["is_within_epoch"])
 
 
 def write_snapshot(task: Task, state: TrainingState, training: dict[str, Any]) -> Snapshot:

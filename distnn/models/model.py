@@ -39,7 +39,6 @@ class Model(Layer):
     def __init__(self, name: str | None = None, **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
         self.stop_training = False
-        self.weights_were_set = False
         self.history: History | None = None
         self.preprocessor_config: dict[str, Any] | None = None
         self._compiled: dict[str, Any] | None = None
@@ -201,12 +200,11 @@ class Model(Layer):
         self._layout = None
         self._slots = None
 
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        super().set_weights(weights)
-        self.weights_were_set = True
-
     def flat_weights(self, layout: WeightLayout) -> Array:
-        """The weights as one vector laid out by `layout`."""
+        """The weights as one vector laid out by `layout`; the model's own, if that is its layout."""
+        own = self._layout
+        if own is not None and (own.variables, own.trainable) == (layout.variables, layout.trainable):
+            return self._flat
         flat = aligned_zeros(layout.size)
         layout.fill(flat, {variable: variable.array for variable in layout.variables})
         return flat
@@ -438,7 +436,6 @@ class Model(Layer):
     def load_weights(self, filepath: str | Path) -> None:
         """Read weights that `save` or `save_weights` wrote; all or none."""
         load_weights_from(self, Path(filepath))
-        self.weights_were_set = True
 
     def final_snapshot(self, step: int) -> Snapshot:
         """The finished model as a run directory keeps it."""
