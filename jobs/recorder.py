@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import time
 import warnings
 import weakref
@@ -111,6 +112,7 @@ class RunRecorder(Recorder):
         if self._open is not None:
             return
         self.run.create()
+        _let_go_of_left(self.run)
         self._events = _open_locked(self.run)
         earlier = self._events.repair()
         attempts = [r["attempt"] for r in earlier.records if r.get("kind") == "attempt"]
@@ -118,6 +120,7 @@ class RunRecorder(Recorder):
         self._metrics = Journal(self.run.metrics)
         self._log = os.open(self.run.log(self.attempt), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         self._open = weakref.finalize(self, _close, self._events, self._metrics, self._log)
+        _OPEN[threading.get_ident(), self.run.path.resolve()] = self
         self.heartbeat = Heartbeat(self.run, self.attempt)
         status = self.heartbeat.status
         self.on_event("attempt", attempt=self.attempt, pid=status.pid, host=status.host, **self._origin)
@@ -305,6 +308,21 @@ class RunRecorder(Recorder):
 def read_metrics(run: RunDir) -> list[dict[str, Any]]:
     """The whole lines of a run's metrics."""
     return read(run.metrics).records
+
+
+_OPEN: weakref.WeakValueDictionary[tuple[int, Path], RunRecorder] = weakref.WeakValueDictionary()
+"""The open recorders by thread and place."""
+
+
+def _let_go_of_left(run: RunDir) -> None:
+    """Close a recorder of this run that a training of this thread left open.
+
+    A thread trains one model at a time: that training was interrupted (Ctrl-C in a notebook), and only its
+    traceback still holds the recorder.
+    """
+    left = _OPEN.get((threading.get_ident(), run.path.resolve()))
+    if left is not None:
+        left.close(State.STOPPED, "interrupted")
 
 
 def _open_locked(run: RunDir) -> Journal:

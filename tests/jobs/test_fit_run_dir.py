@@ -67,3 +67,18 @@ def test_fit_may_be_ended_by_a_callback(tmp_path: Path) -> None:
     status = read_status(RunDir(tmp_path / "run"))
     assert status is not None and status.state is State.SUCCEEDED
     assert status.message == "a callback ended it at step 8 of 200"
+
+
+class Interrupt(Callback):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        raise KeyboardInterrupt
+
+
+def test_interrupted_fit_goes_on_in_the_same_process(tmp_path: Path) -> None:
+    """As in a notebook, where the traceback of the interrupted cell lives on."""
+    with pytest.raises(KeyboardInterrupt) as caught:
+        fit(tmp_path / "run", callbacks=[Interrupt()])
+    fit(tmp_path / "run")
+    fit(tmp_path / "whole")
+    assert (tmp_path / "run" / "steps.bin").read_bytes() == (tmp_path / "whole" / "steps.bin").read_bytes()
+    assert caught.value.__traceback__ is not None

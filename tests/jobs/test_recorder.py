@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -200,8 +201,17 @@ def test_another_machine_is_a_warning_only(interrupted: Path) -> None:
 def test_a_second_writer_is_refused(interrupted: Path) -> None:
     recorder, _ = begun(interrupted)
     assert is_being_written(RunDir(interrupted))
-    with pytest.raises(RunDirectoryError, match=rf"another process \(process {os.getpid()} on"):
-        open_recorder(interrupted)
+    refusals: list[str] = []
+
+    def second() -> None:
+        with pytest.raises(RunDirectoryError) as caught:
+            open_recorder(interrupted)
+        refusals.append(str(caught.value))
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    thread.join()
+    assert f"is being written by another process (process {os.getpid()} on" in refusals[0]
     recorder.close()
     assert not is_being_written(RunDir(interrupted))
     open_recorder(interrupted).close()
