@@ -163,6 +163,12 @@ class Tensor:
             )
         return bool(self.value)
 
+    def __float__(self) -> float:
+        return float(self.numpy())
+
+    def __int__(self) -> int:
+        return int(self.numpy())
+
     def __len__(self) -> int:
         if not self.spec.shape or isinstance(self.spec.shape[0], Batch):
             raise TypeError(

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from distnn import initializers, regularizers
-from distnn.graph import Graph, ReadsBatchSizeError, current_graph, recording
+from distnn.graph import SEED_WORD, Graph, ReadsBatchSizeError, current_graph, recording
 from distnn.naming import snake_case
 from distnn.reduction import split_moments
 from distnn.rng import draw_seed, stream_key
@@ -254,14 +254,18 @@ class Layer:
                 f"{', '.join(type(arg).__name__ for arg in args) or 'nothing'}"
             )
         arrays = [np.asarray(arg) for arg in args]
-        self._build_once((None, *arrays[0].shape[1:]))
+        arrays = [array.astype(np.float32 if array.dtype.kind == "f" else np.int32) for array in arrays]
+        if any(array.ndim == 0 for array in arrays):
+            raise ValueError(f"layer '{self.name}' must be called on samples along axis 0, not on a number")
+        if not self.built:
+            self._build_for(*(Spec((Batch(), *array.shape[1:]), array.dtype.name) for array in arrays))
         self.ensure_initialized()
         graph = Graph(samples=len(arrays[0]), eager=True, training=bool(kwargs.get("training")))
-        leaves = []
-        for i, array in enumerate(arrays):
-            dtype = "float32" if array.dtype.kind == "f" else "int32"
-            values = np.ascontiguousarray(array, dtype)
-            leaves.append(graph.add_input(f"x{i}", Spec(values.shape, dtype), values))
+        graph.control[SEED_WORD] = draw_seed() if graph.training else 0
+        leaves = [
+            graph.add_input(f"x{i}", Spec(array.shape, array.dtype.name), np.ascontiguousarray(array))
+            for i, array in enumerate(arrays)
+        ]
         output = self(*leaves, **kwargs)
         _commit(graph)
         return output.numpy() if isinstance(output, Tensor) else [tensor.numpy() for tensor in output]
@@ -275,10 +279,21 @@ class Layer:
         first = Batch() if spec.shape[:1] == (_PROBE_SAMPLES,) else spec.shape[0]
         return Spec((first, *spec.shape[1:]), spec.dtype)
 
-    def _probe(self, graph: Graph, *inputs: Spec) -> Spec:
+    def _build_for(self, *inputs: Spec) -> None:
+        """Build this layer and those inside, whatever it returns, and name them."""
+        for is_concrete in (False, True):
+            with contextlib.suppress(ReadsBatchSizeError):
+                self._call_symbolically(Graph(samples=_PROBE_SAMPLES, concrete=is_concrete), *inputs)
+                break
+        self.name_parts("")
+
+    def _call_symbolically(self, graph: Graph, *inputs: Spec) -> Any:
         leaves = [graph.add_input(f"x{i}", graph.input_spec(spec)) for i, spec in enumerate(inputs)]
         with recording(graph):
-            output = self(*leaves)
+            return self(*leaves)
+
+    def _probe(self, graph: Graph, *inputs: Spec) -> Spec:
+        output = self._call_symbolically(graph, *inputs)
         if not isinstance(output, Tensor):
             raise ValueError(
                 f"layer '{self.name}' must return a tensor. Received: {type(output).__name__}. "
