@@ -57,7 +57,7 @@ def train(make: Callable[[], Model], x: Any, y: Any, **fit: Any) -> Outcome:
     """Fit a fresh model and close it."""
     recorder = fit.pop("recorder", None) or MemoryRecorder()
     with make() as model:
-        history = model.fit(x, y, verbose=0, recorder=recorder, **{"seed": 5, **fit})
+        history = model.fit(x, y, recorder=recorder, **{"seed": 5, "verbose": 0, **fit})
         prints = tuple(recorder.fingerprints[step] for step in sorted(recorder.fingerprints))
         return Outcome(weight_bytes(model), history.history, prints)
 
