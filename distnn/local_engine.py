@@ -137,7 +137,11 @@ class ThreadsEngine(LocalEngine):
     def _map(self, function: Callable[[int], T]) -> list[T]:
         busy = [worker for worker, (first, last) in enumerate(self._ranges) if last > first]
         futures = [self._pool.submit(function, worker) for worker in busy]
-        wait(futures)
+        try:
+            wait(futures)
+        except BaseException:  # Ctrl-C: no shard may still be running when the runners are used again
+            wait(futures)
+            raise
         return [future.result() for future in futures]
 
     def close(self) -> None:

@@ -18,7 +18,6 @@ import numpy as np
 
 from distnn.checkpoint import canonical_json
 from distnn.data.arrays import ArrayData
-from distnn.models.saving import describe
 from distnn.task import Task
 from distnn.threads import blas_description
 
@@ -29,9 +28,13 @@ ARITHMETIC_VERSION = 1
 """Raised with any change of the bytes that a training ends in; held by a golden-digest test."""
 
 
-def make_recipe(model: Model, task: Task, data: Mapping[str, ArrayData]) -> dict[str, Any]:
-    """What must be equal for two trainings to end in equal bytes."""
-    description = describe(model)
+def make_recipe(
+    model: Model, description: Mapping[str, Any], task: Task, data: Mapping[str, ArrayData]
+) -> dict[str, Any]:
+    """What must be equal for two trainings to end in equal bytes.
+
+    `description` is how to rebuild the model (see `distnn.models.saving.describe`).
+    """
     trained = set(model.trainable_variables)
     return {
         "arithmetic_version": ARITHMETIC_VERSION,

@@ -113,5 +113,9 @@ class Recorder(ABC):
         """Whether somebody (Ctrl-C, SIGTERM, `stop`) asked to stop at the next commit."""
 
     @abstractmethod
+    def abandon(self, error: BaseException) -> None:
+        """The training ended by `error` (a stop included): say so, and let go of what is held."""
+
+    @abstractmethod
     def finish(self, snapshot: Snapshot) -> Path:
         """The training is complete: keep the final model. Returns its path."""

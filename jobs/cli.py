@@ -350,14 +350,15 @@ def _report(outcome: Outcome, as_json: bool) -> NoReturn:
     if as_json:
         click.echo(json.dumps(facts, sort_keys=True))
     elif outcome.exit_code == EXIT_DONE:
+        from jobs.installation import program
         from jobs.rundir import command_name
 
         name = command_name(outcome.run)
         for key, value in facts["metrics"].items():
             click.echo(f"{key:<14} {value:.4f}")
         click.echo(f"{'model':<14} {facts['model']}")
-        click.echo(f"{'next':<14} distnn predict {name} --data FILE --out predictions.csv")
-        click.echo(f"{'':<14} distnn evaluate {name} --data FILE")
+        click.echo(f"{'next':<14} {program()} predict {name} --data FILE --out predictions.csv")
+        click.echo(f"{'':<14} {program()} evaluate {name} --data FILE")
     _end(outcome.exit_code)
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
+import shutil
+import sys
 from pathlib import Path
 
 from jobs.errors import RequestError
@@ -39,6 +42,17 @@ def check_packages() -> Path:
                 "Python path (PYTHONPATH, or the current folder), or rename it"
             )
     return root
+
+
+def program() -> str:
+    """How the user calls the `distnn` command: by name if the shell finds this one, else as it was called."""
+    called = Path(sys.argv[0])
+    if called.name != "distnn":
+        return "distnn"
+    found = shutil.which("distnn")
+    if found is not None and Path(found).resolve() == called.resolve():
+        return "distnn"
+    return shlex.quote(str(called))
 
 
 def version() -> str:

@@ -21,6 +21,7 @@ import numpy as np
 
 from distnn.checkpoint import canonical_json, save_tensors
 from distnn.errors import RunDirectoryError
+from distnn.recipe import differences
 from distnn.recording import Plan, Recorder, Snapshot
 from jobs.checkpoints import CheckpointStore
 from jobs.journal import Journal, plain_json, read
@@ -266,7 +267,7 @@ class RunRecorder(Recorder):
             return
         there = self.run.read_json(self.run.spec)
         if there is not None:
-            self._refuse_if(_differences(_decisive(there), _decisive(self._spec)))
+            self._refuse_if(differences(_decisive(there), _decisive(self._spec)))
         self.run.write_json(self.run.spec, self._spec)
 
     def _refuse_if(self, found: list[str]) -> None:
@@ -282,8 +283,8 @@ class RunRecorder(Recorder):
         if there is None:
             self.run.write_json(self.run.recipe, recipe)
             return
-        self._refuse_if(_differences(_exact(there), _exact(recipe)))
-        changed = _differences(there.get(ARITHMETIC_KEY) or {}, recipe.get(ARITHMETIC_KEY) or {})
+        self._refuse_if(differences(_exact(there), _exact(recipe)))
+        changed = differences(there.get(ARITHMETIC_KEY) or {}, recipe.get(ARITHMETIC_KEY) or {})
         if changed:
             self._warn(
                 f"the arithmetic of this machine differs from that of the run so far ({'; '.join(changed)}): "
@@ -341,13 +342,6 @@ def _close(events: Journal, metrics: Journal, log: int) -> None:
     os.close(log)
     metrics.close()
     events.close()
-
-
-def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    import distnn.models  # noqa: F401  (first: the recipe and the models import each other)
-    from distnn.recipe import differences
-
-    return differences(there, here)
 
 
 def _exact(recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from distnn.training import Stopped
 from jobs import journal
 from jobs.build import Job, Placement, build_job
 from jobs.errors import EXIT_DONE, EXIT_FAILED, RequestError
+from jobs.installation import program
 from jobs.problems import Source
 from jobs.recorder import Rhythm, RunRecorder
 from jobs.rundir import RunDir, command_name, new_run_dir
@@ -159,7 +160,7 @@ class _Session:
         if stopped is not None:
             facts["step"] = str(stopped.step)
         is_there = self.run_dir.holds_run()
-        hint = f"; go on with: distnn resume {command_name(self.run_dir)}" if is_there else ""
+        hint = f"; go on with: {program()} resume {command_name(self.run_dir)}" if is_there else ""
         self.err.write(f"stopped {where}{hint}\n")
         return Outcome(signals.exit_code, self.run_dir, facts)
 
@@ -176,7 +177,7 @@ class _Session:
             f"{text}\n" if isinstance(error, UserCodeError) else f"distnn: the run failed: {text}\n"
         )
         if self.run_dir.checkpoint_steps():
-            self.err.write(f"go on with: distnn resume {command_name(self.run_dir)}\n")
+            self.err.write(f"go on with: {program()} resume {command_name(self.run_dir)}\n")
         facts = {"state": State.FAILED.value, "run": str(self.run_dir.path), "error": message}
         return Outcome(EXIT_FAILED, self.run_dir, facts)
 

@@ -76,6 +76,9 @@ class MemoryRecorder(Recorder):
     def should_stop(self) -> bool:
         return self.stop_at is not None and self.step >= self.stop_at
 
+    def abandon(self, error: BaseException) -> None:
+        self.events.append(f"abandoned: {type(error).__name__}")
+
     def finish(self, snapshot: Snapshot) -> Path:
         self.final = stored(snapshot)
         return Path("model")

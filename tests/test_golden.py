@@ -1,6 +1,6 @@
 """Golden digests: any change of the bits that a training ends in is noticed here.
 
-If a change of bits is intended, raise `ARITHMETIC_VERSION` in `distnn/recipe.py` and put the new digests here.
+If it is intended, raise `ARITHMETIC_VERSION` in `distnn/recipe.py` and put the new digests here.
 """
 
 from __future__ import annotations

@@ -123,7 +123,7 @@ def fit(recorder: MemoryRecorder, callbacks: str = "none", **options: Any) -> Ou
         except Stopped as stopped:
             assert stopped.total_steps == TOTAL
             assert stopped.step == recorder.step == recorder.saved[-1].step
-            assert recorder.final is None and recorder.events[-1] == "stopped"
+            assert recorder.final is None and recorder.events[-2:] == ["stopped", "abandoned: Stopped"]
             return None
         prints = tuple(recorder.fingerprints[step] for step in sorted(recorder.fingerprints))
         return Outcome(weight_bytes(model), history.history, prints)

@@ -21,6 +21,7 @@ from distnn.data.splitting import split_last
 from distnn.engine import BACKENDS, Engine, EngineOptions
 from distnn.layers.layer import Layer
 from distnn.models.intake import check_against_model, class_weights, intake, signature_of
+from distnn.models.saving import describe
 from distnn.naming import did_you_mean
 from distnn.objective import Objective
 from distnn.progress import ProgressCallback
@@ -127,10 +128,11 @@ def fit_model(model: Model, arguments: FitArguments) -> History:
     model.history = training.history
     try:
         training.run(state)
-    except (Stopped, KeyboardInterrupt):
-        raise
-    except BaseException:
-        model.close()
+    except BaseException as error:
+        if training.recorder is not None:
+            training.recorder.abandon(error)
+        if not isinstance(error, Stopped | KeyboardInterrupt):
+            model.close()
         raise
     return training.history
 
@@ -151,7 +153,7 @@ def prepare(model: Model, arguments: FitArguments) -> Training:
     history = History()
     data = {"train": train} if validation is None else {"train": train, "validation": validation}
     recorder = _recorder(arguments)
-    recipe = make_recipe(model, task, data) if recorder is not None else {}
+    recipe = make_recipe(model, describe(model), task, data) if recorder is not None else {}
     return Training(
         model=model,
         task=task,
