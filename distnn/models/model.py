@@ -90,8 +90,9 @@ class Model(Layer):
             "weighted_metrics": list(weighted_metrics or ()),
             "run_eagerly": bool(run_eagerly),
         }
-        self._optimizer = optimizers.get(optimizer)
-        self._slots = None
+        chosen = optimizers.get(optimizer)
+        if chosen is not self._optimizer:
+            self._optimizer, self._slots = chosen, None
 
     @property
     def optimizer(self) -> Optimizer:
