@@ -68,14 +68,16 @@ class Objective:
 
     @property
     def names(self) -> list[str]:
-        """Names of the logs: `loss`, then the metrics in compile order; the second `mae` is `mae_1`."""
+        """Names of the logs: `loss`, then the metrics in compile order, each once, as Keras numbers them."""
         found = ["loss"]
-        for metric in self._all_metrics():
-            name, count = metric.name, 0
-            while name in found:
-                count += 1
-                name = f"{metric.name}_{count}"
-            found.append(name)
+        for groups, prefix in ((self.metrics, ""), (self.weighted_metrics, "weighted_")):
+            for metric in (metric for group in groups for metric in group):
+                base = prefix + metric.name if metric.name in found else metric.name
+                name, count = base, 0
+                while name in found:
+                    count += 1
+                    name = f"{base}_{count}"
+                found.append(name)
         return found
 
     def _all_metrics(self) -> list[Metric]:

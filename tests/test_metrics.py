@@ -182,6 +182,11 @@ def test_names_in_the_logs_are_keras() -> None:
     ]
 
 
+def test_a_weighted_metric_of_a_taken_name_says_so() -> None:
+    logs = logs_of(["accuracy", first], ["accuracy", "acc", first])
+    assert list(logs) == ["loss", "accuracy", "first", "weighted_accuracy", "acc", "weighted_first"]
+
+
 def mean_of_first(y_true: Any, y_pred: Any) -> Any:
     """One number for all samples given."""
     return ops.mean(y_pred[:, 0]) if isinstance(y_pred, np.ndarray) else ops.mean(first_column(y_pred))
