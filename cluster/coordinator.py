@@ -188,6 +188,7 @@ class Coordinator:
         """
         for loss in losses:
             self._crew.dismiss(loss.worker)
+        losses = [*losses, *self._call_the_roll()]
         if work != self._work:
             self._work, self._earlier_losses = work, []
         decision = decide(work, self._earlier_losses, losses, len(self._crew.workers))
@@ -196,6 +197,14 @@ class Coordinator:
             raise EngineError(decision.reason)
         logger.warning("%s", decision.reason)
         self._join()
+
+    def _call_the_roll(self) -> list[Loss]:
+        """End the workers that were lost while they had nothing to do: no shard is to blame for them."""
+        present = {worker: Request("progress") for worker in self._crew.workers}
+        losses = losses_of(self._crew.ask(present, self._options.deadline_s), {})
+        for loss in losses:
+            self._crew.dismiss(loss.worker)
+        return losses
 
 
 def _values(outcomes: Mapping[int, Outcome]) -> list[Any]:

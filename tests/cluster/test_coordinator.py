@@ -83,6 +83,23 @@ def test_two_workers_may_die_in_the_same_step() -> None:
     crew.assert_all_fired()
 
 
+def test_a_worker_lost_while_others_failed_is_not_blamed_on_its_next_shard() -> None:
+    """Worker 1 had answered when it died; shard 0, which killed worker 0, is its next but not the reason."""
+    inner = InProcessCrew()
+    crew = FaultyCrew(inner).fail_at(worker=0, step=2)
+    engine = CrewEngine(crew, 3)
+    dismiss = inner.dismiss
+
+    def dismiss_and_kill_another(worker: int) -> None:
+        dismiss(worker)
+        inner.dead.add(1)
+
+    inner.dismiss = dismiss_and_kill_another  # type: ignore[method-assign]
+    assert run(engine) == reference()
+    assert list(crew.workers) == [2]
+    crew.assert_all_fired()
+
+
 def test_a_hung_worker_is_ended_and_replaced() -> None:
     crew = FaultyCrew(InProcessCrew()).hang_at(worker=1, step=3)
     engine = CrewEngine(crew, 2)
