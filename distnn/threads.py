@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 _controllers: list[Any] = []
 
 
 def _controller() -> Any:
-    """One look for the loaded BLAS libraries; threadpoolctl scans the whole process."""
+    """NumPy's BLAS, found once; other packages' copies in the process compute nothing of ours."""
     if not _controllers:
-        import numpy as np  # noqa: F401  (its BLAS must be loaded to be found)
+        import numpy as np  # its BLAS must be loaded to be found
         from threadpoolctl import ThreadpoolController
 
-        _controllers.append(ThreadpoolController().select(user_api="blas"))
+        every = ThreadpoolController().select(user_api="blas")
+        home = Path(np.__file__).parent
+        folders = (home, home.with_name("numpy.libs"))
+        own = [path for path in (info["filepath"] for info in every.info()) if Path(path).parent in folders]
+        _controllers.append(every.select(filepath=own) if own else every)
     return _controllers[0]
 
 
@@ -28,7 +33,7 @@ def blas_threads(count: int) -> Iterator[None]:
 
 
 def blas_description() -> list[dict[str, Any]]:
-    """What threadpoolctl says of the BLAS libraries: name, version, kernel type (`architecture`)."""
+    """What threadpoolctl says of NumPy's BLAS: name, version, kernel type (`architecture`)."""
     return [dict(info) for info in _controller().info()]
 
 
