@@ -52,6 +52,7 @@ class Coordinator:
         self._assignment: Assignment = {}
         self._updater: Updater | None = None
         self._samples: dict[str, int] = {}
+        self._holders: set[int] = set()
         self._warm_nodes: set[str] = set()
         self._warm_methods: set[str] = set()
         self._work = ""
@@ -72,22 +73,36 @@ class Coordinator:
     # Loading
 
     def load(self, task: Task, data: Mapping[str, ArrayData], state: TrainingState) -> None:
-        """Give every worker the task and access to the data; workers lost before are replaced."""
-        traced = None if task.objective is None else ShardRunner(task, {}).training
-        self._updater = Updater(task, traced)
+        """Give every worker the task and access to the data; workers lost before are replaced.
+
+        Those that hold this very task already are given the data only.
+        """
+        if self._updater is None or self._updater.task is not task:
+            traced = None if task.objective is None else ShardRunner(task, {}).training
+            self._updater = Updater(task, traced)
+            self._exchange.begin(self._updater)
+            self._holders, self._warm_methods = set(), set()
         self._updater.begin(state)
         self._samples = {name: one.num_samples for name, one in data.items()}
         self._crew.recruit(self._options.workers)
         if "train" in data:
             self._warn_of_idle(task.batching.shards)
-        packed = self._crew.share(_packed(task))
-        handles = self._shared.handles(data.values())
-        request = Request("load", (list(sys.path), packed, list(data), *handles))
-        self._ask_all({worker: request for worker in self._crew.workers}, "loading")
-        self._exchange.begin(self._updater)
+        self._hand_out(task, data)
         self._join()
+        new = set(self._crew.workers) - self._holders
         if "train" in data and task.objective is not None and not task.eager:
-            self._warm_up()
+            self._warm_up(new)
+        self._holders = set(self._crew.workers)
+
+    def _hand_out(self, task: Task, data: Mapping[str, ArrayData]) -> None:
+        handles = self._shared.handles(data.values())
+        requests = {worker: Request("take_data", (list(data), *handles)) for worker in self._holders}
+        new = set(self._crew.workers) - self._holders
+        if new:
+            packed = self._crew.share(_packed(task))
+            load = Request("load", (list(sys.path), packed, list(data), *handles))
+            requests |= {worker: load for worker in new}
+        self._ask_all(requests, "loading")
 
     def forget_data(self) -> None:
         """Let go of what was shared with the workers."""
@@ -112,18 +127,17 @@ class Coordinator:
         spares = len(workers) - len(self._assignment)
         logger.debug("shards by worker: %s; %d spare", self._assignment, spares)
 
-    def _warm_up(self) -> None:
+    def _warm_up(self, new: set[int]) -> None:
         """Let one process of each node compile the kernels, then the others find them compiled."""
         workers = self._crew.workers
-        first = {workers[w].node: w for w in sorted(workers, reverse=True)}
+        first = {workers[w].node: w for w in sorted(new, reverse=True)}
         leaders = {w for node, w in first.items() if node not in self._warm_nodes}
-        for group in (leaders, set(workers) - leaders):
-            state = self.updater.state
-            weights = self._crew.share(state.weights)
-            shards = {w: self._assignment.get(w, (0, 1))[0] for w in group}
-            self._ask_all(
-                {w: Request("warm_up", (state.step, shards[w], weights)) for w in group}, "warming up"
-            )
+        state = self.updater.state
+        weights = self._crew.share(state.weights)
+        for group in (leaders, new - leaders):
+            shards = {w: self._assignment.get(w, (0, 1))[0] for w in group if w in self._crew.workers}
+            requests = {w: Request("warm_up", (state.step, shard, weights)) for w, shard in shards.items()}
+            self._ask_all(requests, "warming up")
         self._warm_nodes |= set(first)
 
     def _ask_all(self, requests: Mapping[int, Request], work: str) -> None:
@@ -189,6 +203,7 @@ class Coordinator:
         for loss in losses:
             self._crew.dismiss(loss.worker)
         losses = [*losses, *self._call_the_roll()]
+        self._holders &= set(self._crew.workers)
         if work != self._work:
             self._work, self._earlier_losses = work, []
         decision = decide(work, self._earlier_losses, losses, len(self._crew.workers))

@@ -23,9 +23,15 @@ class CountingRunner:
 
     def __init__(self, task: Task, data: Mapping[str, ArrayData]) -> None:
         self._runner = ShardRunner(task, data)
-        self.data = self._runner.data
         self._calls = 0
         self._evaluating: int | None = None
+
+    @property
+    def data(self) -> Mapping[str, ArrayData]:
+        return self._runner.data
+
+    def set_data(self, data: Mapping[str, ArrayData]) -> None:
+        self._runner.set_data(data)
 
     @property
     def shard(self) -> int:

@@ -84,6 +84,10 @@ class Worker:
         self._runner = CountingRunner(task, data)
         self._weights = aligned_zeros(task.layout().size)
 
+    def take_data(self, names: Sequence[str], *data: ArrayData) -> None:
+        """Compute the task it has on other data of the same signature."""
+        self._running.set_data(dict(zip(names, data, strict=True)))
+
     @property
     def _running(self) -> CountingRunner:
         assert self._runner is not None, "load comes first"

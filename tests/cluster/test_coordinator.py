@@ -43,6 +43,30 @@ def test_one_process_of_each_node_compiles_first() -> None:
     assert sorted(warmed[:2]) == [0, 1] and sorted(warmed[2:]) == [2, 3]
 
 
+def test_a_task_that_the_workers_hold_is_not_sent_again() -> None:
+    crew = FaultyCrew(InProcessCrew()).fail_when("take_data", worker=1)
+    engine = CrewEngine(crew, 3)
+    training = make_training("rich")
+    fingerprints = []
+    for _ in range(3):
+        engine.load(training.task, training.data, training.model.training_state(0))
+        fingerprints.append(engine.run_segment(10).fingerprints.tolist())
+    assert fingerprints == [list(reference().fingerprints)] * 3
+    loads = [worker for worker, method in crew.crew.asked if method == "load"]  # type: ignore[attr-defined]
+    assert loads == [0, 1, 2, 3]
+    crew.assert_all_fired()
+
+
+def test_other_data_reaches_the_workers_of_a_held_task() -> None:
+    engine = CrewEngine(InProcessCrew(), 2)
+    training = make_training("plain")
+    data = {"train": training.data["train"], "validation": training.data["validation"].slice(5, 20)}
+    engine.load(training.task, training.data, training.model.training_state(0))
+    before = engine.predict("validation", 8)[0]
+    engine.load(training.task, data, training.model.training_state(0))
+    assert engine.predict("validation", 8)[0].tolist() == before[5:20].tolist()
+
+
 def test_data_is_shared_once() -> None:
     crew = InProcessCrew()
     engine = CrewEngine(crew, 2)
