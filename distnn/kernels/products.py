@@ -1,18 +1,64 @@
-"""The one place for matrix products.
+"""The one place for matrix products: ops bind them here, nobody else calls np.dot, np.matmul or `@` in a step.
 
-NumPy's BLAS stands behind it for now. Register tiles of our own in explicit vectors will replace it, with
-each element one fixed chain of fused multiply-adds whatever the number of rows; nothing outside this module
-shall need to change then. Ops bind products here; nobody else calls np.dot, np.matmul or `@` in a step.
+Products of float32 are register tiles of our own: each element is one chain of fused multiply-adds over rising
+k, begun at +0, whatever the rows passed, the blocks, the threads and the CPU. NumPy's BLAS stands behind the
+same door for float64 (gradient checks), for CPUs without AVX2 and FMA, and as the reference: the environment
+variable DISTNN_PRODUCTS=blas chooses it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
 
+from distnn.kernels import blocking
 from distnn.kernels.jit import Array
+from distnn.kernels.team import run_together
+from distnn.kernels.tiles import HAS_TILES, LANES, PANEL, TILE_ROWS
+
+Call = Callable[[], object]
+
+_FLOAT_BYTES = 4
+_MAX_BLOCK_INNER = 512
+_MAX_DIRECT_ROWS = 160
+"""Up to so many rows B is read where it lies; for more, copying its panels costs less than its strides."""
+_PACKED_ROWS = 64 // TILE_ROWS * TILE_ROWS
+_MIN_PART_FLOPS = 4_000_000
+"""A thread is not woken for less: some 40 microseconds of work."""
+
+_settings = {"kind": "", "threads": 1}
+
+
+def products_kind() -> str:
+    """What computes float32 products: "tiles" or "blas"."""
+    return str(_settings["kind"] or _kind_of_environment())
+
+
+def _kind_of_environment() -> str:
+    asked = os.environ.get("DISTNN_PRODUCTS", "tiles" if HAS_TILES else "blas")
+    if asked not in ("tiles", "blas"):
+        raise ValueError(f"DISTNN_PRODUCTS is {asked!r}; it can be 'tiles' or 'blas'")
+    if asked == "tiles" and not HAS_TILES:
+        raise ValueError(
+            "DISTNN_PRODUCTS=tiles needs a CPU with AVX2 and FMA, and Numba's compiler switched on"
+        )
+    return asked
+
+
+@contextmanager
+def product_settings(kind: str = "", threads: int = 0) -> Iterator[None]:
+    """Inside, products are bound to this kind and number of threads (empty, 0: as they were)."""
+    before = dict(_settings)
+    _settings.update(kind=kind or before["kind"], threads=threads or before["threads"])
+    try:
+        yield
+    finally:
+        _settings.update(before)
 
 
 def matmul(a: Array, b: Array, out: Array) -> None:
@@ -22,19 +68,100 @@ def matmul(a: Array, b: Array, out: Array) -> None:
 
 def bind_matmul(
     a: Array, b: Array, out: Array, *, transpose_a: bool = False, transpose_b: bool = False
-) -> Callable[[], object]:
+) -> Call:
     """The cheapest call without arguments that writes the product of `a` and `b` into `out`.
 
     Args:
-        a: contiguous, 2-D or a stack of matrices; transposed over its last two axes if asked.
-        b: likewise.
-        out: contiguous, of the product's shape, overlapping neither.
+        a: 2-D or a stack of matrices, of any strides; transposed over its last two axes if asked.
+        b: likewise, contiguous along one of its last two axes.
+        out: of the product's shape, contiguous along its last axis, overlapping neither.
         transpose_a: use a's transpose (no copy is made).
         transpose_b: use b's transpose.
     """
     left = np.swapaxes(a, -1, -2) if transpose_a else a
     right = np.swapaxes(b, -1, -2) if transpose_b else b
-    if a.ndim == 2 and b.ndim == 2:
+    if out.size == 0 or left.shape[-1] == 0:
+        return partial(out.fill, 0)
+    if products_kind() == "tiles" and _fits_tiles(left, right, out):
+        return _bind_tiles(left, right, out)
+    if left.ndim == 2 and right.ndim == 2:
         # One BLAS call; np.dot costs half of np.matmul around it.
         return partial(np.dot, left, right, out)
     return partial(np.matmul, left, right, out)
+
+
+def _fits_tiles(left: Array, right: Array, out: Array) -> bool:
+    is_single = left.dtype == right.dtype == out.dtype == np.float32
+    return is_single and _is_run(out, -1) and (_is_run(right, -1) or _is_run(right, -2))
+
+
+def _is_run(array: Array, axis: int) -> bool:
+    """Whether the elements along an axis lie side by side."""
+    return array.shape[axis] == 1 or array.strides[axis] == _FLOAT_BYTES
+
+
+def _bind_tiles(left: Array, right: Array, out: Array) -> Call:
+    plans = [make_plan(*part) for part in _parts(left, right, out, int(_settings["threads"]))]
+    call = partial(blocking.run_product, plans[0])
+    if len(plans) > 1:
+        call = partial(run_together, blocking.run_product, plans)
+    vars(call)["operands"] = (left, right, out)  # a plan holds addresses: the arrays must live as long
+    return call
+
+
+def make_plan(left: Array, right: Array, out: Array) -> Array:
+    """The integers that `run_product` reads: where the operands lie, and the blocks they are cut into."""
+    rows, inner, columns = left.shape[-2], left.shape[-1], right.shape[-1]
+    offsets = _stack_offsets(left, right, out)
+    plan = np.zeros(blocking.HEADER + offsets.size, np.int64)
+    plan[: blocking.ROWS + 3] = rows, columns, inner
+    plan[blocking.A : blocking.A_K + 1] = left.ctypes.data, left.strides[-2], left.strides[-1]
+    plan[blocking.B], plan[blocking.C] = right.ctypes.data, out.ctypes.data
+    is_row_major = _is_run(right, -1)
+    plan[blocking.B_K] = right.strides[-2] if is_row_major else _FLOAT_BYTES
+    plan[blocking.B_COLUMN] = _FLOAT_BYTES if is_row_major else right.strides[-1]
+    plan[blocking.C_ROW] = out.strides[-2]
+    plan[blocking.BLOCK_ROWS : blocking.STACK] = _blocks(rows, inner, columns, left, is_row_major)
+    plan[blocking.STACK] = len(offsets)
+    plan[blocking.HEADER :] = offsets.reshape(-1)
+    return plan
+
+
+def _blocks(
+    rows: int, inner: int, columns: int, left: Array, is_row_major: bool
+) -> tuple[int, int, int, int, int]:
+    """Sizes of a block (rows, columns, inner), and whether A and B are packed."""
+    block_inner = -(-inner // -(-inner // _MAX_BLOCK_INNER))
+    if left.strides[-2] == _FLOAT_BYTES and is_row_major and min(rows, columns) > PANEL:
+        # A weight gradient: C is large and written once, so a few of its rows at a time.
+        panel_floats = PANEL * LANES * -(-block_inner // LANES)
+        return _PACKED_ROWS, blocking.B_SCRATCH_FLOATS // panel_floats * PANEL, block_inner, 1, 1
+    if is_row_major and rows <= _MAX_DIRECT_ROWS:
+        return rows, columns, block_inner, 0, 0
+    return rows, PANEL, block_inner, 0, 1
+
+
+def _stack_offsets(left: Array, right: Array, out: Array) -> Array:
+    """For each matrix of a stack, the bytes from the first matrix of A, B and C."""
+    stack = out.shape[:-2]
+    steps = np.array(list(np.ndindex(stack)), np.int64).reshape(math.prod(stack), len(stack))
+    offsets = np.zeros((len(steps), 3), np.int64)
+    for place, array in enumerate((left, right, out)):
+        for axis in range(-3, -array.ndim - 1, -1):
+            if array.shape[axis] > 1:
+                offsets[:, place] += array.strides[axis] * steps[:, axis + 2]
+    return offsets
+
+
+def _parts(left: Array, right: Array, out: Array, threads: int) -> list[tuple[Array, Array, Array]]:
+    """The product as parts for threads: slices of its rows or columns, whichever are more."""
+    rows, columns = out.shape[-2:]
+    count = min(threads, 2 * out.size * left.shape[-1] // _MIN_PART_FLOPS)
+    if count < 2:
+        return [(left, right, out)]
+    length, grain = (rows, TILE_ROWS) if rows > columns else (columns, PANEL)
+    bounds = [min(length, -(-length * i // (count * grain)) * grain) for i in range(count + 1)]
+    slices = [slice(start, stop) for start, stop in zip(bounds, bounds[1:], strict=False) if start < stop]
+    if rows > columns:
+        return [(left[..., part, :], right, out[..., part, :]) for part in slices]
+    return [(left, right[..., part], out[..., part]) for part in slices]
