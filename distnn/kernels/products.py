@@ -1,9 +1,9 @@
-"""The one place for matrix products: ops bind them here, nobody else calls np.dot, np.matmul or `@` in a step.
+"""The one place for matrix products: ops bind them here; nothing else in a step calls np.dot or `@`.
 
-Products of float32 are register tiles of our own: each element is one chain of fused multiply-adds over rising
-k, begun at +0, whatever the rows passed, the blocks, the threads and the CPU. NumPy's BLAS stands behind the
-same door for float64 (gradient checks), for CPUs without AVX2 and FMA, and as the reference: the environment
-variable DISTNN_PRODUCTS=blas chooses it.
+Products of float32 are register tiles of our own: each element is one chain of fused multiply-adds over
+rising k, begun at +0, whatever the rows passed, the blocks, the threads and the CPU. NumPy's BLAS stands
+behind the same door for float64 (gradient checks), for CPUs without AVX2 and FMA, and as the reference: the
+environment variable DISTNN_PRODUCTS=blas chooses it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -24,19 +25,26 @@ from distnn.kernels.tiles import HAS_TILES, LANES, PANEL, TILE_ROWS
 Call = Callable[[], object]
 
 _FLOAT_BYTES = 4
-_MAX_BLOCK_INNER = 512
+_MAX_BLOCK_INNER = 1024
 _MAX_DIRECT_ROWS = 160
 """Up to so many rows B is read where it lies; for more, copying its panels costs less than its strides."""
-_PACKED_ROWS = 64 // TILE_ROWS * TILE_ROWS
+_GROUP_ROWS = 64 // TILE_ROWS * TILE_ROWS
 _MIN_PART_FLOPS = 4_000_000
 """A thread is not woken for less: some 40 microseconds of work."""
 
-_settings = {"kind": "", "threads": 1}
+
+@dataclass
+class _Settings:
+    kind: str = ""
+    threads: int = 1
+
+
+_settings = _Settings()
 
 
 def products_kind() -> str:
     """What computes float32 products: "tiles" or "blas"."""
-    return str(_settings["kind"] or _kind_of_environment())
+    return _settings.kind or _kind_of_environment()
 
 
 def _kind_of_environment() -> str:
@@ -53,12 +61,12 @@ def _kind_of_environment() -> str:
 @contextmanager
 def product_settings(kind: str = "", threads: int = 0) -> Iterator[None]:
     """Inside, products are bound to this kind and number of threads (empty, 0: as they were)."""
-    before = dict(_settings)
-    _settings.update(kind=kind or before["kind"], threads=threads or before["threads"])
+    before = replace(_settings)
+    _settings.kind, _settings.threads = kind or before.kind, threads or before.threads
     try:
         yield
     finally:
-        _settings.update(before)
+        _settings.kind, _settings.threads = before.kind, before.threads
 
 
 def matmul(a: Array, b: Array, out: Array) -> None:
@@ -92,7 +100,8 @@ def bind_matmul(
 
 def _fits_tiles(left: Array, right: Array, out: Array) -> bool:
     is_single = left.dtype == right.dtype == out.dtype == np.float32
-    return is_single and _is_run(out, -1) and (_is_run(right, -1) or _is_run(right, -2))
+    has_runs = all(_is_run(array, -1) or _is_run(array, -2) for array in (left, right))
+    return is_single and has_runs and _is_run(out, -1)
 
 
 def _is_run(array: Array, axis: int) -> bool:
@@ -101,7 +110,7 @@ def _is_run(array: Array, axis: int) -> bool:
 
 
 def _bind_tiles(left: Array, right: Array, out: Array) -> Call:
-    plans = [make_plan(*part) for part in _parts(left, right, out, int(_settings["threads"]))]
+    plans = [make_plan(*part) for part in _parts(left, right, out, _settings.threads)]
     call = partial(blocking.run_product, plans[0])
     if len(plans) > 1:
         call = partial(run_together, blocking.run_product, plans)
@@ -110,35 +119,44 @@ def _bind_tiles(left: Array, right: Array, out: Array) -> Call:
 
 
 def make_plan(left: Array, right: Array, out: Array) -> Array:
-    """The integers that `run_product` reads: where the operands lie, and the blocks they are cut into."""
+    """The integers that `run_product` reads: where the operands lie, and the blocks they are cut into.
+
+    Where C is narrower than a vector its transpose is computed, and turned when it is whole.
+    """
+    is_swapped = out.shape[-1] < blocking.SWAPPED_ROWS and out.shape[-2] > out.shape[-1]
+    c_row = out.strides[-2]
+    if is_swapped:
+        left, right, out = (np.swapaxes(array, -1, -2) for array in (right, left, out))
     rows, inner, columns = left.shape[-2], left.shape[-1], right.shape[-1]
     offsets = _stack_offsets(left, right, out)
     plan = np.zeros(blocking.HEADER + offsets.size, np.int64)
     plan[: blocking.ROWS + 3] = rows, columns, inner
     plan[blocking.A : blocking.A_K + 1] = left.ctypes.data, left.strides[-2], left.strides[-1]
-    plan[blocking.B], plan[blocking.C] = right.ctypes.data, out.ctypes.data
+    plan[blocking.B], plan[blocking.C], plan[blocking.C_ROW] = right.ctypes.data, out.ctypes.data, c_row
     is_row_major = _is_run(right, -1)
     plan[blocking.B_K] = right.strides[-2] if is_row_major else _FLOAT_BYTES
     plan[blocking.B_COLUMN] = _FLOAT_BYTES if is_row_major else right.strides[-1]
-    plan[blocking.C_ROW] = out.strides[-2]
-    plan[blocking.BLOCK_ROWS : blocking.STACK] = _blocks(rows, inner, columns, left, is_row_major)
-    plan[blocking.STACK] = len(offsets)
+    is_gradient = is_row_major and left.strides[-2] == _FLOAT_BYTES and min(rows, columns) > PANEL
+    plan[blocking.BLOCK_ROWS : blocking.IS_SWAPPED] = _blocks(rows, inner, columns, is_gradient, is_row_major)
+    plan[blocking.IS_SWAPPED : blocking.HEADER] = is_swapped, len(offsets)
     plan[blocking.HEADER :] = offsets.reshape(-1)
     return plan
 
 
 def _blocks(
-    rows: int, inner: int, columns: int, left: Array, is_row_major: bool
-) -> tuple[int, int, int, int, int]:
-    """Sizes of a block (rows, columns, inner), and whether A and B are packed."""
+    rows: int, inner: int, columns: int, is_gradient: bool, is_row_major: bool
+) -> tuple[int, int, int, int]:
+    """Sizes of a block (rows, columns, inner), and whether B is packed."""
     block_inner = -(-inner // -(-inner // _MAX_BLOCK_INNER))
-    if left.strides[-2] == _FLOAT_BYTES and is_row_major and min(rows, columns) > PANEL:
-        # A weight gradient: C is large and written once, so a few of its rows at a time.
+    if is_gradient:
+        # C is large and written once, so a few of its rows at a time.
         panel_floats = PANEL * LANES * -(-block_inner // LANES)
-        return _PACKED_ROWS, blocking.B_SCRATCH_FLOATS // panel_floats * PANEL, block_inner, 1, 1
+        return _GROUP_ROWS, blocking.PANEL_FLOATS // panel_floats * PANEL, block_inner, 1
+    if is_row_major and rows < blocking.SWAPPED_ROWS:
+        return rows, blocking.SWAPPED_COLUMNS, block_inner, 0
     if is_row_major and rows <= _MAX_DIRECT_ROWS:
-        return rows, columns, block_inner, 0, 0
-    return rows, PANEL, block_inner, 0, 1
+        return rows, columns, block_inner, 0
+    return rows, PANEL, block_inner, 1
 
 
 def _stack_offsets(left: Array, right: Array, out: Array) -> Array:

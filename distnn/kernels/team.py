@@ -19,7 +19,7 @@ _starting = threading.Lock()
 
 
 def run_together(function: Callable[[Any], object], parts: Sequence[Any]) -> None:
-    """`function` of each part: the first here, each other one in a thread of its own; returns when all are done."""
+    """`function` of each part: the first here, the others in a thread each; returns when all are done."""
     helpers = len(parts) - 1
     if len(_work) < helpers:
         _start(helpers)

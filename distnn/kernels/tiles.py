@@ -1,10 +1,10 @@
 """Register tiles: the few instructions, in explicit vectors, that every matrix product is made of.
 
-A tile keeps `rows` x `vectors` accumulators in registers and runs down k: load a row of B, splat an element of
-each row of A, fuse multiply and add. So an element of C is one chain `c = fma(a[m, k], b[k, n], c)` over rising
-k, begun at +0 (or at what C holds), whatever the tile's shape: bits depend neither on the shape nor on the CPU.
-Beside the tile: copies of B and transposes of a small block into panels, and memory on the stack to hold them.
-Everything here takes addresses and byte strides as integers. Only `blocking.py` calls it, in compiled code.
+A tile keeps `rows` x `vectors` accumulators in registers and runs down k: load a row of B, splat an element
+of each row of A, fuse multiply and add. So an element of C is one chain `c = fma(a[m, k], b[k, n], c)` over
+rising k, begun at +0 (or at what C holds), whatever the tile's shape: bits depend on neither it nor the CPU.
+Beside it: copies and transposes of small blocks into panels and back, and memory on the stack to hold them.
+All take addresses and byte strides as integers. Only `blocking.py` calls them, in compiled code.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ TILE_ROWS = 8 if LANES == 16 else 6
 """Rows of the largest tile: 8 x 32 fills 16 of AVX-512's 32 registers, 6 x 16 fills 12 of AVX2's 16."""
 PANEL = 2 * LANES
 """Columns of a tile, and of a panel of packed B."""
-SCRATCH_FLOATS = 128 * 1024
+SCRATCH_FLOATS = 112 * 1024
 """Size of the stack memory that `scratch_memory` gives."""
 
 
@@ -134,7 +134,7 @@ class _Tile:
         sums = self.run_down_k(self.first_sums(targets, masks, is_whole))
         with builder.if_else(is_whole) as (whole, partial):
             with whole:
-                for address, vector, value in self.places(targets, sums):
+                for address, _, value in self.places(targets, sums):
                     _store(builder, address, value)
             with partial:
                 for address, vector, value in self.places(targets, sums):
@@ -315,8 +315,29 @@ def _exchange(builder: Any, rows: list[Any], distance: int) -> list[Any]:
     return swapped
 
 
+def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
+    distance = 1
+    while distance < LANES:
+        rows = _exchange(builder, rows, distance)
+        distance *= 2
+    return rows
+
+
+def _rows_from(builder: Any, address: Any, stride: Any) -> list[Any]:
+    return [builder.add(address, builder.mul(stride, _int64(row))) for row in range(LANES)]
+
+
+def _row_masks(builder: Any, rows: Any, columns: Any) -> list[Any]:
+    """For each of LANES rows, which lanes are inside a block of `rows` x `columns`."""
+    counts = [
+        builder.select(builder.icmp_signed(">", rows, _int64(row)), columns, _int64(0))
+        for row in range(LANES)
+    ]
+    return [_mask(builder, count, 0, LANES) for count in counts]
+
+
 @intrinsic  # type: ignore[untyped-decorator]
-def transpose_block(
+def transpose_in(
     typing_context: Any, source: Any, source_row: Any, rows: Any, columns: Any, target: Any, target_row: Any
 ) -> Any:
     """LANES x LANES floats, transposed from `source` to `target`; zeros beyond `rows` and `columns`."""
@@ -328,34 +349,41 @@ def transpose_block(
             builder.icmp_signed(">=", rows, full), builder.icmp_signed(">=", columns, full)
         )
         whole, part, run = (builder.append_basic_block(f"block.{name}") for name in ("whole", "part", "run"))
+        addresses = _rows_from(builder, source, source_row)
         builder.cbranch(is_whole, whole, part)
-        loaded = []
-        for block in (whole, part):
-            builder.position_at_end(block)
-            lines = []
-            for row in range(LANES):
-                address = builder.add(source, builder.mul(source_row, _int64(row)))
-                if block is whole:
-                    lines.append(_load(builder, address, LANES))
-                else:
-                    is_there = builder.icmp_signed(">", rows, _int64(row))
-                    count = builder.select(is_there, columns, _int64(0))
-                    lines.append(_masked_load(builder, address, _mask(builder, count, 0, LANES)))
-            loaded.append(lines)
-            builder.branch(run)
+        builder.position_at_end(whole)
+        lines = [_load(builder, address, LANES) for address in addresses]
+        builder.branch(run)
+        builder.position_at_end(part)
+        masks = _row_masks(builder, rows, columns)
+        partial = [_masked_load(builder, *pair) for pair in zip(addresses, masks, strict=True)]
+        builder.branch(run)
         builder.position_at_end(run)
-        block_rows = []
-        for first, second in zip(*loaded, strict=True):
-            phi = builder.phi(first.type)
-            phi.add_incoming(first, whole)
-            phi.add_incoming(second, part)
-            block_rows.append(phi)
-        distance = 1
-        while distance < LANES:
-            block_rows = _exchange(builder, block_rows, distance)
-            distance *= 2
-        for row, vector in enumerate(block_rows):
-            _store(builder, builder.add(target, builder.mul(target_row, _int64(row))), vector)
+        merged = [builder.phi(line.type) for line in lines]
+        for phi, line, other in zip(merged, lines, partial, strict=True):
+            phi.add_incoming(line, whole)
+            phi.add_incoming(other, part)
+        targets = _rows_from(builder, target, target_row)
+        for address, vector in zip(targets, _transposed(builder, merged), strict=True):
+            _store(builder, address, vector)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 6), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def transpose_out(
+    typing_context: Any, source: Any, source_row: Any, rows: Any, columns: Any, target: Any, target_row: Any
+) -> Any:
+    """The first `rows` x `columns` of LANES x LANES floats at `source`, transposed to `target`."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        source, source_row, rows, columns, target, target_row = arguments
+        lines = [_load(builder, address, LANES) for address in _rows_from(builder, source, source_row)]
+        targets = _rows_from(builder, target, target_row)
+        masks = _row_masks(builder, columns, rows)
+        for address, vector, mask in zip(targets, _transposed(builder, lines), masks, strict=True):
+            _masked_store(builder, address, vector, mask)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 6), generate
