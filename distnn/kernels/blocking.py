@@ -22,12 +22,17 @@ from distnn.kernels.tiles import (
 
 # The words of a plan. Addresses and strides are in bytes, sizes and blocks in elements.
 ROWS, COLUMNS, INNER, A, A_ROW, A_K, B, B_K, B_COLUMN, C, C_ROW = range(11)
-BLOCK_ROWS, BLOCK_COLUMNS, BLOCK_INNER, IS_B_PACKED, IS_SWAPPED, STACK, HEADER = range(11, 18)
+BLOCK_ROWS, BLOCK_COLUMNS, BLOCK_INNER, IS_A_PACKED, IS_B_PACKED, IS_SWAPPED, STACK, HEADER = range(11, 19)
 # The last, partial panel of B is packed in any case; where B's columns are far apart, packing transposes.
+STRIP = 2 * TILE_ROWS
+GROUP_ROWS = 64 // STRIP * STRIP
+"""Rows of packed A at a time."""
 # Where C is swapped its rows lie in scratch memory, so far apart that they fall into different cache sets.
 SWAPPED_ROWS, SWAPPED_COLUMNS, SWAPPED_ROW = 16, 1024, 1024 + 48
-SWAPPED_FLOATS = SWAPPED_ROWS * SWAPPED_ROW
-PANEL_FLOATS = SCRATCH_FLOATS - SWAPPED_FLOATS
+# Packed A and swapped C, which never meet, lie before the panels of B.
+MAX_PACKED_INNER = 256
+FRONT_FLOATS = max(64 * MAX_PACKED_INNER + 64, SWAPPED_ROWS * SWAPPED_ROW)
+PANEL_FLOATS = SCRATCH_FLOATS - FRONT_FLOATS
 
 
 @inlined
@@ -47,6 +52,17 @@ def _pack_b(source: int, k_stride: int, column_stride: int, columns: int, count:
 
 
 @inlined
+def _pack_a(source: int, k_stride: int, rows: int, count: int, target: int) -> None:
+    """Rows that lie side by side, as strips of STRIP rows: [strip][k][row]."""
+    for first in range(0, rows, STRIP):
+        for k in range(count):
+            for row in range(0, STRIP, LANES):
+                # What is copied beyond a strip's rows is overwritten by the next k.
+                copy_lanes(source + 4 * (first + row) + k * k_stride, rows - first - row, target + 4 * row)
+            target += 4 * STRIP
+
+
+@inlined
 def _pack_block(plan: Array, b: int, columns: int, count: int, panels: int) -> None:
     """The panels of a block of B that are to be packed, side by side from `panels` on."""
     panel_bytes = 4 * PANEL * LANES * -(-count // LANES)
@@ -61,18 +77,21 @@ def _multiply_block(
     plan: Array, a: int, b: int, c: int, c_row: int, columns: int, count: int, is_begun: int, scratch: int
 ) -> None:
     """All rows of C (+)= A[:, block] @ B[block, columns]."""
-    panels = scratch + 4 * SWAPPED_FLOATS
+    panels = scratch + 4 * FRONT_FLOATS
     panel_bytes = 4 * PANEL * LANES * -(-count // LANES)
     first_packed = 0 if plan[IS_B_PACKED] != 0 else columns // PANEL * PANEL
     # While one panel is multiplied the lines of the next are fetched: row by row, or, where packing
     # transposes, along two of its columns with each block of rows.
-    a_row, a_k = plan[A_ROW], plan[A_K]
+    a_row, a_k = plan[A_ROW], 4 * STRIP if plan[IS_A_PACKED] != 0 else plan[A_K]
     ahead_row, ahead_k, ahead_more = 0, plan[B_K], 64
     if plan[B_COLUMN] != 4:
         ahead_row, ahead_k, ahead_more = 2 * plan[B_COLUMN], 4, plan[B_COLUMN]
     _pack_block(plan, b, columns, count, panels)
     for m in range(0, plan[ROWS], plan[BLOCK_ROWS]):
         rows = min(plan[BLOCK_ROWS], plan[ROWS] - m)
+        group = a + m * plan[A_ROW]
+        if plan[IS_A_PACKED] != 0:
+            _pack_a(group, plan[A_K], rows, count, scratch)
         for n in range(0, columns, PANEL):
             panel, b_k = b + n * plan[B_COLUMN], plan[B_K]
             ahead = panel + PANEL * plan[B_COLUMN]
@@ -81,10 +100,13 @@ def _multiply_block(
             first = 0
             while first < rows:
                 taken = min(TILE_ROWS, rows - first)
-                if TILE_ROWS == 6 and rows - first == 8:
+                if TILE_ROWS == 6 and rows - first == 8 and plan[IS_A_PACKED] == 0:
                     taken = 4  # twice four rows keep the units busier than six and two
+                corner_a = group + first * a_row
+                if plan[IS_A_PACKED] != 0:
+                    corner_a = scratch + 4 * (first // STRIP * STRIP * count + first % STRIP)
                 multiply_tile(
-                    a + (m + first) * a_row,
+                    corner_a,
                     a_row,
                     a_k,
                     panel,

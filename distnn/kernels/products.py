@@ -24,11 +24,11 @@ from distnn.kernels.tiles import HAS_TILES, LANES, PANEL, TILE_ROWS
 
 Call = Callable[[], object]
 
-_FLOAT_BYTES = 4
+_FLOAT_BYTES, _LINE_BYTES = 4, 64
 _MAX_BLOCK_INNER = 1024
-_MAX_DIRECT_ROWS = 160
-"""Up to so many rows B is read where it lies; for more, copying its panels costs less than its strides."""
-_GROUP_ROWS = 64 // TILE_ROWS * TILE_ROWS
+_MAX_DIRECT_ROWS, _MAX_CROSSING_ROWS = 160, 48
+"""Up to so many rows B is read where it lies; for more, copying its panels costs less than its strides, and
+the sooner if its vectors cross lines of the cache."""
 _MIN_PART_FLOPS = 4_000_000
 """A thread is not woken for less: some 40 microseconds of work."""
 
@@ -137,26 +137,27 @@ def make_plan(left: Array, right: Array, out: Array) -> Array:
     plan[blocking.B_K] = right.strides[-2] if is_row_major else _FLOAT_BYTES
     plan[blocking.B_COLUMN] = _FLOAT_BYTES if is_row_major else right.strides[-1]
     is_gradient = is_row_major and left.strides[-2] == _FLOAT_BYTES and min(rows, columns) > PANEL
-    plan[blocking.BLOCK_ROWS : blocking.IS_SWAPPED] = _blocks(rows, inner, columns, is_gradient, is_row_major)
+    is_crossing = (int(plan[blocking.B]) | int(plan[blocking.B_K])) % _LINE_BYTES != 0
+    most_direct = 0 if not is_row_major else _MAX_CROSSING_ROWS if is_crossing else _MAX_DIRECT_ROWS
+    plan[blocking.BLOCK_ROWS : blocking.IS_SWAPPED] = _blocks(rows, inner, columns, is_gradient, most_direct)
     plan[blocking.IS_SWAPPED : blocking.HEADER] = is_swapped, len(offsets)
     plan[blocking.HEADER :] = offsets.reshape(-1)
     return plan
 
 
 def _blocks(
-    rows: int, inner: int, columns: int, is_gradient: bool, is_row_major: bool
-) -> tuple[int, int, int, int]:
-    """Sizes of a block (rows, columns, inner), and whether B is packed."""
-    block_inner = -(-inner // -(-inner // _MAX_BLOCK_INNER))
+    rows: int, inner: int, columns: int, is_gradient: bool, most_direct: int
+) -> tuple[int, int, int, int, int]:
+    """Sizes of a block (rows, columns, inner), and whether A and B are packed."""
+    most = blocking.MAX_PACKED_INNER if is_gradient else _MAX_BLOCK_INNER
+    block_inner = -(-inner // -(-inner // most))
     if is_gradient:
         # C is large and written once, so a few of its rows at a time.
         panel_floats = PANEL * LANES * -(-block_inner // LANES)
-        return _GROUP_ROWS, blocking.PANEL_FLOATS // panel_floats * PANEL, block_inner, 1
-    if is_row_major and rows < blocking.SWAPPED_ROWS:
-        return rows, blocking.SWAPPED_COLUMNS, block_inner, 0
-    if is_row_major and rows <= _MAX_DIRECT_ROWS:
-        return rows, columns, block_inner, 0
-    return rows, PANEL, block_inner, 1
+        return blocking.GROUP_ROWS, blocking.PANEL_FLOATS // panel_floats * PANEL, block_inner, 1, 1
+    if rows <= most_direct:
+        return rows, min(columns, blocking.SWAPPED_COLUMNS), block_inner, 0, 0
+    return rows, PANEL, block_inner, 0, 1
 
 
 def _stack_offsets(left: Array, right: Array, out: Array) -> Array:

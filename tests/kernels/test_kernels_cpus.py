@@ -13,7 +13,7 @@ import pytest
 PROGRAM = """
 import hashlib
 import numpy as np
-from distnn.kernels import activations, normalization, random, softmax, update
+from distnn.kernels import activations, normalization, products, random, softmax, update
 
 rng = np.random.default_rng(0)
 x = (rng.normal(size=(41, 37)) * 4).astype(np.float32)
@@ -36,6 +36,13 @@ print("adam", update.adam(flat, flat[::-1].copy(), slots, out, slots_out, scalar
 mask = np.empty(flat.size, np.uint8)
 random.dropout(flat, np.arange(8), 5, 1 << 31, 2.0, out, mask)
 show("dropout", out, mask)
+shapes = (41, 300, 70, 0), (100, 37, 64, 1), (13, 64, 45, 2), (70, 90, 10, 3), (600, 20, 9, 1)
+for rows, inner, columns, turns in shapes:
+    a = rng.normal(size=(inner, rows) if turns & 1 else (rows, inner)).astype(np.float32)
+    b = rng.normal(size=(columns, inner) if turns & 2 else (inner, columns)).astype(np.float32)
+    c = np.empty((rows, columns), np.float32)
+    products.bind_matmul(a, b, c, transpose_a=bool(turns & 1), transpose_b=bool(turns & 2))()
+    show("product", c)
 """
 
 
@@ -57,5 +64,5 @@ def test_kernels_give_the_same_bytes_with_avx2(tmp_path: Path) -> None:
 
     here = run()
     haswell = run(NUMBA_CPU_NAME="haswell", NUMBA_CPU_FEATURES="", DISTNN_CACHE_DIR=str(tmp_path / "haswell"))
-    assert len(here) == 5
+    assert len(here) == 10
     assert haswell == here
