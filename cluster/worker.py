@@ -29,7 +29,7 @@ from distnn.evaluation import Place
 from distnn.reduction import Range, ShardSums
 from distnn.task import Task
 from distnn.tensor import Array
-from distnn.threads import available_cores, blas_threads
+from distnn.threads import available_cores, product_threads
 from distnn.weights import aligned_zeros
 
 T = TypeVar("T")
@@ -80,7 +80,7 @@ class Worker:
         sys.path.extend(path for path in search_path if path not in sys.path)
         task = _unpacked(packed)
         self._threads.close()
-        self._threads.enter_context(blas_threads(task.threads))
+        self._threads.enter_context(product_threads(task.threads))
         self._runner = CountingRunner(task, data)
         self._weights = aligned_zeros(task.layout().size)
 

@@ -31,7 +31,7 @@ BACKENDS = {
 class EngineOptions:
     """Where and how many: nothing here changes the bytes.
 
-    `workers`: threads or Ray actors. `threads`: BLAS threads per shard. `address`: of a running Ray
+    `workers`: threads or Ray actors. `threads`: threads for a shard's products. `address`: of a running Ray
     cluster; None starts an embedded one. `deadline_s`: how long a worker may be silent.
     """
 

@@ -19,7 +19,7 @@ from distnn.recording import TrainingState
 from distnn.reduction import Range, ShardSums, combine, worker_ranges
 from distnn.shard import ShardRunner
 from distnn.tensor import Array
-from distnn.threads import blas_threads
+from distnn.threads import product_threads
 from distnn.updater import Updater
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class LocalEngine(Engine):
         task = updater.task
         first_step = updater.state.step
         fingerprints = np.zeros(num_steps, np.uint64)
-        with blas_threads(task.threads):
+        with product_threads(task.threads):
             for i in range(num_steps):
                 parts: dict[Range, ShardSums | None] = {}
                 for part in self._map(self._compute_step):
@@ -100,7 +100,7 @@ class LocalEngine(Engine):
             runner, shards = self._runners[worker], self._ranges[worker]
             return evaluate_shards(runner, data_name, batch_size, shards, weights)
 
-        with blas_threads(updater.task.threads):
+        with product_threads(updater.task.threads):
             parts = self._map(work)
         samples = self._runners[0].data[data_name].num_samples
         sums = total_evaluation(updater.task, samples, batch_size, parts)
@@ -115,7 +115,7 @@ class LocalEngine(Engine):
             runner, shards = self._runners[worker], self._ranges[worker]
             return predict_shards(runner, data_name, batch_size, shards, weights)
 
-        with blas_threads(updater.task.threads):
+        with product_threads(updater.task.threads):
             return whole_predictions(self._map(work))
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """The recipe of a training: all that its bytes depend on, as JSON-able facts.
 
-Backend, number of workers and placement are not in it. While products come from BLAS, its build, kernel type
-and threads are.
+Backend, number of workers and placement are not in it. Only where products come from BLAS, its build, kernel
+type and threads are.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ import numpy as np
 
 from distnn.checkpoint import canonical_json
 from distnn.data.arrays import ArrayData
+from distnn.kernels.products import products_kind
 from distnn.task import Task
 from distnn.threads import blas_description
 
 if TYPE_CHECKING:
     from distnn.models.model import Model
 
-ARITHMETIC_VERSION = 1
+ARITHMETIC_VERSION = 2
 """Raised with any change of the bytes that a training ends in; held by a golden-digest test."""
 
 
@@ -44,7 +45,7 @@ def make_recipe(
         "initial_weights": weights_digest(model),
         "data": {name: part.digest() for name, part in sorted(data.items())},
         "batching": asdict(task.batching),
-        "threads_per_shard": task.threads,
+        **({"threads_per_shard": task.threads} if products_kind() == "blas" else {}),
         "arithmetic": arithmetic_facts(),
     }
 
@@ -60,17 +61,17 @@ def weights_digest(model: Model) -> str:
 
 def arithmetic_facts() -> dict[str, Any]:
     """Libraries and CPU kernels whose bits may differ from those of another machine."""
-    blas = [
-        {key: info.get(key) for key in ("internal_api", "version", "architecture", "threading_layer")}
-        for info in blas_description()
-    ]
-    return {
+    facts: dict[str, Any] = {
         "python": ".".join(map(str, sys.version_info[:3])),
         "machine": platform.machine(),
         "numpy": np.__version__,
         "numba": metadata.version("numba"),
-        "blas": blas,
+        "products": products_kind(),
     }
+    if facts["products"] == "blas":
+        keys = ("internal_api", "version", "architecture", "threading_layer")
+        facts["blas"] = [{key: info.get(key) for key in keys} for info in blas_description()]
+    return facts
 
 
 def recipe_digest(recipe: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Computes shards: gathers a shard's samples, runs the program on them, leaves its sums in a buffer.
 
 One runner serves one thread; every engine computes every shard with this code, the same shapes and the same
-number of BLAS threads, wherever it runs.
+number of threads, wherever it runs.
 """
 
 from __future__ import annotations

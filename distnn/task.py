@@ -36,7 +36,7 @@ class Task:
         objective: losses and metrics, or None to predict only.
         signature: of the data.
         batching: of the training data.
-        threads: BLAS threads per shard; part of the recipe while BLAS computes the products.
+        threads: threads for the products of a shard; part of the recipe only where BLAS computes them.
         eager: run ops one by one in `call`, without a program.
     """
 

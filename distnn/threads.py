@@ -1,4 +1,4 @@
-"""How many threads BLAS uses while a shard is computed: part of the recipe, so set, never inherited."""
+"""How many threads compute the products of a shard: set, never inherited (BLAS changes bits with them)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from distnn.kernels.products import product_settings
 
 _controllers: list[Any] = []
 
@@ -26,9 +28,9 @@ def _controller() -> Any:
 
 
 @contextmanager
-def blas_threads(count: int) -> Iterator[None]:
-    """Inside, BLAS computes with `count` threads."""
-    with _controller().limit(limits=count):
+def product_threads(count: int) -> Iterator[None]:
+    """Inside, products are computed with `count` threads, whether by tiles or by BLAS."""
+    with product_settings(threads=count), _controller().limit(limits=count):
         yield
 
 

@@ -105,7 +105,7 @@ def _placement_options(with_threads: bool) -> Callable[[Command], Command]:
         )(command)
         if with_threads:
             command = click.option(
-                "--threads", type=click.IntRange(min=1), help="BLAS threads a shard (part of the recipe)."
+                "--threads", type=click.IntRange(min=1), help="Threads for the products of a shard."
             )(command)
         command = click.option(
             "--workers", type=click.IntRange(min=1), help="How many; never changes the shards or the bytes."

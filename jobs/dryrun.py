@@ -78,8 +78,7 @@ def _lines(job: Job, facts: dict[str, Any]) -> list[str]:
         *_model_lines(job),
         f"training:    {_described(training.loss)}, {_described(training.optimizer)}; {training.epochs} "
         f"epochs of {steps} steps = {facts['steps']} steps; batches of {training.batch_size}{short}",
-        f"shards:      {training.shards} a step, {cluster.threads} BLAS thread(s) each; "
-        + _workers(job, facts),
+        f"shards:      {training.shards} a step, {cluster.threads} thread(s) each; " + _workers(job, facts),
         f"exchange:    {_EXCHANGES[cluster.backend]}",
         f"checkpoints: {_rhythm(job)}",
         f"run folder:  {facts['run_dir']} on {facts['host']}",

@@ -227,9 +227,7 @@ class ClusterSpec(_Section):
         default="local", description="One process, shards in threads, or Ray."
     )
     workers: Workers | None = Field(default=None, description="How many compute shards at the same time.")
-    threads: Count | None = Field(
-        default=None, description="BLAS threads a shard; part of the recipe. Default 1."
-    )
+    threads: Count | None = Field(default=None, description="Threads for the products of a shard. Default 1.")
 
 
 class CheckpointSpec(_Section):

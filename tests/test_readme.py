@@ -33,7 +33,7 @@ def test_the_program_prints_what_the_readme_shows(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     shown, printed = figures(block("output", "text")), figures(result.stdout)
     assert printed[0] == shown[0]
-    # Other CPUs' BLAS may round differently; the figures stay.
+    # Where BLAS computes the products it may round differently; the figures stay.
     assert printed[1] == pytest.approx(shown[1], abs=0.02)
 
 

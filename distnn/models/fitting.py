@@ -109,7 +109,7 @@ def _workers(arguments: FitArguments) -> int:
 
 
 def resolve_threads(arguments: FitArguments) -> int:
-    """BLAS threads per shard: 1, but all cores for a plain `fit` of one process."""
+    """Threads for the products of a shard: 1, but all cores for a plain `fit` of one process."""
     if arguments.threads is not None:
         return int(arguments.threads)
     is_plain = arguments.backend == "local" and arguments.workers is None and arguments.shards is None

@@ -297,7 +297,7 @@ class Model(Layer):
             workers: threads or Ray actors; with "local" only the number of shards follows from it.
             shards: fixed slices of the batch; part of what the bytes depend on. By default as many as
                 workers, but at least 16 samples each.
-            threads: BLAS threads per shard; 1, but all cores for a plain `fit` of one process.
+            threads: for the products of a shard; 1, but all cores for a plain `fit` of one process.
             seed: of order, dropout and (for a model that has none yet) initial weights; drawn if None.
             run_dir: a directory that keeps the run, so that it can be resumed.
             address: of a running Ray cluster that this machine is a node of; by default Ray is embedded.

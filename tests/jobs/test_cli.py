@@ -134,7 +134,7 @@ def test_dry_run_tells_and_writes_nothing(small_job: Path, distnn_home: Path) ->
     assert "1438 samples for training, 359 samples for validation" in result.stdout
     assert "1,210 parameters" in result.stdout
     assert "2 epochs of 23 steps = 46 steps; batches of 64, the last of 30" in result.stdout
-    assert "4 a step, 1 BLAS thread(s) each; thread 0: shards 0-1; thread 1: shard 2; thread 2: shard 3" in (
+    assert "4 a step, 1 thread(s) each; thread 0: shards 0-1; thread 1: shard 2; thread 2: shard 3" in (
         result.stdout
     )
     assert result.stdout.endswith("Nothing has been written.\n")
