@@ -2,9 +2,10 @@
 
     python benchmarks/products.py [--threads N] [--only NAME ...] [--seconds S] [--json FILE]
 
-For each dense layer of the reference nets: forward x @ w, weight gradient x^T @ dy, input gradient dy @ w^T, at
-the whole batch and at half of it (two shards); beside them products that fit a core's L2 cache. The two sides
-alternate in repeats of about 0.2 ms; the median of each and the median ratio are shown.
+For each dense layer of the reference nets: forward x @ w, weight gradient x^T @ dy, input gradient dy @ w^T,
+at the whole batch and at half of it (two shards); beside them products that fit a core's L2 cache. The sides
+take turns in repeats of about 0.2 ms; the median of each and the median ratio are shown. With more than one
+thread OpenBLAS's keep spinning for a while after a product, at our expense: read such figures with care.
 """
 
 from __future__ import annotations
