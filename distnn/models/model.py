@@ -11,20 +11,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from distnn import losses, metrics, optimizers
 from distnn.layers.layer import Layer
 from distnn.models import prediction
 from distnn.models.fitting import FitArguments, fit_model, train_on_one_batch
+from distnn.models.holding import Holding
 from distnn.models.saving import final_snapshot, load_weights_from, save_model, save_weights_to
 from distnn.objective import Objective
 from distnn.recording import Snapshot, TrainingState
-from distnn.rng import draw_seed, stream_key
 from distnn.summary import print_summary, summary_html, summary_rows, summary_totals
 from distnn.tensor import Array, Spec, Tensor
-from distnn.variable import Variable
-from distnn.weights import WeightLayout, aligned_zeros
+from distnn.weights import WeightLayout
 
 if TYPE_CHECKING:
     from distnn.callbacks import History
@@ -43,9 +40,7 @@ class Model(Layer):
         self.preprocessor_config: dict[str, Any] | None = None
         self._compiled: dict[str, Any] | None = None
         self._optimizer: Optimizer | None = None
-        self._layout: WeightLayout | None = None
-        self._flat: Array = aligned_zeros(0)
-        self._slots: Array | None = None
+        self._held = Holding()
         self._engines: dict[str, tuple[EngineOptions, Engine]] = {}
 
     # Compiling
@@ -92,7 +87,7 @@ class Model(Layer):
         }
         chosen = optimizers.get(optimizer)
         if chosen is not self._optimizer:
-            self._optimizer, self._slots = chosen, None
+            self._optimizer, self._held.slots = chosen, None
 
     @property
     def optimizer(self) -> Optimizer:
@@ -158,57 +153,21 @@ class Model(Layer):
 
     def ensure_initialized(self, seed: int | None = None) -> None:
         """Lay all weights out in one vector; those without a value get their first one, from `seed`."""
-        layout = WeightLayout(self.variables, self.trainable_variables)
-        fresh = [variable for variable in layout.variables if not variable.is_initialized]
-        same = self._layout is not None and (
-            self._layout.variables == layout.variables and self._layout.trainable == layout.trainable
-        )
-        if same and not fresh:
-            return
-        values = {variable: variable.numpy() for variable in layout.variables if variable.is_initialized}
-        drawn = draw_seed() if seed is None and fresh else seed or 0
-        for variable in fresh:
-            values[variable] = variable.initial_value(stream_key(drawn, "init", variable.path))
-        slots = self._slots_by_variable()
-        self._layout, self._flat = layout, aligned_zeros(layout.size)
-        layout.fill(self._flat, values)
-        layout.hold(self._flat)
-        self._slots = None
-        if slots:
-            self._lay_out_slots(slots)
-
-    def _slots_by_variable(self) -> dict[Variable, list[Array]]:
-        layout = self._layout
-        if layout is None or self._slots is None:
-            return {}
-        return {v: [layout.view(slot, v).copy() for slot in self._slots] for v in layout.trainable}
-
-    def _lay_out_slots(self, slots: Mapping[Variable, list[Array]]) -> None:
-        layout = self.layout
-        self._slots = self.optimizer.initial_slots(layout.trainable_size)
-        for variable in layout.trainable:
-            for slot, value in zip(self._slots, slots.get(variable, ()), strict=False):
-                layout.view(slot, variable)[...] = value
+        self._held.lay_out(self.variables, self.trainable_variables, seed, self._optimizer)
 
     @property
     def layout(self) -> WeightLayout:
-        if self._layout is None:
+        if self._held.layout is None:
             raise AssertionError("the weights have not been laid out yet")
-        return self._layout
+        return self._held.layout
 
     def forget_weights(self) -> None:
         """The layers changed: lay the weights out anew at the next use."""
-        self._layout = None
-        self._slots = None
+        self._held.forget()
 
     def flat_weights(self, layout: WeightLayout) -> Array:
         """The weights as one vector laid out by `layout`; the model's own, if that is its layout."""
-        own = self._layout
-        if own is not None and (own.variables, own.trainable) == (layout.variables, layout.trainable):
-            return self._flat
-        flat = aligned_zeros(layout.size)
-        layout.fill(flat, {variable: variable.array for variable in layout.variables})
-        return flat
+        return self._held.flat_weights(layout)
 
     @property
     def iterations(self) -> int:
@@ -217,24 +176,19 @@ class Model(Layer):
 
     def training_state(self, step: int) -> TrainingState:
         """The model's weights and optimizer state as the beginning of a training at `step`."""
-        if self._slots is None:
-            count = self.layout.trainable_size
-            fresh = np.zeros((0, count), np.float32)
-            self._slots = fresh if self._optimizer is None else self._optimizer.initial_slots(count)
-        return TrainingState(step, self.iterations, self._flat, self._slots, np.zeros(0))
+        return self._held.state(step, self.iterations, self._optimizer)
 
     def take_state(self, state: TrainingState) -> None:
         """Copy a committed state into the model."""
-        self._flat[:] = state.weights
-        self._slots = state.slots.copy()
+        self._held.take(state)
         self.optimizer.iterations = state.iterations
 
     def optimizer_params(self) -> int:
         """Values the optimizer keeps, its step count and learning rate included; 0 before the first fit."""
-        if self._slots is None or self._optimizer is None:
+        if self._held.slots is None or self._optimizer is None:
             return 0
         trained = sum(variable.size for variable in self.trainable_variables)
-        return len(self._slots) * trained + 2
+        return len(self._held.slots) * trained + 2
 
     # Calls
 
@@ -444,10 +398,8 @@ class Model(Layer):
 
     def __getstate__(self) -> dict[str, Any]:
         """The description only: no weights, no engine, no history; what a worker is sent."""
-        state = dict(self.__dict__)
-        for name in ("_layout", "_slots", "history"):
-            state[name] = None
-        return {**state, "_flat": aligned_zeros(0), "_engines": {}}
+        own: dict[str, Any] = {"history": None, "_held": Holding(), "_engines": {}, "_batch_task": None}
+        return {**self.__dict__, **own}
 
 
 def _trainable_loss(loss: losses.Loss) -> losses.Loss:
