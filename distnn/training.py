@@ -273,6 +273,7 @@ def _is_within_epoch(snapshot: Snapshot) -> bool:
 
 def write_snapshot(task: Task, state: TrainingState, training: dict[str, Any]) -> Snapshot:
     """A committed state as named tensors (copied) and facts."""
+    task.model.name_parts("")  # a callback may have used a part of the model as a model of its own
     layout = task.layout()
     tensors = {f"weights/{path}": view for path, view in layout.named(state.weights).items()}
     for name, slot in zip(task.model.optimizer.slot_names, state.slots, strict=True):

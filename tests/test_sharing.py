@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from memory_recorder import MemoryRecorder
 from trainings import regression, weight_bytes
 
 from distnn.callbacks import Callback
@@ -104,3 +106,26 @@ def test_a_frozen_part_stays_as_it_is() -> None:
     for old, new in zip(before, encoder.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
     agree(encoder, whole)
+
+
+def test_weights_are_named_by_their_place_in_the_model_that_is_used(tmp_path: Path) -> None:
+    encoder, whole = autoencoder()
+    seen: list[set[str]] = []
+
+    class Look(Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            encoder.predict(X)
+            seen.append({variable.path for variable in encoder.weights})
+
+    recorder = MemoryRecorder(save_at=(1,))
+    whole.fit(X, X, callbacks=[Look()], recorder=recorder, **QUIET)
+    assert seen[0] == {"dense/kernel", "dense/bias"}
+    assert {"weights/encoder/dense/kernel", "weights/dense/kernel"} <= set(recorder.saved[0].tensors)
+    assert recorder.final is not None
+    assert set(recorder.final.tensors) == {
+        f"{layer}/{name}" for layer in ("encoder/dense", "dense") for name in ("kernel", "bias")
+    }
+    encoder.save_weights(tmp_path / "encoder.safetensors")
+    alone = Sequential([Input((6,)), Dense(3, "tanh")])
+    alone.load_weights(tmp_path / "encoder.safetensors")
+    np.testing.assert_array_equal(alone.predict(X), encoder.predict(X))

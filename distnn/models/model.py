@@ -152,7 +152,11 @@ class Model(Layer):
         )
 
     def ensure_initialized(self, seed: int | None = None) -> None:
-        """Lay all weights out in one vector; those without a value get their first one, from `seed`."""
+        """Lay all weights out in one vector; those without a value get their first one, from `seed`.
+
+        They are named by their places in this model, whatever other model they belong to.
+        """
+        self.name_parts("")
         self._held.lay_out(self.variables, self.trainable_variables, seed, self._optimizer)
 
     @property
