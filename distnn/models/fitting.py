@@ -127,7 +127,8 @@ def fit_model(model: Model, arguments: FitArguments) -> History:
     state = model.training_state(training.plan.first_step)
     model.history = training.history
     try:
-        training.run(state)
+        with model.engines_in_use():
+            training.run(state)
     except BaseException as error:
         if training.recorder is not None:
             training.recorder.abandon(error)

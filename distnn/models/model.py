@@ -7,13 +7,15 @@ copy them in and out. Fitting itself stands in `fitting`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distnn import losses, metrics, optimizers
+from distnn import metrics, optimizers
 from distnn.layers.layer import Layer
 from distnn.models import prediction
+from distnn.models.compiling import compiled_arguments
 from distnn.models.fitting import FitArguments, fit_model, train_on_one_batch
 from distnn.models.holding import Holding
 from distnn.models.saving import final_snapshot, load_weights_from, save_model, save_weights_to
@@ -42,6 +44,7 @@ class Model(Layer):
         self._optimizer: Optimizer | None = None
         self._held = Holding()
         self._engines: dict[str, tuple[EngineOptions, Engine]] = {}
+        self._fits_running = 0
 
     # Compiling
 
@@ -70,21 +73,7 @@ class Model(Layer):
         Raises:
             ValueError: for a name that is not known.
         """
-        _check_metrics(metrics)
-        _check_metrics(weighted_metrics)
-        if isinstance(loss_weights, list | tuple):
-            loss_weights = loss_weights[0] if len(loss_weights) == 1 else loss_weights
-        if loss_weights is not None and not isinstance(loss_weights, int | float):
-            raise ValueError(
-                f"a model with one output takes one number as `loss_weights`. Received: {loss_weights!r}"
-            )
-        self._compiled = {
-            "loss": None if loss is None else _trainable_loss(losses.get(loss)),
-            "metrics": list(metrics or ()),
-            "loss_weight": 1.0 if loss_weights is None else float(loss_weights),
-            "weighted_metrics": list(weighted_metrics or ()),
-            "run_eagerly": bool(run_eagerly),
-        }
+        self._compiled = compiled_arguments(loss, metrics, loss_weights, weighted_metrics, run_eagerly)
         chosen = optimizers.get(optimizer)
         if chosen is not self._optimizer:
             self._optimizer, self._held.slots = chosen, None
@@ -304,6 +293,8 @@ class Model(Layer):
         batch_size: int | None = None,
         verbose: int | str = "auto",
         sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
         return_dict: bool = False,
         *,
         backend: str = "local",
@@ -311,9 +302,13 @@ class Model(Layer):
         shards: int | None = None,
         address: str | None = None,
     ) -> Any:
-        """Loss and metrics over the data: a list in compile order (a number without metrics), or a dict."""
-        place = prediction.Place(backend, workers, shards, address)
-        logs = prediction.evaluate_model(self, x, y, sample_weight, batch_size, place, verbose)
+        """Loss and metrics over the data: a list in compile order (a number without metrics), or a dict.
+
+        Of the callbacks, `on_test_begin` and `on_test_end` are called. With `verbose="auto"` progress is
+        shown on terminals only.
+        """
+        how = prediction.Pass(batch_size, steps, callbacks, verbose, backend, workers, shards, address)
+        logs = prediction.evaluate_model(self, x, y, sample_weight, how)
         return prediction.keras_result(logs, return_dict)
 
     def predict(
@@ -321,6 +316,8 @@ class Model(Layer):
         x: Any,
         batch_size: int | None = None,
         verbose: int | str = 0,
+        steps: int | None = None,
+        callbacks: Any = None,
         *,
         backend: str = "local",
         workers: int | None = None,
@@ -328,24 +325,36 @@ class Model(Layer):
         address: str | None = None,
     ) -> Any:
         """The model's outputs for `x`, in its order."""
-        return prediction.predict_model(
-            self, x, batch_size, prediction.Place(backend, workers, shards, address)
-        )
+        how = prediction.Pass(batch_size, steps, callbacks, verbose, backend, workers, shards, address)
+        return prediction.predict_model(self, x, how)
 
     # Engines
 
     def engine_for(self, backend: str, options: EngineOptions) -> Engine:
-        """The backend's warm engine if it has these options, else a new one; the one before is ended."""
+        """The backend's warm engine if it has these options, else a new one; the one before is ended.
+
+        While a fit runs, callbacks that evaluate or predict get engines of their own.
+        """
         from distnn.engine import create_engine
 
-        held = self._engines.get(backend)
+        key = backend + "'" * self._fits_running
+        held = self._engines.get(key)
         if held is not None and held[0] == options:
             return held[1]
         if held is not None:
-            self._engines.pop(backend)[1].close()
+            self._engines.pop(key)[1].close()
         engine = create_engine(backend, options)
-        self._engines[backend] = (options, engine)
+        self._engines[key] = (options, engine)
         return engine
+
+    @contextmanager
+    def engines_in_use(self) -> Iterator[None]:
+        """Inside, `engine_for` leaves the engines alone that were found before."""
+        self._fits_running += 1
+        try:
+            yield
+        finally:
+            self._fits_running -= 1
 
     def close(self) -> None:
         """End the workers that were kept warm."""
@@ -402,27 +411,11 @@ class Model(Layer):
 
     def __getstate__(self) -> dict[str, Any]:
         """The description only: no weights, no engine, no history; what a worker is sent."""
-        own: dict[str, Any] = {"history": None, "_held": Holding(), "_engines": {}, "_batch_task": None}
+        own: dict[str, Any] = {
+            "history": None,
+            "_held": Holding(),
+            "_engines": {},
+            "_batch_task": None,
+            "_fits_running": 0,
+        }
         return {**self.__dict__, **own}
-
-
-def _trainable_loss(loss: losses.Loss) -> losses.Loss:
-    if loss.reduction == "none":
-        raise ValueError(
-            f"the loss '{loss.name}' has reduction='none', which leaves no single number to minimise: "
-            "use 'sum_over_batch_size' or 'sum'"
-        )
-    return loss
-
-
-def _check_metrics(given: Any) -> None:
-    """Refuse unknown names where they are written, not at the first batch."""
-    if given is None:
-        return
-    if isinstance(given, str) or not isinstance(given, list | tuple):
-        raise ValueError(
-            "Expected `metrics` argument to be a list or tuple. "
-            f"Received instead: metrics={given} of type {type(given)}"
-        )
-    for identifier in given:
-        metrics.check(identifier)

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from distnn.batching import Batching
+from distnn.callbacks import CallbackList
 from distnn.data.arrays import ArrayData
 from distnn.models.fitting import FitArguments, engine_options, make_task, resolve_shards, resolve_threads
 from distnn.models.intake import check_against_model, intake, signature_of
+from distnn.progress import ProgressCallback, in_notebook, is_terminal
 from distnn.task import Task
 
 if TYPE_CHECKING:
@@ -18,23 +20,42 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where to compute: `fit`'s backend, workers, shards and address."""
+class Pass:
+    """How to go over the data, and where: the arguments that `evaluate` and `predict` share."""
 
+    batch_size: int | None = None
+    steps: int | None = None
+    callbacks: Any = None
+    verbose: int | str = 0
     backend: str = "local"
     workers: int | None = None
     shards: int | None = None
     address: str | None = None
 
+    def arguments(self) -> FitArguments:
+        return FitArguments(
+            batch_size=self.batch_size,
+            steps_per_epoch=self.steps,
+            backend=self.backend,
+            workers=self.workers,
+            shards=self.shards,
+            address=self.address,
+        )
 
-def _arguments(place: Place, batch_size: int | None) -> FitArguments:
-    return FitArguments(
-        batch_size=batch_size,
-        backend=place.backend,
-        workers=place.workers,
-        shards=place.shards,
-        address=place.address,
-    )
+    def cut(self, data: ArrayData) -> ArrayData:
+        """The first `steps` batches of the data."""
+        if self.steps is None:
+            return data
+        return data.slice(0, min(data.num_samples, self.steps * int(self.batch_size or 32)))
+
+    def told(self, model: Model, batching: Batching) -> CallbackList:
+        """The callbacks, and progress unless nobody would see it."""
+        given = self.callbacks if isinstance(self.callbacks, list | tuple) else [self.callbacks]
+        chosen = [callback for callback in given if callback is not None]
+        is_silent = self.verbose == "auto" and not (is_terminal(sys.stdout) or in_notebook(sys.stdout))
+        progress = ProgressCallback(0 if is_silent else self.verbose)
+        params = {"steps": batching.steps_per_epoch, "verbose": self.verbose}
+        return CallbackList([*chosen, progress], model=model, params=params)
 
 
 def _batching(data: ArrayData, arguments: FitArguments) -> Batching:
@@ -49,40 +70,35 @@ def _loaded(model: Model, task: Task, data: ArrayData, arguments: FitArguments) 
     return engine
 
 
-def evaluate_model(
-    model: Model,
-    x: Any,
-    y: Any,
-    sample_weight: Any,
-    batch_size: int | None,
-    place: Place,
-    verbose: int | str,
-) -> dict[str, float]:
+def evaluate_model(model: Model, x: Any, y: Any, sample_weight: Any, how: Pass) -> dict[str, float]:
     """Loss and metrics by name."""
-    arguments = _arguments(place, batch_size)
-    data = intake(model, x, y, sample_weight, needs_targets=True)
+    arguments = how.arguments()
+    data = how.cut(intake(model, x, y, sample_weight, needs_targets=True))
     check_against_model(model, data, "evaluation data")
     model.ensure_initialized()
     batching = _batching(data, arguments)
     task, objective = make_task(model, data, batching, resolve_threads(arguments))
+    told = how.told(model, batching)
+    told.on_test_begin()
     engine = _loaded(model, task, data, arguments)
     logs = objective.means(engine.evaluate("data", batching.batch_size), data.num_samples)
-    if verbose not in (0, "0") and (verbose != "auto" or sys.stdout.isatty()):
-        shown = " - ".join(f"{name}: {value:.4f}" for name, value in sorted(logs.items()))
-        print(f"{batching.steps_per_epoch}/{batching.steps_per_epoch} - {shown}")
+    told.on_test_end(logs)
     return logs
 
 
-def predict_model(model: Model, x: Any, batch_size: int | None, place: Place) -> Any:
+def predict_model(model: Model, x: Any, how: Pass) -> Any:
     """The output array, or a list of arrays for several outputs."""
-    arguments = _arguments(place, batch_size)
-    data = intake(model, x, None, None, needs_targets=False)
+    arguments = how.arguments()
+    data = how.cut(intake(model, x, None, None, needs_targets=False))
     model.ensure_initialized()
     batching = _batching(data, arguments)
     task = Task(
         model, None, signature_of(model, data), batching, resolve_threads(arguments), model.run_eagerly
     )
+    told = how.told(model, batching)
+    told.on_predict_begin()
     outputs = _loaded(model, task, data, arguments).predict("data", batching.batch_size)
+    told.on_predict_end()
     return outputs[0] if len(outputs) == 1 else outputs
 
 
