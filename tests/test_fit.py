@@ -300,6 +300,26 @@ def test_a_callback_may_set_weights(how: str) -> None:
     assert weight_bytes(model) == weight_bytes(again)
 
 
+@pytest.mark.parametrize("place", [{}, {"backend": "threads", "workers": 2}])
+def test_a_callback_may_evaluate_and_predict(place: dict[str, Any]) -> None:
+    """With the model that is being trained, on the same kind of engine, in the middle of an epoch."""
+
+    class Look(Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            self.model.predict(X, **place)
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            assert logs is not None
+            found = self.model.evaluate(X, Y, verbose=0, return_dict=True, **place)
+            assert found == {name: logs[f"val_{name}"] for name in ("loss", "accuracy")}
+
+    options = {"epochs": 3, "batch_size": 16, "validation_data": (X, Y), "validation_batch_size": 32, **place}
+    if not place:
+        options["threads"] = 1
+    looked = train(make, X, Y, callbacks=[Look()], **options)
+    assert looked == train(make, X, Y, **options)
+
+
 def test_hooks_for_batches_change_nothing() -> None:
     seen: list[int] = []
     note = LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(batch))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from trainings import classification, regression, train, weight_bytes
 
+from distnn.callbacks import LambdaCallback
 from distnn.layers import BatchNormalization, Dense, Dropout, Flatten, Input, Layer
 from distnn.metrics import SparseTopKCategoricalAccuracy
 from distnn.models import Model, Sequential
@@ -91,6 +93,31 @@ def test_the_loss_of_an_epoch_is_the_mean_while_the_weights_move() -> None:
     one = model.fit(X, Y, batch_size=50, **QUIET).history["loss"][0]
     assert one == pytest.approx(before, rel=1e-5), "measured before the only step"
     assert model.evaluate(X, Y, verbose=0) < before
+
+
+def test_evaluate_and_predict_stop_after_so_many_batches_and_tell_callbacks() -> None:
+    told: list[Any] = []
+    hooks = LambdaCallback(
+        on_test_begin=lambda logs: told.append("test"),
+        on_test_end=told.append,
+        on_predict_begin=lambda logs: told.append("predict"),
+        on_predict_end=lambda logs: told.append("done"),
+    )
+    model = small("accuracy")
+    logs = model.evaluate(X, Y, 8, steps=2, callbacks=[hooks], verbose=0, return_dict=True)
+    assert logs == model.evaluate(X[:16], Y[:16], 8, verbose=0, return_dict=True)
+    assert model.predict(X, 8, steps=3, callbacks=hooks).shape == (24, 3)
+    assert told == ["test", logs, "predict", "done"]
+
+
+def test_evaluate_shows_keras_line(capsys: pytest.CaptureFixture[str]) -> None:
+    model = small("accuracy")
+    model.evaluate(X, Y)
+    assert capsys.readouterr().out == "", "only on terminals, unless asked for"
+    model.evaluate(X, Y, verbose=2)
+    assert re.fullmatch(
+        r"2/2 - 0s - \d+\w+/step - accuracy: \d\.\d{4} - loss: \d\.\d{4}\n", capsys.readouterr().out
+    )
 
 
 def test_predict_returns_outputs_in_order() -> None:
