@@ -168,6 +168,15 @@ class Graph:
             arrays.append(tensor.value)
         node.op.bind(values, tuple(arrays), self.control)()
 
+    @contextmanager
+    def in_training(self, training: bool) -> Iterator[None]:
+        """Layers called inside behave as in training, or not."""
+        before, self.training = self.training, training
+        try:
+            yield
+        finally:
+            self.training = before
+
     # Names
 
     @contextmanager

@@ -9,7 +9,7 @@ import pytest
 from trainings import Array, regression, train, weight_bytes
 
 from distnn import losses, ops
-from distnn.layers import Dense, Input, Layer
+from distnn.layers import Dense, Dropout, Input, Layer
 from distnn.models import Model, Sequential
 from distnn.optimizers import SGD
 
@@ -227,6 +227,30 @@ def test_values_of_a_traced_run_are_refused_with_advice() -> None:
         model_with(Looks()).fit(X, Y, **FIT)
 
 
+# Training and inference
+
+
+def test_training_can_be_said_in_the_call() -> None:
+    """It reaches all layers inside, and goes back to what it was."""
+
+    class Always(Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.noise = Sequential([Dropout(0.5), Dropout(0.5)])
+            self.rest = Dropout(0.5)
+
+        def call(self, inputs: Any) -> Any:
+            return self.rest(self.noise(inputs, training=True))
+
+    x = np.ones((8, 6), np.float32)
+    noisy = Sequential([Input((6,)), Always()]).predict(x)
+    assert set(np.unique(noisy)) == {0.0, 4.0}, "both inner ones, and not the outer one"
+    model = Sequential([Input((6,)), Dropout(0.5)])
+    assert set(np.unique(model(x, training=True))) == {0.0, 2.0}
+    np.testing.assert_array_equal(model(x, training=False), x)
+    np.testing.assert_array_equal(model(x), x)
+
+
 # Exceptions
 
 
@@ -284,6 +308,17 @@ def test_an_exception_while_tracing_comes_as_it_is() -> None:
     model.compile("sgd", "mse")
     with pytest.raises(ZeroDivisionError, match="^mine$"):
         model.fit(X, Y, **FIT)
+
+
+def test_a_forgotten_constructor_is_named() -> None:
+    class Forgot(Layer):
+        def __init__(self) -> None:
+            self.dense = Dense(3)
+
+    with pytest.raises(RuntimeError, match=r"In layer Forgot, you forgot to call `super\(\).__init__\(\)`"):
+        model_with(Forgot())
+    with pytest.raises(AttributeError, match="'Dense' object has no attribute 'kernels'"):
+        Dense(3).kernels  # noqa: B018
 
 
 def test_a_layer_that_returns_no_tensor_is_told_so() -> None:

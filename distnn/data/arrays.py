@@ -143,6 +143,11 @@ def _to_numpy(value: Any, name: str) -> Array:
         raise DataError(
             f"{name} is not a rectangular array: its rows have different lengths ({error})"
         ) from error
+    if array.ndim == 0 and array.dtype.kind == "O":
+        raise DataError(
+            f"{name} is a {type(value).__name__}: expected an array, nested lists of numbers or a frame, "
+            "with the samples along axis 0"
+        )
     if array.dtype.kind not in "buif":
         raise DataError(_refused_dtype(array, name))
     return array

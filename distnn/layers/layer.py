@@ -68,6 +68,14 @@ class Layer:
     couples_samples: ClassVar[bool] = False
     """Whether, in training, what becomes of a sample depends on the others of its shard."""
 
+    def __getattr__(self, name: str) -> Any:
+        if name in ("_own_weights", "_given_name", "_trainable", "built", "sample_shape"):
+            raise RuntimeError(
+                f"In layer {type(self).__name__}, you forgot to call `super().__init__()` as the first "
+                "statement in the `__init__()` method."
+            )
+        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+
     # What subclasses define
 
     def build(self, input_shape: Any) -> None:
@@ -235,11 +243,12 @@ class Layer:
         if graph is None:
             return self._call_on_arrays(*args, **kwargs)
         self._build_once(_shapes(args[0]) if args else None)
-        if "training" not in kwargs and "training" in inspect.signature(self.call).parameters:
-            kwargs["training"] = graph.training
-        if kwargs.get("training", False) is None:
-            kwargs["training"] = graph.training
-        with recording(graph), graph.scope(self.name):
+        training = kwargs.pop("training", None)
+        if training is None:
+            training = graph.training
+        if "training" in inspect.signature(self.call).parameters:
+            kwargs["training"] = training
+        with recording(graph), graph.scope(self.name), graph.in_training(bool(training)):
             return self.call(*args, **kwargs)
 
     def _build_once(self, input_shape: Any) -> None:

@@ -17,6 +17,8 @@ def compiled_arguments(
     """
     for given in (metrics_given, weighted_metrics):
         _check_metrics(given)
+    if isinstance(loss, list | tuple) and len(loss) == 1:
+        loss = loss[0]
     if isinstance(loss_weights, list | tuple):
         loss_weights = loss_weights[0] if len(loss_weights) == 1 else loss_weights
     if loss_weights is not None and not isinstance(loss_weights, int | float):
