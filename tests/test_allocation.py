@@ -14,6 +14,7 @@ from distnn.callbacks import Callback
 from distnn.layers import Dense, Input
 from distnn.models import Sequential
 from distnn.optimizers import SGD, Adam
+from distnn.program import Program
 
 
 def trained(model: Sequential, x: Array, y: Array, steps: int, **options: Any) -> Any:
@@ -70,3 +71,23 @@ def test_setting_weights_at_every_step_keeps_no_memory() -> None:
     finally:
         tracemalloc.stop()
     assert grown < 64 * 1024, f"{grown} bytes in 80 steps of a model of {4 * model.count_params()} bytes"
+
+
+def test_programs_are_bound_once_however_many_shards_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bound program for each size of shard, buffer of weights and place in the tree; then no more."""
+    bound: list[int] = []
+    bind = Program._bind
+
+    def counting(self: Program, samples: int, *rest: Any) -> Any:
+        bound.append(samples)
+        return bind(self, samples, *rest)
+
+    monkeypatch.setattr(Program, "_bind", counting)
+    x, y = regression(1450)
+    model = Sequential([Input((6,)), Dense(4), Dense(1)])
+    model.compile("sgd", "mse")
+    engine = trained(model, x, y, 2, batch_size=1000, shards=300)
+    before = len(bound)
+    assert set(bound) == {4, 3, 2, 1}, "300 shards of 1000 samples, and of the 450 that are left"
+    engine.run_segment(4)
+    assert len(bound) == before
