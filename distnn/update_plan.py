@@ -18,11 +18,13 @@ from distnn.kernels.update import (
     GRADIENT_SCALE,
     L1,
     L2,
+    add_into,
     fingerprint,
     penalty_sums,
     square_sums,
     tree_total,
 )
+from distnn.optimizers.base import Optimizer
 from distnn.recording import TrainingState
 from distnn.reduction import ShardSums, split_moments
 from distnn.task import Task
@@ -69,7 +71,7 @@ class UpdatePlan:
     """How a task's weights are updated.
 
     Args:
-        task: its model's optimizer is read at every step, so a changed learning rate takes effect.
+        task: its model's optimizer is asked at every step, so a changed learning rate takes effect.
         traced: the training graph, or None if the task is only evaluated.
 
     Attributes:
@@ -84,8 +86,8 @@ class UpdatePlan:
         self.traced = traced
         self.layout = task.layout()
         self.num_sums = 0 if task.objective is None else 2 * task.objective.num_pairs + 1
-        optimizer = task.model.optimizer if task.objective is not None else None
-        clipped = optimizer is not None and (optimizer.clipnorm or optimizer.global_clipnorm)
+        self._optimizer = None if task.objective is None else task.model.optimizer
+        clipped = self._optimizer and (self._optimizer.clipnorm or self._optimizer.global_clipnorm)
         self.clips_norms = bool(clipped)
         self.runs = _runs(self.layout, self.clips_norms)
         self.num_blocks = sum(run.num_blocks for run in self.runs)
@@ -93,6 +95,16 @@ class UpdatePlan:
         self._totals = np.zeros(max((run.num_blocks for run in self.runs), default=0), np.float64)
         self._block = aligned_zeros(BLOCK)
         self._scratch = aligned_zeros(2 * max((v.size for v in self.layout.variables), default=1), np.float64)
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The rule; a worker's is replaced by the coordinator's, whose settings callbacks change."""
+        assert self._optimizer is not None, "only a training task has an optimizer"
+        return self._optimizer
+
+    @optimizer.setter
+    def optimizer(self, optimizer: Optimizer) -> None:
+        self._optimizer = optimizer
 
     # Dealing out
 
@@ -152,7 +164,7 @@ class UpdatePlan:
 
     def scales(self, blocks_K: Array) -> list[float]:
         """What each run's gradient is multiplied by so that norms are clipped, from all blocks' squares."""
-        optimizer = self.task.model.optimizer
+        optimizer = self.optimizer
         squares = [self._total(blocks_K, run) for run in self.runs]
         if optimizer.clipnorm is not None:
             return [_clip_scale(optimizer.clipnorm, square) for square in squares]
@@ -164,6 +176,20 @@ class UpdatePlan:
         return float(tree_total(totals))
 
     # Updating
+
+    def warm_up(self) -> None:
+        """Call every kernel of an update with nothing, so that it is compiled (and cached)."""
+        none, slots = aligned_zeros(0), aligned_zeros(0).reshape(len(self.optimizer.slot_names), 0)
+        if self.has_penalty:
+            penalty_sums(none, np.zeros((2, 0), np.float64))
+        if self.clips_norms:
+            square_sums(none, none, 0.0, 0.0, self._block, np.zeros(0, np.float64))
+        if self.has_penalty or self.clips_norms:
+            tree_total(np.zeros(0, np.float64))
+        optimizer = self.optimizer
+        optimizer.update(none, none, slots, none, slots, optimizer.scalars(0), 0, 0)
+        fingerprint(none, 0)
+        add_into(none, none)
 
     def update(
         self,
@@ -187,7 +213,7 @@ class UpdatePlan:
         Returns:
             The pieces' part of the fingerprint; parts add up modulo 2**64.
         """
-        optimizer = self.task.model.optimizer
+        optimizer = self.optimizer
         digest = 0
         for piece in pieces:
             run = self.runs[piece.run]

@@ -88,7 +88,7 @@ class Updater:
         if plan.clips_norms:
             plan.measure_squares(old.weights, total.gradient, self._pieces, self._blocks[0])
             scales = plan.scales(self._blocks[0])
-        scalars = self.task.model.optimizer.scalars(old.iterations)
+        scalars = plan.optimizer.scalars(old.iterations)
         digest = plan.update(old, new, total.gradient, scalars, scales, self._pieces)
         start, stop = self.task.batching.batch_bounds(old.step)
         digest += plan.update_rest(old, new, total, self._penalty(), stop - start)
