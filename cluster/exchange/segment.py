@@ -206,12 +206,16 @@ def _mapped(file: int, size: int) -> mmap.mmap:
     return mmap.mmap(file, size, mmap.MAP_SHARED | mmap.MAP_POPULATE)
 
 
+def _free_bytes(folder: Path) -> int:
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize
+
+
 def _check_room(folder: Path, needed: int) -> None:
     try:
-        status = os.statvfs(folder)
+        free = _free_bytes(folder)
     except OSError as error:
         raise SharedMemoryError(f"this machine has no shared memory: {folder}: {error.strerror}") from error
-    free = status.f_bavail * status.f_frsize
     if free < needed:
         raise _too_small(folder, needed, free)
 
@@ -223,8 +227,7 @@ def _reserve(file: int, folder: Path, needed: int) -> None:
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise SharedMemoryError(f"{folder}: {error.strerror}") from error
-        status = os.statvfs(folder)
-        raise _too_small(folder, needed, status.f_bavail * status.f_frsize) from error
+        raise _too_small(folder, needed, _free_bytes(folder)) from error
 
 
 def _too_small(folder: Path, needed: int, free: int) -> SharedMemoryError:

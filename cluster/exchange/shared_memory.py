@@ -159,6 +159,9 @@ class _Words(Watch):
 
     def release(self) -> None:
         write_word(self._memory.words, self._memory.layout.abort, 1)
+        # Who waited for the lost one is not to blame for that; it has as long again to leave.
+        now = time.monotonic()
+        self._seen = {worker: (self._read(worker), now) for worker in self._ranks}
 
     def late(self, workers: Iterable[int], deadline_s: float) -> dict[int, float]:
         """Who waits for others is not late: only who is behind."""

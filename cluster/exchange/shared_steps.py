@@ -107,7 +107,7 @@ class SharedSteps:
         self._parts = [ShardSums.of(traced.sums_layout, arrays) for arrays in parts]
         # the same without gradients, which are added up slice by slice
         bare = replace(traced.sums_layout, gradient=0)
-        self._sums = [ShardSums.of(bare, (part.gradient[:0], part.sums, part.moments)) for part in self._parts]
+        self._sums = [ShardSums.of(bare, (one.gradient[:0], one.sums, one.moments)) for one in self._parts]
         first = sum(map(len, by_worker[:rank]))
         own = range(first, first + len(by_worker[rank]))
         self._own = [(self._subtrees[place], self._parts[place]) for place in own]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +22,10 @@ from distnn.engine import Engine, EngineOptions, SegmentReport
 from distnn.recording import TrainingState
 from distnn.task import Task
 from distnn.tensor import Array
+
+
+class Killed(BaseException):
+    """What a worker of this process dies of: it can do nothing more, not even tell the others."""
 
 
 class InProcessCrew(Crew):
@@ -63,15 +68,17 @@ class InProcessCrew(Crew):
         outcomes: dict[int, Outcome] = {}
 
         def work(worker: int, request: Request) -> None:
-            outcomes[worker] = self._ask(worker, request, deadline_s)
-            if not isinstance(outcomes[worker], Answer):
+            outcome = self._ask(worker, request, deadline_s)
+            if not isinstance(outcomes.setdefault(worker, outcome), Answer):
                 watch.release()
 
-        threads = [threading.Thread(target=work, args=item) for item in requests.items()]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        for item in requests.items():
+            threading.Thread(target=work, args=item, daemon=True).start()
+        while pending := [worker for worker in requests if worker not in outcomes]:
+            time.sleep(0.001)
+            if late := watch.late(pending, deadline_s):
+                outcomes |= {worker: Silent(seconds) for worker, seconds in late.items()}
+                watch.release()
         return {worker: outcomes[worker] for worker in requests}
 
     def _ask(self, worker: int, request: Request, deadline_s: float) -> Outcome:
@@ -80,7 +87,11 @@ class InProcessCrew(Crew):
             return Died("killed by the test")
         if worker in self.hung:
             return Silent(deadline_s)
-        value = getattr(self._workers[worker], request.method)(*request.args)
+        try:
+            value = getattr(self._workers[worker], request.method)(*request.args)
+        except Killed:
+            self.dead.add(worker)
+            return Died("killed by the test")
         return Failed(value) if isinstance(value, Failure) else Answer(value)
 
     def dismiss(self, worker: int) -> None:
