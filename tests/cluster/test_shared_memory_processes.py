@@ -123,7 +123,7 @@ def test_nothing_is_left_after_the_coordinator_is_killed() -> None:
     try:
         _, *pids = read_line(program)
         program.kill()
-        program.wait(10)
+        program.communicate(timeout=10)
         wait_until_gone([int(pid) for pid in pids])
         assert not segments()
     finally:
