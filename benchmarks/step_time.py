@@ -63,12 +63,17 @@ def engine_for(name: str, options: argparse.Namespace) -> Any:
     return training.engine
 
 
-def time_steps(engine: Any, seconds: float) -> float:
-    """Median milliseconds a step over short segments."""
-    began = time.perf_counter()
-    engine.run_segment(5)
-    per_step = (time.perf_counter() - began) / 5
-    size = max(1, min(200, int(0.02 / per_step)))
+SEGMENT_SECONDS = {"local": 0.02, "threads": 0.02, "ray": 0.2}
+"""Short segments show the median of quiet moments; workers get segments as long as the training loop's."""
+
+
+def time_steps(engine: Any, seconds: float, segment_seconds: float) -> float:
+    """Median milliseconds a step over segments."""
+    size = 5
+    for _ in range(2):
+        began = time.perf_counter()
+        engine.run_segment(size)
+        size = max(1, int(segment_seconds / ((time.perf_counter() - began) / size)))
     times: list[float] = []
     deadline = time.perf_counter() + seconds
     while time.perf_counter() < deadline or len(times) < 5:
@@ -93,7 +98,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     peers: dict[str, list[float]] = {name: [] for name in options.models}
     for _ in range(options.rounds):
         for name in options.models:
-            ours[name].append(time_steps(engines[name], options.seconds))
+            ours[name].append(time_steps(engines[name], options.seconds, SEGMENT_SECONDS[options.backend]))
         if options.peer_python:
             for name, value in peer_round(options).items():
                 peers[name].append(value)
@@ -112,7 +117,9 @@ def machine() -> dict[str, Any]:
 
 def table(found: dict[str, Any]) -> str:
     options = found["options"]
-    where = f"{options['backend']}, {options['shards']} shard(s), {options['threads']} thread(s)"
+    workers = f"{options['workers']} worker(s), " if options["backend"] != "local" else ""
+    shards = f"{options['shards']} shard(s), {options['threads']} thread(s)"
+    where = f"{options['backend']}, {workers}{shards}"
     lines = [f"| model | distnn: {where} | torch, {options['peer_threads']} thread(s) | times faster |"]
     lines.append("|---|---|---|---|")
     for name, ours in found["ours_ms"].items():

@@ -23,6 +23,7 @@ class CountingRunner:
 
     def __init__(self, task: Task, data: Mapping[str, ArrayData]) -> None:
         self._runner = ShardRunner(task, data)
+        self.task = task
         self._calls = 0
         self._evaluating: int | None = None
 
@@ -56,6 +57,13 @@ class CountingRunner:
         sums = self._runner.compute_range(step, first, stop, weights)
         self._calls += 1
         return sums
+
+    def compute_subtree(self, step: int, subtree: Range, weights: Array, into: ShardSums) -> bool:
+        self._evaluating = None
+        return self._runner.compute_subtree(step, subtree, weights, into)
+
+    def unbind(self) -> None:
+        self._runner.unbind()
 
     def evaluate(self, name: str, batch_size: int, shards: Range, weights: Array) -> dict[Place, Array]:
         return evaluate_shards(cast(ShardRunner, self), name, batch_size, shards, weights)

@@ -7,7 +7,7 @@ exception, so that the coordinator sees all that happened to an attempt.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +78,18 @@ class Silent:
 Outcome = Answer | Failed | Died | Silent
 
 
+class Watch(ABC):
+    """Looks after a call in which workers wait for each other, while it runs."""
+
+    @abstractmethod
+    def release(self) -> None:
+        """A worker was lost: let the others answer."""
+
+    @abstractmethod
+    def late(self, workers: Iterable[int], deadline_s: float) -> dict[int, float]:
+        """Those of `workers` that have held up the others for `deadline_s` or longer, and how long."""
+
+
 class Crew(ABC):
     """Worker processes, by number."""
 
@@ -99,10 +111,12 @@ class Crew(ABC):
         """A handle for `Request.args`: sent to each node at most once, read there without a copy."""
 
     @abstractmethod
-    def ask(self, requests: Mapping[int, Request], deadline_s: float) -> dict[int, Outcome]:
+    def ask(
+        self, requests: Mapping[int, Request], deadline_s: float, watch: Watch | None = None
+    ) -> dict[int, Outcome]:
         """Send every request and wait until each worker has answered, failed, died or been silent.
 
-        A worker is silent if it neither answers nor finishes a shard for `deadline_s`.
+        A worker is silent if it neither answers nor finishes a shard for `deadline_s`; or if `watch` says so.
         """
 
     @abstractmethod

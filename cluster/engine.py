@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from cluster.connect import Connection, connect
 from cluster.coordinator import Coordinator
 from cluster.crew import Crew
-from cluster.exchange.object_store import ObjectStoreExchange
+from cluster.exchange.choice import make_exchange
 from cluster.ray_crew import RayCrew
 from distnn.data.arrays import ArrayData
 from distnn.engine import Engine, EngineOptions, SegmentReport
@@ -40,7 +40,7 @@ class RayEngine(Engine):
             self._end()
             raise
         self._crew = crew
-        exchange = ObjectStoreExchange(crew, options.deadline_s)
+        exchange = make_exchange(options.exchange, crew, options.deadline_s)
         self._coordinator = Coordinator(crew, exchange, options)
 
     @property

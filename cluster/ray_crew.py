@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from cluster.connect import Connection
-from cluster.crew import Answer, Crew, Died, Failed, Failure, Outcome, Request, Silent, WorkerInfo
+from cluster.crew import Answer, Crew, Died, Failed, Failure, Outcome, Request, Silent, Watch, WorkerInfo
 from cluster.fleet import arithmetic_facts, mixed_fleet_message, other_version_message, package_digest
 from cluster.node import node_identity
 from cluster.ray_import import ray
@@ -150,7 +150,9 @@ class RayCrew(Crew):
                 "(`ray start --object-store-memory`, or a larger /dev/shm), or use backend='threads'"
             ) from error
 
-    def ask(self, requests: Mapping[int, Request], deadline_s: float) -> dict[int, Outcome]:
+    def ask(
+        self, requests: Mapping[int, Request], deadline_s: float, watch: Watch | None = None
+    ) -> dict[int, Outcome]:
         outcomes: dict[int, Outcome] = {}
         pending: dict[Any, int] = {}
         for worker, request in requests.items():
@@ -159,47 +161,69 @@ class RayCrew(Crew):
                 outcomes[worker] = Died("it had been ended before")
             else:
                 pending[getattr(actor, request.method).remote(*request.args)] = worker
+        if outcomes and watch is not None:
+            watch.release()
         try:
             # The common case in one call: everybody answers in time.
             values = ray.get(list(pending), timeout=min(deadline_s, _LOOK_S))
         except ray.exceptions.RayError:
-            self._wait(pending, outcomes, deadline_s)
+            self._wait(pending, outcomes, deadline_s, watch or _Progress(self, pending.values()))
         else:
             outcomes |= {w: _outcome(value) for w, value in zip(pending.values(), values, strict=True)}
         return {worker: outcomes[worker] for worker in requests}
 
-    def _wait(self, pending: dict[Any, int], outcomes: dict[int, Outcome], deadline_s: float) -> None:
+    def _wait(
+        self, pending: dict[Any, int], outcomes: dict[int, Outcome], deadline_s: float, watch: Watch
+    ) -> None:
         """Move every pending call to its outcome, however long that takes while progress is made."""
-        heard = {worker: (-1, time.monotonic()) for worker in pending.values()}
         pending = dict(pending)
         while pending:
             ready, _ = ray.wait(list(pending), num_returns=1, timeout=min(deadline_s, _LOOK_S))
             for call in ready:
-                outcomes[pending.pop(call)] = _collect(call)
+                outcome = outcomes[pending.pop(call)] = _collect(call)
+                if not isinstance(outcome, Answer):
+                    watch.release()
             if ready:
                 continue
-            self._ask_for_progress(list(pending.values()), heard, min(deadline_s, _LOOK_S))
-            now = time.monotonic()
+            late = watch.late(list(pending.values()), deadline_s)
             for call, worker in list(pending.items()):
-                silent_s = now - heard[worker][1]
-                if silent_s >= deadline_s:
-                    outcomes[worker] = Silent(silent_s)
+                if worker in late:
+                    outcomes[worker] = Silent(late[worker])
                     del pending[call]
+            if late:
+                watch.release()
 
-    def _ask_for_progress(
-        self, workers: list[int], heard: dict[int, tuple[int, float]], timeout_s: float
-    ) -> None:
-        """Note when each worker's count was last seen to grow; one that does not answer has not."""
+    def progress(self, workers: Iterable[int], timeout_s: float) -> dict[int, int]:
+        """The counts of those workers that answer in time."""
         calls = {
             self._actors[worker].progress.options(concurrency_group="control").remote(): worker
             for worker in workers
         }
         ready, _ = ray.wait(list(calls), num_returns=len(calls), timeout=timeout_s)
-        for call in ready:
-            outcome = _collect(call)
-            worker = calls[call]
-            if isinstance(outcome, Answer) and outcome.value != heard[worker][0]:
-                heard[worker] = (outcome.value, time.monotonic())
+        outcomes = {calls[call]: _collect(call) for call in ready}
+        return {worker: one.value for worker, one in outcomes.items() if isinstance(one, Answer)}
+
+
+class _Progress(Watch):
+    """Asks workers that have not answered whether they make progress. They do not wait for each other."""
+
+    def __init__(self, crew: RayCrew, workers: Iterable[int]) -> None:
+        self._crew = crew
+        self._heard = {worker: (-1, time.monotonic()) for worker in workers}
+
+    def release(self) -> None:
+        pass
+
+    def late(self, workers: Iterable[int], deadline_s: float) -> dict[int, float]:
+        found = {}
+        counts = self._crew.progress(workers, min(deadline_s, _LOOK_S))
+        now = time.monotonic()
+        for worker in workers:
+            if worker in counts and counts[worker] != self._heard[worker][0]:
+                self._heard[worker] = (counts[worker], now)
+            elif now - self._heard[worker][1] >= deadline_s:
+                found[worker] = now - self._heard[worker][1]
+        return found
 
 
 def _is_small(value: Any) -> bool:

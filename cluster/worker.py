@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,6 +20,8 @@ import psutil
 
 from cluster.counting import CountingRunner
 from cluster.crew import Failure
+from cluster.exchange.segment import SharedLayout, SharedSegment
+from cluster.exchange.shared_steps import GenerationOver, SharedSteps
 from cluster.fleet import arithmetic_facts, package_digest
 from cluster.node import node_identity
 from cluster.transport import unpack
@@ -30,6 +33,7 @@ from distnn.reduction import Range, ShardSums
 from distnn.task import Task
 from distnn.tensor import Array
 from distnn.threads import available_cores, product_threads
+from distnn.update_plan import UpdatePlan
 from distnn.weights import aligned_zeros
 
 T = TypeVar("T")
@@ -43,6 +47,8 @@ class Worker:
         self._runner: CountingRunner | None = None
         self._weights: Array = aligned_zeros(0)
         self._threads = ExitStack()
+        self._steps: SharedSteps | None = None
+        self._optimizer = b""
 
     def hello(self) -> dict[str, Any]:
         """Settle in a process of its own, and say who this is (`WorkerInfo`) and what it computes with."""
@@ -83,6 +89,8 @@ class Worker:
         self._threads.enter_context(product_threads(task.threads))
         self._runner = CountingRunner(task, data)
         self._weights = aligned_zeros(task.layout().size)
+        self._steps = None
+        self._optimizer = b""
 
     def take_data(self, names: Sequence[str], *data: ArrayData) -> None:
         """Compute the task it has on other data of the same signature."""
@@ -106,6 +114,7 @@ class Worker:
         runner = self._running
         try:
             runner.compute(step, shard, self._take(weights), ShardSums(runner.training.sums_layout))
+            UpdatePlan(runner.task, runner.training).warm_up()
         except Exception:
             return
 
@@ -120,6 +129,48 @@ class Worker:
     ) -> tuple[int, list[tuple[Range, Sums | None]]]:
         parts = self._running.compute_range(step, first, stop, self._take(weights))
         return step, [(shards, None if sums is None else sums.arrays()) for shards, sums in parts]
+
+    # Steps in shared memory
+
+    def attach(
+        self, path: Path, layout: SharedLayout, generation: int, ranges: Sequence[Range], rank: int
+    ) -> Failure | None:
+        """Take place number `rank` in a new generation; the memory of the one before is let go."""
+        return self._guarded(None, self._attach, path, layout, generation, ranges, rank)
+
+    def _attach(
+        self, path: Path, layout: SharedLayout, generation: int, ranges: Sequence[Range], rank: int
+    ) -> None:
+        self._steps = None
+        self._running.unbind()
+        segment = SharedSegment.attach(path, layout, generation)
+        self._steps = SharedSteps(self._running, segment, ranges, rank)
+        self._optimizer = b""
+
+    def run_steps(self, first_step: int, num_steps: int, iterations: int, optimizer: bytes) -> None | Failure:
+        """Do steps with the others of the generation; how far they came, the shared memory says.
+
+        Args:
+            first_step: the committed one that they begin from.
+            num_steps: how many.
+            iterations: updates of the optimizer before.
+            optimizer: packed, as it is now: callbacks may have changed it.
+        """
+        steps = self._steps
+        assert steps is not None, "attach comes first"
+        try:
+            if optimizer != self._optimizer:
+                steps.take_optimizer(unpack(optimizer))
+                self._optimizer = optimizer
+            steps.run(first_step, num_steps, iterations)
+        except GenerationOver:
+            return None
+        except (Exception, SystemExit) as error:
+            steps.leave()
+            return describe(error, FaultPlace(-1, steps.step, self._running.shard))
+        return None
+
+    # Evaluation and prediction
 
     def evaluate(
         self, step: int, name: str, batch_size: int, shards: Range, weights: Array

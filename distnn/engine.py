@@ -27,18 +27,30 @@ BACKENDS = {
 }
 
 
+EXCHANGES = ("auto", "shared_memory", "object_store")
+
+
 @dataclass(frozen=True)
 class EngineOptions:
     """Where and how many: nothing here changes the bytes.
 
     `workers`: threads or Ray actors. `threads`: threads for a shard's products. `address`: of a running Ray
-    cluster; None starts an embedded one. `deadline_s`: how long a worker may be silent.
+    cluster; None starts an embedded one. `deadline_s`: how long a worker may be silent. `exchange`: how
+    workers that are processes sum gradients, one of `EXCHANGES`; `auto` takes the quickest that works.
     """
 
     workers: int = 1
     threads: int = 1
     address: str | None = None
     deadline_s: float = 60.0
+    exchange: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.exchange not in EXCHANGES:
+            raise ValueError(
+                f"Unknown exchange: {self.exchange!r}. Expected one of "
+                f"{', '.join(repr(name) for name in EXCHANGES)}.{did_you_mean(self.exchange, EXCHANGES)}"
+            )
 
 
 @dataclass(frozen=True)

@@ -122,6 +122,10 @@ class Program:
             self._bound.move_to_end(key)
         return entry[0]
 
+    def unbind(self) -> None:
+        """Let go of all weights and sums."""
+        self._bound.clear()
+
     # Planning
 
     def _root(self, tensor: Tensor) -> Tensor:

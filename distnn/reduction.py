@@ -134,6 +134,38 @@ def fold(
     return True
 
 
+def additions(
+    shards: int, subtrees: Sequence[Range], is_empty: Sequence[bool]
+) -> tuple[list[tuple[int, int]], int | None]:
+    """In which order to add up the sums of subtrees that together cover every shard.
+
+    Args:
+        shards: S.
+        subtrees: whole subtrees of the tree over all shards.
+        is_empty: whether a subtree's shards are all empty.
+
+    Returns:
+        (left, right) places in `subtrees`: the right one is added to the left; and the place where the total
+        is in the end, None if all are empty.
+    """
+    places = {subtree: place for place, subtree in enumerate(subtrees)}
+    steps: list[tuple[int, int]] = []
+
+    def visit(start: int, stop: int) -> int | None:
+        place = places.get((start, stop))
+        if place is not None:
+            return None if is_empty[place] else place
+        if stop - start == 1:
+            raise AssertionError(f"no sums for shard {start} of {shards}; parts: {sorted(places)}")
+        middle = split(start, stop)
+        left, right = visit(start, middle), visit(middle, stop)
+        if left is not None and right is not None:
+            steps.append((left, right))
+        return right if left is None else left
+
+    return steps, visit(0, shards)
+
+
 def combine(shards: int, parts: Mapping[Range, ShardSums | None]) -> ShardSums | None:
     """Add the subtrees' sums by the tree over all `shards`; the left operands are written.
 
@@ -141,22 +173,13 @@ def combine(shards: int, parts: Mapping[Range, ShardSums | None]) -> ShardSums |
         shards: S.
         parts: sums by subtree, None for a subtree of empty shards; together they cover every shard.
     """
-
-    return _combined(0, shards, parts)
-
-
-def _combined(start: int, stop: int, parts: Mapping[Range, ShardSums | None]) -> ShardSums | None:
-    if (start, stop) in parts:
-        return parts[start, stop]
-    if stop - start == 1:
-        raise AssertionError(f"no sums for shard {start}; parts: {sorted(parts)}")
-    middle = split(start, stop)
-    left, right = _combined(start, middle, parts), _combined(middle, stop, parts)
-    if left is None:
-        return right
-    if right is not None:
-        left.add(right)
-    return left
+    sums = list(parts.values())
+    steps, total = additions(shards, list(parts), [one is None for one in sums])
+    for left, right in steps:
+        target, source = sums[left], sums[right]
+        if target is not None and source is not None:
+            target.add(source)
+    return None if total is None else sums[total]
 
 
 def worker_ranges(shards: int, workers: int) -> list[Range]:

@@ -49,7 +49,8 @@ class ShardRunner:
         self._feeds: WeakKeyDictionary[BoundProgram, dict[str, list[tuple[Array, Array]]]]
         self._feeds = WeakKeyDictionary()
         self._indices = np.zeros(0, np.int64)
-        self._buffers: list[ShardSums] = []
+        self._roots: list[ShardSums] = []
+        self._scratch: list[ShardSums] = []
         self._seed_key = stream_key(task.batching.seed, "noise")
 
     # Training
@@ -86,19 +87,31 @@ class ShardRunner:
         self, step: int, first: int, last: int, weights: Array
     ) -> list[tuple[Range, ShardSums | None]]:
         """Sums of the shards [first, last) of `step` as the fewest whole subtrees; buffers are used again."""
-        subtrees = maximal_subtrees(first, last, self.task.batching.shards)
-        needed = sum(depth(stop - start) for start, stop in subtrees)
-        while len(self._buffers) < needed:
-            self._buffers.append(ShardSums(self.training.sums_layout))
         results: list[tuple[Range, ShardSums | None]] = []
-        offset = 0
-        compute = partial(self._compute_into, step, weights)
-        for start, stop in subtrees:
-            buffers = self._buffers[offset : offset + depth(stop - start)]
-            has_samples = fold(start, stop, buffers, compute)
-            results.append(((start, stop), buffers[0] if has_samples else None))
-            offset += len(buffers)
+        for i, subtree in enumerate(maximal_subtrees(first, last, self.task.batching.shards)):
+            while len(self._roots) <= i:
+                self._roots.append(ShardSums(self.training.sums_layout))
+            has_samples = self.compute_subtree(step, subtree, weights, self._roots[i])
+            results.append((subtree, self._roots[i] if has_samples else None))
         return results
+
+    def compute_subtree(self, step: int, subtree: Range, weights: Array, into: ShardSums) -> bool:
+        """Leave the sums of a whole subtree's shards in `into`; False if they are all empty.
+
+        `into` and `weights` must be the same objects at every step: programs are bound to them.
+        """
+        start, stop = subtree
+        if stop - start == 1:
+            return self.compute(step, start, weights, into)
+        while len(self._scratch) < depth(stop - start) - 1:
+            self._scratch.append(ShardSums(self.training.sums_layout))
+        return fold(start, stop, [into, *self._scratch], partial(self._compute_into, step, weights))
+
+    def unbind(self) -> None:
+        """Let go of all weights and sums that programs were bound to."""
+        self._feeds.clear()
+        for program in self._programs.values():
+            program.unbind()
 
     def _compute_into(self, step: int, weights: Array, shard: int, into: ShardSums) -> bool:
         return self.compute(step, shard, weights, into)

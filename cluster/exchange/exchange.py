@@ -42,9 +42,10 @@ class Segment:
         """The step that comes next."""
         return self.first_step + self.committed
 
-    def commit(self, fingerprint: int) -> None:
-        self.fingerprints[self.committed] = fingerprint
-        self.committed += 1
+    def commit(self, fingerprints: Array) -> None:
+        """The next steps have been committed."""
+        self.fingerprints[self.committed : self.committed + len(fingerprints)] = fingerprints
+        self.committed += len(fingerprints)
 
 
 class WorkersLost(Exception):  # noqa: N818  (an event that the coordinator handles)

@@ -46,7 +46,7 @@ class ObjectStoreExchange(Exchange):
 
     def run(self, segment: Segment) -> None:
         while not segment.is_complete:
-            segment.commit(self._commit_step())
+            segment.commit(np.array([self._commit_step()], np.uint64))
 
     def _commit_step(self) -> int:
         updater = self._updater

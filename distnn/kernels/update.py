@@ -42,12 +42,18 @@ def _prepare(scalars: Array) -> Any:
 
 
 @helper
+def _penalised(g: Any, w: Any, l1: Any, l2_twice: Any) -> Any:
+    """g + l1 * sign(w) + 2 * l2 * w."""
+    zero = np.float32(0)
+    sign = l1 if w > zero else (-l1 if w < zero else zero)
+    return g + sign + l2_twice * w
+
+
+@helper
 def _gradient(g: Any, w: Any, prepared: Any) -> Any:
     """The gradient with penalties, scaled and clipped."""
     l1, l2_twice, scale, clip, _ = prepared
-    zero = np.float32(0)
-    sign = l1 if w > zero else (-l1 if w < zero else zero)
-    g = (g + sign + l2_twice * w) * scale
+    g = _penalised(g, w, l1, l2_twice) * scale
     g = -clip if g < -clip else g
     return clip if g > clip else g
 
@@ -331,19 +337,19 @@ def add_into(accumulator: Array, x: Array) -> None:
 
 
 @kernel
-def add_penalty(g: Array, w: Array, l1: float, l2: float) -> None:
-    """g += l1 * sign(w) + 2 * l2 * w: the penalties' gradient, where a norm is needed before the update."""
-    zero, l1_, l2_twice = np.float32(0), np.float32(l1), np.float32(2.0 * l2)
-    for i in range(g.size):
-        sign = l1_ if w[i] > zero else (-l1_ if w[i] < zero else zero)
-        g[i] = g[i] + sign + l2_twice * w[i]
+def square_sums(g: Array, w: Array, l1: float, l2: float, scratch: Array, out: Array) -> None:
+    """out[k] (float64) = sum of squares of block k of the gradient with its penalties.
 
-
-@kernel
-def square_sums(x: Array, out: Array) -> None:
-    """out[k] (float64) = sum of squares of block k of 1024 values; blocks count from the start of x."""
+    Blocks of 1024 values count from the start of g; `scratch` holds one. The gradient stays as it is: the
+    update adds the penalties again, to the same bits.
+    """
+    l1_, l2_twice = np.float32(l1), np.float32(2.0 * l2)
     for k in range(out.size):
-        out[k] = run_square_sum_f64(x, k * BLOCK, min(BLOCK, x.size - k * BLOCK))
+        first = k * BLOCK
+        count = min(BLOCK, g.size - first)
+        for i in range(count):
+            scratch[i] = _penalised(g[first + i], w[first + i], l1_, l2_twice)
+        out[k] = run_square_sum_f64(scratch, 0, count)
 
 
 @kernel
@@ -359,7 +365,9 @@ def tree_total(values: Array) -> Any:
 
 
 @kernel
-def penalty_sums(w: Array, out_2: Array) -> None:
-    """(sum of |w|, sum of w^2) in float64."""
-    out_2[0] = run_abs_sum_f64(w, 0, w.size)
-    out_2[1] = run_square_sum_f64(w, 0, w.size)
+def penalty_sums(w: Array, out_2K: Array) -> None:
+    """(sums of |w|, sums of w^2) in float64, by blocks of 1024 values."""
+    for k in range(out_2K.shape[1]):
+        count = min(BLOCK, w.size - k * BLOCK)
+        out_2K[0, k] = run_abs_sum_f64(w, k * BLOCK, count)
+        out_2K[1, k] = run_square_sum_f64(w, k * BLOCK, count)

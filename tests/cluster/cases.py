@@ -47,6 +47,20 @@ def rich_model() -> Sequential:
     return model
 
 
+def wide_model() -> Sequential:
+    """Several blocks of values in every slice, and two kinds of penalty."""
+    model = Sequential(
+        [
+            Dense(300, activation="relu", input_dim=6, kernel_regularizer="l1_l2"),
+            Dense(40, activation="tanh"),
+            Dense(3, activation="softmax", bias_regularizer="l2"),
+        ]
+    )
+    optimizer = SGD(0.1, momentum=0.9, nesterov=True, global_clipnorm=0.5)
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
 class Touchy(Layer):
     """A user's layer that raises in the middle of a training: when it meets more than `limit` samples."""
 
@@ -67,7 +81,7 @@ def touchy_model() -> Sequential:
     return model
 
 
-MODELS = {"plain": plain_model, "rich": rich_model, "touchy": touchy_model}
+MODELS = {"plain": plain_model, "rich": rich_model, "wide": wide_model, "touchy": touchy_model}
 
 
 def make_training(

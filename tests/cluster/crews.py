@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from cluster.coordinator import Coordinator
-from cluster.crew import Answer, Crew, Died, Failed, Failure, Outcome, Request, Silent, WorkerInfo
-from cluster.exchange.object_store import ObjectStoreExchange
+from cluster.crew import Answer, Crew, Died, Failed, Failure, Outcome, Request, Silent, Watch, WorkerInfo
+from cluster.exchange.choice import make_exchange
+from cluster.node import node_identity
 from cluster.worker import Worker
 from distnn.data.arrays import ArrayData
 from distnn.engine import Engine, EngineOptions, SegmentReport
@@ -21,10 +24,14 @@ from distnn.task import Task
 from distnn.tensor import Array
 
 
+class Killed(BaseException):
+    """What a worker of this process dies of: it can do nothing more, not even tell the others."""
+
+
 class InProcessCrew(Crew):
     """Workers that are objects of this process. What is shared arrives read-only, as from Ray's store."""
 
-    def __init__(self, nodes: Callable[[int], str] = lambda number: "node", cores: int = 64) -> None:
+    def __init__(self, nodes: Callable[[int], str] = lambda number: node_identity(), cores: int = 64) -> None:
         self._nodes = nodes
         self._cores = cores
         self._workers: dict[int, Worker] = {}
@@ -52,8 +59,27 @@ class InProcessCrew(Crew):
             return ArrayData(tuple(map(_read_only, value.x)), tuple(map(_read_only, value.y)), weight)
         return _read_only(value) if isinstance(value, np.ndarray) else value
 
-    def ask(self, requests: Mapping[int, Request], deadline_s: float) -> dict[int, Outcome]:
-        return {worker: self._ask(worker, request, deadline_s) for worker, request in requests.items()}
+    def ask(
+        self, requests: Mapping[int, Request], deadline_s: float, watch: Watch | None = None
+    ) -> dict[int, Outcome]:
+        """In turn; in threads where workers wait for each other."""
+        if watch is None:
+            return {worker: self._ask(worker, request, deadline_s) for worker, request in requests.items()}
+        outcomes: dict[int, Outcome] = {}
+
+        def work(worker: int, request: Request) -> None:
+            outcome = self._ask(worker, request, deadline_s)
+            if not isinstance(outcomes.setdefault(worker, outcome), Answer):
+                watch.release()
+
+        for item in requests.items():
+            threading.Thread(target=work, args=item, daemon=True).start()
+        while pending := [worker for worker in requests if worker not in outcomes]:
+            time.sleep(0.001)
+            if late := watch.late(pending, deadline_s):
+                outcomes |= {worker: Silent(seconds) for worker, seconds in late.items()}
+                watch.release()
+        return {worker: outcomes[worker] for worker in requests}
 
     def _ask(self, worker: int, request: Request, deadline_s: float) -> Outcome:
         self.asked.append((worker, request.method))
@@ -61,7 +87,11 @@ class InProcessCrew(Crew):
             return Died("killed by the test")
         if worker in self.hung:
             return Silent(deadline_s)
-        value = getattr(self._workers[worker], request.method)(*request.args)
+        try:
+            value = getattr(self._workers[worker], request.method)(*request.args)
+        except Killed:
+            self.dead.add(worker)
+            return Died("killed by the test")
         return Failed(value) if isinstance(value, Failure) else Answer(value)
 
     def dismiss(self, worker: int) -> None:
@@ -94,8 +124,10 @@ class ManyCores(Crew):
     def share(self, value: Any) -> Any:
         return self.crew.share(value)
 
-    def ask(self, requests: Mapping[int, Request], deadline_s: float) -> dict[int, Outcome]:
-        return self.crew.ask(requests, deadline_s)
+    def ask(
+        self, requests: Mapping[int, Request], deadline_s: float, watch: Watch | None = None
+    ) -> dict[int, Outcome]:
+        return self.crew.ask(requests, deadline_s, watch)
 
     def dismiss(self, worker: int) -> None:
         self.crew.dismiss(worker)
@@ -171,7 +203,9 @@ class FaultyCrew(Crew):
     def share(self, value: Any) -> Any:
         return self.crew.share(value)
 
-    def ask(self, requests: Mapping[int, Request], deadline_s: float) -> dict[int, Outcome]:
+    def ask(
+        self, requests: Mapping[int, Request], deadline_s: float, watch: Watch | None = None
+    ) -> dict[int, Outcome]:
         for worker, request in requests.items():
             for fault in self._faults:
                 if fault.matches(worker, request):
@@ -180,7 +214,7 @@ class FaultyCrew(Crew):
             for step, shard in self._deadly:
                 if request.method == "compute" and _computes(request, step, shard):
                     self._kill(worker)
-        return self.crew.ask(requests, deadline_s)
+        return self.crew.ask(requests, deadline_s, watch)
 
     def dismiss(self, worker: int) -> None:
         self.crew.dismiss(worker)
@@ -197,10 +231,13 @@ def _computes(request: Request, step: int, shard: int) -> bool:
 class CrewEngine(Engine):
     """The coordinator over any crew, as an engine."""
 
-    def __init__(self, crew: Crew, workers: int, deadline_s: float = 60.0) -> None:
-        self.options = EngineOptions(workers=workers, deadline_s=deadline_s)
+    def __init__(
+        self, crew: Crew, workers: int, deadline_s: float = 60.0, exchange: str = "object_store"
+    ) -> None:
+        self.options = EngineOptions(workers=workers, deadline_s=deadline_s, exchange=exchange)
         self.crew = crew
-        self.coordinator = Coordinator(crew, ObjectStoreExchange(crew, deadline_s), self.options)
+        self.exchange = make_exchange(exchange, crew, deadline_s)
+        self.coordinator = Coordinator(crew, self.exchange, self.options)
 
     def load(self, task: Task, data: Mapping[str, ArrayData], state: TrainingState) -> None:
         self.coordinator.load(task, data, state)

@@ -13,12 +13,24 @@ from distnn.engine import Engine, EngineOptions, create_engine
 Make = Callable[..., Engine]
 
 
-@pytest.fixture(scope="module", params=["local", "threads", pytest.param("ray", marks=[pytest.mark.ray])])
+ENGINES = {
+    "local": ("local", "auto"),
+    "threads": ("threads", "auto"),
+    "ray, shared memory": ("ray", "shared_memory"),
+    "ray, object store": ("ray", "object_store"),
+}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=[pytest.mark.ray] if "ray" in name else []) for name in ENGINES],
+)
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     """One engine for all of these tests, so each begins on one that has seen other tasks."""
-    if request.param == "ray":
+    backend, exchange = ENGINES[request.param]
+    if backend == "ray":
         request.getfixturevalue("ray_cluster")
-    engine = create_engine(request.param, EngineOptions(workers=2))
+    engine = create_engine(backend, EngineOptions(workers=2, exchange=exchange))
     yield engine
     engine.close()
 

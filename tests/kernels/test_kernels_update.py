@@ -162,27 +162,45 @@ def test_nan_gradients_are_not_clipped_away() -> None:
     assert np.isnan(w_out[5]) and np.isfinite(np.delete(w_out, 5)).all()
 
 
-def test_vectors_and_penalties_are_added() -> None:
+def test_vectors_are_added() -> None:
     w, g, _ = state(0)
     total = w.copy()
     kernels.add_into(total, g)
     np.testing.assert_array_equal(total, w + g)
-    kernels.add_penalty(g, w, 0.1, 0.2)
-    np.testing.assert_allclose(g, state(0)[1] + 0.1 * np.sign(w) + 0.4 * w, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [1, 1024, 1025, 2500])
 def test_squares_are_summed_in_blocks_and_a_tree(size: int) -> None:
     x = np.random.default_rng(size).normal(size=size).astype(np.float32)
-    blocks = np.empty(-(-size // kernels.BLOCK))
-    kernels.square_sums(x, blocks)
-    wide = x.astype(np.float64)
-    expected = [float((part * part).sum()) for part in np.split(wide, range(1024, size, 1024))]
-    np.testing.assert_allclose(blocks, expected, rtol=1e-13)
-    np.testing.assert_allclose(kernels.tree_total(blocks), sum(expected), rtol=1e-13)
-    sums = np.empty(2)
+    w = np.random.default_rng(size + 1).normal(size=size).astype(np.float32)
+    num_blocks = -(-size // kernels.BLOCK)
+    blocks, scratch = np.empty(num_blocks), np.empty(kernels.BLOCK, np.float32)
+    for l1, l2 in ((0.0, 0.0), (0.1, 0.2)):
+        kernels.square_sums(x, w, l1, l2, scratch, blocks)
+        wide = (x + np.float32(l1) * np.sign(w) + np.float32(2 * l2) * w).astype(np.float64)
+        expected = [float((part * part).sum()) for part in np.split(wide, range(1024, size, 1024))]
+        np.testing.assert_allclose(blocks, expected, rtol=1e-6 if l1 else 1e-13)
+        np.testing.assert_allclose(kernels.tree_total(blocks), sum(expected), rtol=1e-6 if l1 else 1e-13)
+    sums = np.empty((2, num_blocks))
     kernels.penalty_sums(x, sums)
-    np.testing.assert_allclose(sums, [np.abs(wide).sum(), (wide * wide).sum()], rtol=1e-13)
+    wide = x.astype(np.float64)
+    np.testing.assert_allclose(sums.sum(axis=1), [np.abs(wide).sum(), (wide * wide).sum()], rtol=1e-13)
+
+
+@pytest.mark.parametrize("size", [100, 3000])
+def test_the_norm_is_of_the_gradient_that_the_update_takes(size: int) -> None:
+    """Penalties are added twice, for the norm and in the update, to the same bits."""
+    rng = np.random.default_rng(size)
+    g, w = (rng.normal(size=size).astype(np.float32) for _ in range(2))
+    blocks, scratch = np.empty(-(-size // kernels.BLOCK)), np.empty(kernels.BLOCK, np.float32)
+    kernels.square_sums(g, w, 0.1, 0.2, scratch, blocks)
+    step = np.empty_like(w)
+    kernels.sgd_momentum(
+        w, g, np.zeros((1, size), np.float32), step, taken := np.empty((1, size), np.float32),
+        scalars(LEARNING_RATE=1.0, MOMENTUM=0.0, L1=0.1, L2=0.2), 0, size,
+    )  # fmt: skip
+    last = blocks.size - 1
+    assert scratch[: size - last * kernels.BLOCK].tobytes() == (-taken[0, last * kernels.BLOCK :]).tobytes()
 
 
 def test_tree_total_is_its_definition() -> None:

@@ -1,0 +1,238 @@
+"""A piece of memory that the workers of a node and the coordinator share: one per node and generation.
+
+A file in shared memory, with a name only until everybody has mapped it; then it ends with the last process
+that maps it, however that ends. Should its maker be killed before, the next one finds its lock free and
+removes it. What lies in it is `SharedLayout`'s to say.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import mmap
+import os
+import secrets
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from distnn.errors import EngineError
+from distnn.recording import TrainingState
+from distnn.tensor import Array
+
+FOLDER = Path("/dev/shm")
+_PREFIX = "distnn-shared-"
+_MAGIC = int.from_bytes(b"distnn 1", "little")
+_LINE_BYTES = 64
+FINGERPRINTS = 8192
+"""Steps that workers do in one call at most: as many fingerprints have room."""
+
+
+class SharedMemoryError(EngineError):
+    """The machine has no shared memory, too little of it, or a worker cannot reach it."""
+
+
+@dataclass(frozen=True)
+class SharedLayout:
+    """Sizes of what a generation shares.
+
+    `workers`: W. `subtrees`: G, each with a place for its sums. `weights`: N; `slots` x `trainable`: of the
+    optimizer. `gradient`, `sums`, `moments`: of a shard. `epoch_sums`: of a state. `blocks`: K.
+    """
+
+    workers: int
+    subtrees: int
+    weights: int
+    slots: int
+    trainable: int
+    gradient: int
+    sums: int
+    moments: int
+    epoch_sums: int
+    blocks: int
+
+    def fields(self) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:
+        """What lies in the file, in its order: element type and shape. Everything begins on a line."""
+        return {
+            "header": (np.int64, (8,)),
+            # a line for each worker's word, and one for the word that ends the generation
+            "words": (np.int64, (8 * (self.workers + 1),)),
+            "fingerprints": (np.uint64, (self.workers, FINGERPRINTS)),
+            "blocks": (np.float64, (3, self.blocks)),
+            "part_sums": (np.float64, (self.subtrees, _whole_lines(self.sums))),
+            "part_moments": (np.float64, (self.subtrees, _whole_lines(self.moments))),
+            "epoch_sums": (np.float64, (2, _whole_lines(self.epoch_sums))),
+            "weights": (np.float32, (2, self.weights)),
+            "slots": (np.float32, (2, self.slots, self.trainable)),
+            "gradients": (np.float32, (self.subtrees, self.gradient)),
+        }
+
+    def offsets(self) -> dict[str, int]:
+        found, position = {}, 0
+        for name, (dtype, shape) in self.fields().items():
+            found[name] = position
+            position += -(-np.dtype(dtype).itemsize * prod(shape) // _LINE_BYTES) * _LINE_BYTES
+        return {**found, "": position}
+
+    @property
+    def num_bytes(self) -> int:
+        return self.offsets()[""]
+
+    @property
+    def abort(self) -> int:
+        """Where in `words` the word is that ends the generation."""
+        return 8 * self.workers
+
+
+class SharedSegment:
+    """A mapped segment. Made by `create` or `attach`; its arrays keep the memory mapped.
+
+    Attributes:
+        layout: what lies in it.
+        words: one growing word per worker, a line apart, then the word that ends the generation.
+        fingerprints: [W, steps of the call], parts that add up.
+        penalty_blocks, square_blocks: [2, K] and [K], sums over blocks of values.
+        gradients, part_sums, part_moments: one row per subtree.
+        states: of even and of odd steps.
+    """
+
+    def __init__(self, path: Path, layout: SharedLayout, memory: mmap.mmap, lock: int | None) -> None:
+        self.path = path
+        self.layout = layout
+        self._lock = lock
+        arrays: dict[str, Array] = {}
+        offsets = layout.offsets()
+        for name, (dtype, shape) in layout.fields().items():
+            flat = np.frombuffer(memory, dtype, prod(shape), offsets[name])
+            arrays[name] = flat.reshape(shape)
+        self.header = arrays["header"]
+        self.words = arrays["words"]
+        self.fingerprints = arrays["fingerprints"]
+        self.penalty_blocks = arrays["blocks"][:2]
+        self.square_blocks = arrays["blocks"][2]
+        self.gradients = arrays["gradients"]
+        self.part_sums = arrays["part_sums"][:, : layout.sums]
+        self.part_moments = arrays["part_moments"][:, : layout.moments]
+        self.states = tuple(
+            TrainingState(0, 0, weights, slots, sums[: layout.epoch_sums])
+            for weights, slots, sums in zip(
+                arrays["weights"], arrays["slots"], arrays["epoch_sums"], strict=True
+            )
+        )
+
+    @classmethod
+    def create(cls, layout: SharedLayout, generation: int, folder: Path | None = None) -> SharedSegment:
+        """A new segment of zeros. Segments that killed programs left are removed first.
+
+        Raises:
+            SharedMemoryError: if there is no room for it.
+        """
+        home = FOLDER if folder is None else folder
+        sweep(home)
+        _check_room(home, layout.num_bytes)
+        path = home / f"{_PREFIX}{os.geteuid()}-{secrets.token_hex(6)}-{generation}"
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # before it has a size: see `sweep`
+            _reserve(file, home, layout.num_bytes)
+            segment = cls(path, layout, _mapped(file, layout.num_bytes), file)
+        except BaseException:
+            os.unlink(path)
+            os.close(file)
+            raise
+        segment.header[:3] = _MAGIC, generation, layout.num_bytes
+        return segment
+
+    @classmethod
+    def attach(cls, path: Path, layout: SharedLayout, generation: int) -> SharedSegment:
+        """The segment that another process made.
+
+        Raises:
+            SharedMemoryError: if this process does not see it.
+        """
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError as error:
+            raise SharedMemoryError(f"a worker cannot reach {path}: {error.strerror}") from error
+        try:
+            segment = cls(path, layout, _mapped(file, layout.num_bytes), None)
+        finally:
+            os.close(file)
+        if segment.header[:3].tolist() != [_MAGIC, generation, layout.num_bytes]:
+            raise SharedMemoryError(f"{path} is not the segment of generation {generation}")
+        return segment
+
+    def forget_name(self) -> None:
+        """Everybody has mapped it, or nobody will: the memory ends with its last process."""
+        if self._lock is not None:
+            self.path.unlink(missing_ok=True)
+            os.close(self._lock)
+            self._lock = None
+
+
+def sweep(folder: Path) -> list[Path]:
+    """Remove this user's segments whose maker is gone; returns them.
+
+    A maker locks a file before it gives it a size, so one with a size and without a lock is an orphan.
+    """
+    removed = []
+    for path in folder.glob(f"{_PREFIX}{os.geteuid()}-*"):
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            continue
+        try:
+            status = os.fstat(file)
+            if status.st_uid == os.geteuid() and status.st_size > 0:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink(missing_ok=True)
+                removed.append(path)
+        except OSError:
+            continue  # its maker lives
+        finally:
+            os.close(file)
+    return removed
+
+
+def _whole_lines(values: int) -> int:
+    """So many float64 values that a row ends with a line."""
+    return -(-values // 8) * 8
+
+
+def _mapped(file: int, size: int) -> mmap.mmap:
+    # Pages are entered into the process's table now, not one by one in the first step.
+    return mmap.mmap(file, size, mmap.MAP_SHARED | mmap.MAP_POPULATE)
+
+
+def _free_bytes(folder: Path) -> int:
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize
+
+
+def _check_room(folder: Path, needed: int) -> None:
+    try:
+        free = _free_bytes(folder)
+    except OSError as error:
+        raise SharedMemoryError(f"this machine has no shared memory: {folder}: {error.strerror}") from error
+    if free < needed:
+        raise _too_small(folder, needed, free)
+
+
+def _reserve(file: int, folder: Path, needed: int) -> None:
+    """Claim the memory now: without that, a full file system would kill whoever touches a page."""
+    try:
+        os.posix_fallocate(file, 0, needed)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise SharedMemoryError(f"{folder}: {error.strerror}") from error
+        raise _too_small(folder, needed, _free_bytes(folder)) from error
+
+
+def _too_small(folder: Path, needed: int, free: int) -> SharedMemoryError:
+    return SharedMemoryError(
+        f"the workers need {needed:,} bytes of shared memory, and {free:,} are free in {folder}: enlarge it "
+        f"(`mount -o remount,size=... {folder}`; `docker run --shm-size=...`; in Kubernetes an emptyDir of "
+        f"medium Memory), or use exchange='object_store'"
+    )

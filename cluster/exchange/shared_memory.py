@@ -1,0 +1,190 @@
+"""The exchange within a node: workers share memory and run a segment of steps by themselves.
+
+The coordinator, on the same node, makes the memory, sends the workers off, watches their words and reads
+what was committed. A loss ends the generation: the newest committed state moves into new memory, which only
+the survivors map. What a worker does at each step is in `shared_steps`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from cluster.assignment import Assignment
+from cluster.crew import Crew, Request, Watch
+from cluster.exchange.exchange import Exchange, Segment, WorkersLost
+from cluster.exchange.segment import FINGERPRINTS, SharedMemoryError, SharedSegment
+from cluster.exchange.shared_steps import barriers_per_step, shared_layout
+from cluster.failures import losses_of, raise_first_failure
+from cluster.node import node_identity
+from cluster.transport import pack
+from distnn.kernels.waiting import LINE, read_word, write_word
+from distnn.updater import Updater
+
+
+class SharedMemoryExchange(Exchange):
+    """One call of every worker for a whole segment.
+
+    Args:
+        crew: where the workers are; those that are joined must be on this node.
+        deadline_s: how long a worker may hold up the others.
+    """
+
+    def __init__(self, crew: Crew, deadline_s: float) -> None:
+        self._crew = crew
+        self._deadline_s = deadline_s
+        self._assignment: Assignment = {}
+        self._updater: Updater | None = None
+        self._generation: _Generation | None = None
+        self._num_generations = 0
+
+    def begin(self, updater: Updater) -> None:
+        self._updater = updater
+        self._generation = None
+
+    def join(self, assignment: Assignment) -> None:
+        self._assignment = dict(assignment)
+        self._generation = None
+
+    def run(self, segment: Segment) -> None:
+        while not segment.is_complete:
+            generation = self._generation or self._start_generation()
+            count = min(FINGERPRINTS, segment.num_steps - segment.committed)
+            self._run_steps(generation, segment, count)
+
+    @property
+    def _running(self) -> Updater:
+        assert self._updater is not None, "begin comes before run"
+        return self._updater
+
+    # Generations
+
+    def _start_generation(self) -> _Generation:
+        """New memory with the committed state in it, mapped by every worker.
+
+        Raises:
+            SharedMemoryError: if there is no room, or a worker cannot reach it.
+            WorkersLost: as ever.
+        """
+        updater, assignment = self._running, self._assignment
+        assert updater.traced is not None, "only a training task has steps"
+        _check_together(self._crew, assignment)
+        ranges = list(assignment.values())
+        layout = shared_layout(updater.plan, updater.traced.sums_layout, updater.state.slots, ranges)
+        self._num_generations += 1
+        memory = SharedSegment.create(layout, self._num_generations)
+        try:
+            arguments = (memory.path, layout, self._num_generations, ranges)
+            requests = {
+                worker: Request("attach", (*arguments, rank)) for rank, worker in enumerate(assignment)
+            }
+            outcomes = self._crew.ask(requests, self._deadline_s)
+        finally:
+            memory.forget_name()
+        raise_first_failure(outcomes, assignment)
+        losses = losses_of(outcomes, assignment)
+        if losses:
+            raise WorkersLost(losses)
+        even, odd = memory.states
+        updater.move_to((even, odd))
+        self._generation = _Generation(memory, list(assignment), barriers_per_step(updater.plan))
+        return self._generation
+
+    # Steps
+
+    def _run_steps(self, generation: _Generation, segment: Segment, count: int) -> None:
+        updater = self._running
+        state = updater.state
+        arguments = (state.step, count, state.iterations, pack(updater.plan.optimizer))
+        watch = generation.watch()
+        begun = watch.least()
+        is_whole = False
+        try:
+            outcomes = self._crew.ask(
+                {worker: Request("run_steps", arguments) for worker in self._assignment},
+                self._deadline_s,
+                watch,
+            )
+            is_whole = watch.least() - begun == count * generation.barriers
+        finally:
+            # Whatever happened, Ctrl-C included: what the words say is committed, and nothing else.
+            if not is_whole:
+                watch.release()
+                self._generation = None
+            committed = (watch.least() - begun) // generation.barriers
+            updater.follow(state.step + committed, state.iterations + committed)
+            parts = generation.memory.fingerprints[:, :committed]
+            segment.commit(parts.sum(axis=0, dtype=np.uint64))
+        raise_first_failure(outcomes, self._assignment)
+        losses = losses_of(outcomes, self._assignment)
+        if losses:
+            raise WorkersLost(losses)
+        assert is_whole, "workers left a generation that nobody had ended"
+
+
+class _Generation:
+    """One membership of workers, and the memory it shares.
+
+    Attributes:
+        memory: what they share.
+        barriers: how far a worker's word grows with each step.
+    """
+
+    def __init__(self, memory: SharedSegment, workers: Sequence[int], barriers: int) -> None:
+        self.memory = memory
+        self.barriers = barriers
+        self._ranks = {worker: rank for rank, worker in enumerate(workers)}
+
+    def watch(self) -> _Words:
+        return _Words(self.memory, self._ranks)
+
+
+class _Words(Watch):
+    """What the workers' words tell while they run steps."""
+
+    def __init__(self, memory: SharedSegment, ranks: dict[int, int]) -> None:
+        self._memory = memory
+        self._ranks = ranks
+        now = time.monotonic()
+        self._seen = {worker: (self._read(worker), now) for worker in ranks}
+
+    def _read(self, worker: int) -> int:
+        return int(read_word(self._memory.words, self._ranks[worker] * LINE))
+
+    def least(self) -> int:
+        """Barriers that everybody has reached."""
+        return min(self._read(worker) for worker in self._ranks)
+
+    def release(self) -> None:
+        write_word(self._memory.words, self._memory.layout.abort, 1)
+        # Who waited for the lost one is not to blame for that; it has as long again to leave.
+        now = time.monotonic()
+        self._seen = {worker: (self._read(worker), now) for worker in self._ranks}
+
+    def late(self, workers: Iterable[int], deadline_s: float) -> dict[int, float]:
+        """Who waits for others is not late: only who is behind."""
+        now = time.monotonic()
+        for worker, (value, _) in self._seen.items():
+            current = self._read(worker)
+            if current != value:
+                self._seen[worker] = (current, now)
+        waiting = {worker: self._seen[worker] for worker in workers}
+        behind = min(value for value, _ in waiting.values())
+        return {
+            worker: now - since
+            for worker, (value, since) in waiting.items()
+            if value == behind and now - since >= deadline_s
+        }
+
+
+def _check_together(crew: Crew, assignment: Assignment) -> None:
+    """All workers must be where the coordinator is."""
+    here = node_identity()
+    elsewhere = [worker for worker in assignment if crew.workers[worker].node != here]
+    if elsewhere:
+        raise SharedMemoryError(
+            f"exchange='shared_memory' needs all workers on the coordinator's machine; not there: "
+            f"{', '.join(str(crew.workers[worker]) for worker in elsewhere)}. Use exchange='auto'"
+        )

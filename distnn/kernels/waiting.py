@@ -1,0 +1,172 @@
+"""Words in shared memory: written by one process, awaited by others, in a fixed order with other memory.
+
+A store publishes everything written before it; a load that sees it sees all that too. Waiting spins for
+some microseconds, then lets others run, then sleeps; it comes back within 50 ms at most, so that Python can
+look at signals and deadlines. A plain load would be hoisted out of the loop by the compiler. Under
+`NUMBA_DISABLE_JIT=1` plain reads and writes take the place of atomic ones, which on x86-64 are as good.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, overload
+
+from distnn.kernels.jit import JIT_OPTIONS, Array, kernel
+
+LINE = 8
+"""Words of 8 bytes in a cache line: each worker's word has a line of its own."""
+ARRIVED, WAITING, ABORTED = 1, 0, -1
+
+_SPINS = 2_000
+_YIELDS = 400
+_SLEEP_US = 50
+_SLEEPS = 300
+"""Together some 40 us of spinning, some 200 us of yielding (if nobody else wants the core), 30 ms asleep."""
+
+_sched_yield = types.ExternalFunction("sched_yield", types.int32())
+_usleep = types.ExternalFunction("usleep", types.int32(types.uint32))
+
+
+def _pointer(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    view = context.make_array(signature.args[0])(context, builder, arguments[0])
+    return builder.gep(view.data, [arguments[1]])
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _load_acquire(typing_context: Any, words: Any, index: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.load_atomic(_pointer(context, builder, signature, arguments), "acquire", 8)
+
+    return types.int64(words, types.intp), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _store_release(typing_context: Any, words: Any, index: Any, value: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _pointer(context, builder, signature, arguments)
+        builder.store_atomic(arguments[2], pointer, "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(words, types.intp, types.int64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _pause(typing_context: Any) -> Any:
+    """Tell the core that it spins."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        if platform.machine() in ("x86_64", "AMD64"):
+            function_type = ir.FunctionType(ir.VoidType(), [])
+            name = "llvm.x86.sse2.pause"
+            builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), [])
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+def load_word(words: Array, index: int) -> int:
+    """The word at `index` of an int64 array, and with it all that was written before it was stored."""
+    return int(words[index])
+
+
+def store_word(words: Array, index: int, value: int) -> None:
+    """Write the word after all that was written before."""
+    words[index] = value
+
+
+def relax() -> None:
+    """A few nanoseconds' rest for the core."""
+
+
+def let_others_run() -> None:
+    time.sleep(0)
+
+
+def sleep_us(microseconds: int) -> None:
+    time.sleep(microseconds * 1e-6)
+
+
+@overload(load_word, strict=False, jit_options=JIT_OPTIONS)  # type: ignore[untyped-decorator]
+def _overload_load_word(words: Any, index: Any) -> Any:
+    return lambda words, index: _load_acquire(words, index)
+
+
+@overload(store_word, strict=False, jit_options=JIT_OPTIONS)  # type: ignore[untyped-decorator]
+def _overload_store_word(words: Any, index: Any, value: Any) -> Any:
+    return lambda words, index, value: _store_release(words, index, value)
+
+
+@overload(relax, strict=False, jit_options=JIT_OPTIONS)  # type: ignore[untyped-decorator]
+def _overload_relax() -> Any:
+    return lambda: _pause()
+
+
+@overload(let_others_run, strict=False, jit_options=JIT_OPTIONS)  # type: ignore[untyped-decorator]
+def _overload_let_others_run() -> Any:
+    return lambda: _sched_yield()
+
+
+@overload(sleep_us, strict=False, jit_options=JIT_OPTIONS)  # type: ignore[untyped-decorator]
+def _overload_sleep_us(microseconds: Any) -> Any:
+    return lambda microseconds: _usleep(types.uint32(microseconds))
+
+
+@kernel
+def read_word(words: Array, index: int) -> Any:
+    """`load_word`, for Python."""
+    return load_word(words, index)
+
+
+@kernel
+def write_word(words: Array, index: int, value: int) -> None:
+    """`store_word`, for Python."""
+    store_word(words, index, value)
+
+
+@kernel
+def await_words(words: Array, count: int, target: int, abort: int) -> int:
+    """Wait until `count` words, a line apart from the array's start on, have reached `target`.
+
+    Args:
+        words: int64, in memory that others write.
+        count: of words.
+        target: a word is there when it is at least this.
+        abort: index of a word that ends the waiting as soon as it is not 0, even if all have arrived: after
+            it was written nobody gets past another barrier.
+
+    Returns:
+        ARRIVED; ABORTED; or WAITING after some 30 ms.
+    """
+    rounds = 0
+    sleeps = 0
+    first = 0
+    while True:
+        if load_word(words, abort) != 0:
+            return ABORTED
+        while first < count and load_word(words, first * LINE) >= target:
+            first += 1
+        if first == count:
+            return ARRIVED
+        if rounds < _SPINS:
+            relax()
+        elif rounds < _SPINS + _YIELDS:
+            let_others_run()
+        else:
+            sleeps += 1
+            if sleeps > _SLEEPS:
+                return WAITING
+            sleep_us(_SLEEP_US)
+        rounds += 1
+
+
+@kernel
+def arrive_and_await(words: Array, mine: int, count: int, target: int, abort: int) -> int:
+    """Let word number `mine` be `target`, then `await_words`: a barrier of `count` workers."""
+    store_word(words, mine * LINE, target)
+    return await_words(words, count, target, abort)

@@ -1,0 +1,306 @@
+"""The arithmetic of an update, cut into pieces that the owners of slices can compute; it holds no state.
+
+A step's update reads one `TrainingState` and writes another. What concerns single weights is done piece by
+piece; what concerns all of them (norms, penalties) is summed over fixed blocks, then by a fixed tree; the
+rest (statistics, assigned variables, sums) is done by one owner. How pieces are dealt out never changes a
+bit. `distnn.updater` computes all of it in one place, workers that share memory a slice each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from distnn.kernels.update import (
+    BLOCK,
+    GRADIENT_SCALE,
+    L1,
+    L2,
+    add_into,
+    fingerprint,
+    penalty_sums,
+    square_sums,
+    tree_total,
+)
+from distnn.optimizers.base import Optimizer
+from distnn.recording import TrainingState
+from distnn.reduction import ShardSums, split_moments
+from distnn.task import Task
+from distnn.tensor import Array
+from distnn.tracing import Traced
+from distnn.variable import Variable
+from distnn.weights import WeightLayout, aligned_zeros
+
+
+@dataclass(frozen=True)
+class Run:
+    """Values [start, stop) of the trainable vector under the same penalties.
+
+    Its blocks of 1024 values are numbered from `first_block`, through all runs.
+    """
+
+    start: int
+    stop: int
+    l1: float
+    l2: float
+    first_block: int
+
+    @property
+    def num_blocks(self) -> int:
+        return -(-(self.stop - self.start) // BLOCK)
+
+    @property
+    def is_penalised(self) -> bool:
+        return bool(self.l1 or self.l2)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Whole blocks of one run: the values [start, stop), the blocks [first_block, stop_block)."""
+
+    run: int
+    start: int
+    stop: int
+    first_block: int
+    stop_block: int
+
+
+class UpdatePlan:
+    """How a task's weights are updated.
+
+    Args:
+        task: its model's optimizer is asked at every step, so a changed learning rate takes effect.
+        traced: the training graph, or None if the task is only evaluated.
+
+    Attributes:
+        num_sums: of the epoch's loss and metric sums, the penalty last.
+        num_blocks: of the trainable vector.
+        clips_norms: norms are needed before the update.
+        has_penalty: some weights are penalised.
+    """
+
+    def __init__(self, task: Task, traced: Traced | None) -> None:
+        self.task = task
+        self.traced = traced
+        self.layout = task.layout()
+        self.num_sums = 0 if task.objective is None else 2 * task.objective.num_pairs + 1
+        self._optimizer = None if task.objective is None else task.model.optimizer
+        clipped = self._optimizer and (self._optimizer.clipnorm or self._optimizer.global_clipnorm)
+        self.clips_norms = bool(clipped)
+        self.runs = _runs(self.layout, self.clips_norms)
+        self.num_blocks = sum(run.num_blocks for run in self.runs)
+        self.has_penalty = any(run.is_penalised for run in self.runs)
+        self._totals = np.zeros(max((run.num_blocks for run in self.runs), default=0), np.float64)
+        self._block = aligned_zeros(BLOCK)
+        self._scratch = aligned_zeros(2 * max((v.size for v in self.layout.variables), default=1), np.float64)
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The rule; a worker's is replaced by the coordinator's, whose settings callbacks change."""
+        assert self._optimizer is not None, "only a training task has an optimizer"
+        return self._optimizer
+
+    @optimizer.setter
+    def optimizer(self, optimizer: Optimizer) -> None:
+        self._optimizer = optimizer
+
+    # Dealing out
+
+    def deal(self, owners: int) -> list[list[Piece]]:
+        """Near-equal contiguous slices of the trainable vector, in whole blocks; some may be empty."""
+        cuts = [self.num_blocks * owner // owners for owner in range(owners + 1)]
+        return [self._pieces(first, stop) for first, stop in zip(cuts, cuts[1:], strict=False)]
+
+    def _pieces(self, first: int, stop: int) -> list[Piece]:
+        """The blocks [first, stop), run by run."""
+        pieces = []
+        for number, run in enumerate(self.runs):
+            low = max(first, run.first_block)
+            high = min(stop, run.first_block + run.num_blocks)
+            if low < high:
+                begin = run.start + (low - run.first_block) * BLOCK
+                end = min(run.start + (high - run.first_block) * BLOCK, run.stop)
+                pieces.append(Piece(number, begin, end, low, high))
+        return pieces
+
+    def cut(self, pieces: Sequence[Piece], max_values: int) -> list[Piece]:
+        """The same blocks in pieces of at most so many values (but a block at least), which fit a cache."""
+        step = max(1, max_values // BLOCK)
+        return [
+            part
+            for piece in pieces
+            for first in range(piece.first_block, piece.stop_block, step)
+            for part in self._pieces(first, min(first + step, piece.stop_block))
+        ]
+
+    # Penalties and norms
+
+    def measure_penalty(self, weights: Array, pieces: Sequence[Piece], blocks_2K: Array) -> None:
+        """Write the sums of |w| and w^2 of the pieces' blocks."""
+        for piece in pieces:
+            if self.runs[piece.run].is_penalised:
+                columns = blocks_2K[:, piece.first_block : piece.stop_block]
+                penalty_sums(weights[piece.start : piece.stop], columns)
+
+    def penalty(self, blocks_2K: Array) -> float:
+        """The penalty from the sums of all blocks."""
+        value = 0.0
+        for run in self.runs:
+            if run.is_penalised:
+                absolute, squares = self._total(blocks_2K[0], run), self._total(blocks_2K[1], run)
+                value += run.l1 * absolute + run.l2 * squares
+        return value
+
+    def measure_squares(
+        self, weights: Array, gradient: Array, pieces: Sequence[Piece], blocks_K: Array
+    ) -> None:
+        """Write the sums of squares of the gradient, penalties included, over the pieces' blocks."""
+        for piece in pieces:
+            run, part = self.runs[piece.run], slice(piece.start, piece.stop)
+            blocks = blocks_K[piece.first_block : piece.stop_block]
+            square_sums(gradient[part], weights[part], run.l1, run.l2, self._block, blocks)
+
+    def scales(self, blocks_K: Array) -> list[float]:
+        """What each run's gradient is multiplied by so that norms are clipped, from all blocks' squares."""
+        optimizer = self.optimizer
+        squares = [self._total(blocks_K, run) for run in self.runs]
+        if optimizer.clipnorm is not None:
+            return [_clip_scale(optimizer.clipnorm, square) for square in squares]
+        return [_clip_scale(float(optimizer.global_clipnorm or 0), sum(squares))] * len(squares)
+
+    def _total(self, blocks_K: Array, run: Run) -> float:
+        totals = self._totals[: run.num_blocks]
+        np.copyto(totals, blocks_K[run.first_block : run.first_block + run.num_blocks])
+        return float(tree_total(totals))
+
+    # Updating
+
+    def warm_up(self) -> None:
+        """Call every kernel of an update with nothing, so that it is compiled (and cached)."""
+        none, slots = aligned_zeros(0), aligned_zeros(0).reshape(len(self.optimizer.slot_names), 0)
+        if self.has_penalty:
+            penalty_sums(none, np.zeros((2, 0), np.float64))
+        if self.clips_norms:
+            square_sums(none, none, 0.0, 0.0, self._block, np.zeros(0, np.float64))
+        if self.has_penalty or self.clips_norms:
+            tree_total(np.zeros(0, np.float64))
+        optimizer = self.optimizer
+        optimizer.update(none, none, slots, none, slots, optimizer.scalars(0), 0, 0)
+        fingerprint(none, 0)
+        add_into(none, none)
+
+    def update(
+        self,
+        old: TrainingState,
+        new: TrainingState,
+        gradient: Array,
+        scalars: Array,
+        scales: Sequence[float] | None,
+        pieces: Sequence[Piece],
+    ) -> int:
+        """Write the pieces' new weights and slots.
+
+        Args:
+            old: only read.
+            new: written.
+            gradient: summed over all shards, at least in these pieces; only read.
+            scalars: of the step, from the optimizer; the places of penalties and scale are written.
+            scales: of each run, if norms are clipped.
+            pieces: what to update.
+
+        Returns:
+            The pieces' part of the fingerprint; parts add up modulo 2**64.
+        """
+        optimizer = self.optimizer
+        digest = 0
+        for piece in pieces:
+            run = self.runs[piece.run]
+            scalars[L1], scalars[L2] = run.l1, run.l2
+            scalars[GRADIENT_SCALE] = 1.0 if scales is None else scales[piece.run]
+            digest += optimizer.update(
+                old.weights, gradient, old.slots, new.weights, new.slots, scalars, piece.start, piece.stop
+            )
+        return digest
+
+    def update_rest(
+        self, old: TrainingState, new: TrainingState, total: ShardSums, penalty: float, samples: int
+    ) -> int:
+        """Write all but trainable weights and slots, for a step whose batch has `samples` samples.
+
+        Moving statistics, assigned variables and the epoch's sums come from `total`, which is spoilt.
+
+        Returns:
+            The rest's part of the fingerprint.
+        """
+        total.sums[self.num_sums - 1] = penalty * samples
+        digest = self._update_untrained(old, new, total, samples)
+        self._add_sums(old, new, total.sums[: self.num_sums], samples)
+        new.step, new.iterations = old.step + 1, old.iterations + 1
+        return digest
+
+    def _update_untrained(
+        self, old: TrainingState, new: TrainingState, total: ShardSums, samples: int
+    ) -> int:
+        """Moving statistics, assigned variables, and what no step changes."""
+        first = self.layout.trainable_size
+        if self.layout.size == first or self.traced is None:
+            return 0
+        np.copyto(new.weights[first:], old.weights[first:])
+        for group, moments in enumerate(self.traced.moments):
+            count, mean, m2 = split_moments(total.moment_group(group))
+            self._move(new.weights, moments.mean, mean, 1.0, moments.momentum)
+            self._move(new.weights, moments.variance, m2, 1.0 / count, moments.momentum)
+        position = self.num_sums
+        for assignment in self.traced.assigned:
+            variable = assignment.variable
+            sums = total.sums[position : position + variable.size].reshape(variable.shape)
+            if variable.aggregation == "mean":
+                np.divide(sums, samples, out=sums)
+            elif assignment.added is not None:
+                np.add(sums, self.layout.view(old.weights, variable), out=sums)
+            np.copyto(self.layout.view(new.weights, variable), sums, casting="same_kind")
+            position += variable.size
+        return int(fingerprint(new.weights[first:], first))
+
+    def _move(self, weights: Array, variable: Variable, value: Array, factor: float, momentum: float) -> None:
+        """variable = momentum * variable + (1 - momentum) * factor * value, in float64."""
+        view = self.layout.view(weights, variable).reshape(-1)
+        kept, added = self._scratch[: len(view)], self._scratch[len(view) : 2 * len(view)]
+        np.multiply(view, momentum, out=kept)
+        np.multiply(value, factor * (1.0 - momentum), out=added)
+        np.add(kept, added, out=kept)
+        np.copyto(view, kept, casting="same_kind")
+
+    def _add_sums(self, old: TrainingState, new: TrainingState, sums: Array, samples: int) -> None:
+        """The epoch's sums after the step; an epoch's first step begins them anew."""
+        assert self.task.objective is not None, "only a training task has steps"
+        self.task.objective.fold_step(sums, samples)
+        if old.step % self.task.batching.steps_per_epoch == 0:
+            np.copyto(new.sums, sums)
+        else:
+            np.add(old.sums, sums, out=new.sums)
+
+
+def _clip_scale(limit: float, square: float) -> float:
+    norm = float(np.sqrt(square))
+    return limit / norm if norm > limit else 1.0
+
+
+def _runs(layout: WeightLayout, per_variable: bool) -> list[Run]:
+    """Runs of the trainable vector under equal penalties; one per variable where norms are clipped."""
+    found: list[tuple[int, int, float, float]] = []
+    starts = [layout.offsets[variable] for variable in layout.trainable]
+    ends = [*starts[1:], layout.trainable_size]
+    for variable, start, stop in zip(layout.trainable, starts, ends, strict=False):
+        l1, l2 = (0.0, 0.0) if variable.regularizer is None else variable.regularizer.factors()
+        if found and not per_variable and found[-1][2:] == (l1, l2):
+            found[-1] = (found[-1][0], stop, l1, l2)
+        else:
+            found.append((start, stop, l1, l2))
+    runs: list[Run] = []
+    for start, stop, l1, l2 in found:
+        first_block = runs[-1].first_block + runs[-1].num_blocks if runs else 0
+        runs.append(Run(start, stop, l1, l2, first_block))
+    return runs

@@ -1,0 +1,126 @@
+"""Updates cut into pieces: any dealing out gives the bytes of the whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distnn.layers import BatchNormalization, Dense
+from distnn.models import Sequential
+from distnn.models.fitting import FitArguments, prepare
+from distnn.optimizers import SGD, Adam
+from distnn.reduction import ShardSums
+from distnn.shard import ShardRunner
+from distnn.update_plan import UpdatePlan
+from distnn.updater import Updater
+
+OPTIMIZERS = {
+    "plain": lambda: SGD(0.1, momentum=0.9),
+    "clipnorm": lambda: Adam(0.01, clipnorm=0.5),
+    "global_clipnorm": lambda: SGD(0.1, momentum=0.9, global_clipnorm=0.5),
+}
+
+
+def make_updater(optimizer: str, penalties: bool = True) -> Updater:
+    """A model of a few blocks, ready for a step."""
+    regularizer = {"kernel_regularizer": "l1_l2"} if penalties else {}
+    model = Sequential(
+        [Dense(70, input_dim=60, **regularizer), BatchNormalization(), Dense(3, activation="softmax")]
+    )
+    model.compile(OPTIMIZERS[optimizer](), "sparse_categorical_crossentropy")
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(32, 60)).astype(np.float32), rng.integers(0, 3, 32)
+    training = prepare(model, FitArguments(x, y, batch_size=32, shards=1, seed=1))
+    updater = Updater(training.task, ShardRunner(training.task, training.data).training)
+    updater.begin(model.training_state(0))
+    return updater
+
+
+def make_total(updater: Updater) -> ShardSums:
+    assert updater.traced is not None
+    total = ShardSums(updater.traced.sums_layout)
+    rng = np.random.default_rng(3)
+    for array in total.arrays():
+        array[:] = rng.uniform(1, 2, size=array.shape)
+    return total
+
+
+def update_in_slices(updater: Updater, owners: int, max_values: int) -> tuple[Any, ...]:
+    """The first step, each owner's part by a plan of its own."""
+    plans = [UpdatePlan(updater.task, updater.traced) for _ in range(owners)]
+    slices = [plan.cut(plan.deal(owners)[i], max_values) for i, plan in enumerate(plans)]
+    old, new = updater.state, updater.state.copy()
+    total = make_total(updater)
+    blocks, scales = np.full((2, plans[0].num_blocks), np.nan), None
+    penalty = 0.0
+    if plans[0].has_penalty:
+        for plan, pieces in zip(plans, slices, strict=True):
+            plan.measure_penalty(old.weights, pieces, blocks)
+        penalty = plans[-1].penalty(blocks)
+    if plans[0].clips_norms:
+        for plan, pieces in zip(plans, slices, strict=True):
+            plan.measure_squares(old.weights, total.gradient, pieces, blocks[0])
+        scales = plans[0].scales(blocks[0])
+    scalars = updater.task.model.optimizer.scalars(0)
+    digest = plans[0].update_rest(old, new, total, penalty, 32)
+    for plan, pieces in zip(plans, slices, strict=True):
+        digest += plan.update(old, new, total.gradient, scalars, scales, pieces)
+    return digest % 2**64, new.step, *(a.tobytes() for a in (new.weights, new.slots, new.sums))
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("penalties", [False, True])
+def test_any_slices_give_the_bytes_of_the_whole(optimizer: str, penalties: bool) -> None:
+    updater = make_updater(optimizer, penalties)
+    found = {update_in_slices(updater, n, size) for n, size in ((1, 1 << 20), (2, 1024), (3, 2048), (9, 1))}
+    digest = updater.update(make_total(updater))
+    state = updater.state
+    assert found == {(digest, 1, *(a.tobytes() for a in (state.weights, state.slots, state.sums)))}
+
+
+@given(st.integers(1, 12), st.integers(1, 5000))
+def test_pieces_cover_every_value_once(owners: int, max_values: int) -> None:
+    plan = make_plan()
+    slices = plan.deal(owners)
+    for pieces in (sum(slices, []), plan.cut(sum(slices, []), max_values)):
+        values = [i for piece in pieces for i in range(piece.start, piece.stop)]
+        assert values == list(range(plan.layout.trainable_size))
+        blocks = [k for piece in pieces for k in range(piece.first_block, piece.stop_block)]
+        assert blocks == list(range(plan.num_blocks))
+        assert all(piece.start % 16 == 0 for piece in pieces)
+    counts = [sum(piece.stop_block - piece.first_block for piece in pieces) for pieces in slices]
+    assert max(counts) - min(counts) <= 1
+
+
+_plans: list[UpdatePlan] = []
+
+
+def make_plan() -> UpdatePlan:
+    if not _plans:
+        _plans.append(make_updater("clipnorm").plan)
+    return _plans[0]
+
+
+def test_the_same_step_twice_gives_the_same_bytes() -> None:
+    """Nothing of the gradient is spoilt, so a step can be computed again from it."""
+    updater = make_updater("clipnorm")
+    total = make_total(updater)
+    before = total.gradient.tobytes()
+    updater.update(total)
+    assert total.gradient.tobytes() == before
+
+
+def test_moving_to_other_buffers_goes_on_in_them() -> None:
+    updater, other = make_updater("plain"), make_updater("plain")
+    for one in (updater, other):
+        one.update(make_total(one))
+    mine = (other.state.copy(), other.state.copy())
+    other.move_to(mine)
+    assert updater.update(make_total(updater)) == other.update(make_total(other))
+    assert other.state is mine[0] and mine[1].step == 1
+    other.follow(1, 1)
+    assert other.state is mine[1]
