@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,7 @@ from distnn.recipe import differences
 _ROOT = Path(__file__).resolve().parent.parent
 
 
-@cache
-def package_digest() -> str:
-    """Digest of the source of distnn and cluster as this process imports them."""
+def _digest_of_packages() -> str:
     digest = hashlib.blake2b(digest_size=16)
     for package in ("distnn", "cluster"):
         for path in sorted((_ROOT / package).rglob("*.py")):
@@ -26,8 +23,22 @@ def package_digest() -> str:
     return digest.hexdigest()
 
 
-def other_version_message(hosts: list[str]) -> str:
-    """For workers whose package differs from the coordinator's."""
+PACKAGE_DIGEST = _digest_of_packages()
+"""Of the source of distnn and cluster, taken as this process imports them: files may change later."""
+
+
+def other_version_message(hosts: list[str], is_here: bool) -> str:
+    """For workers whose package differs from the coordinator's.
+
+    Args:
+        hosts: where they run.
+        is_here: whether one of them is this very machine, which reads the same files.
+    """
+    if is_here:
+        return (
+            "the files of distnn have changed since this program started, so that its workers would compute "
+            "with other code than it does: start the program again"
+        )
     return (
         f"another version of distnn is installed on {', '.join(sorted(set(hosts)))} than here: install the "
         "same one on every node, or use `distnn submit`, which ships its own"

@@ -16,7 +16,7 @@ import numpy as np
 
 from cluster.connect import Connection
 from cluster.crew import Answer, Crew, Died, Failed, Failure, Outcome, Request, Silent, Watch, WorkerInfo
-from cluster.fleet import arithmetic_facts, mixed_fleet_message, other_version_message, package_digest
+from cluster.fleet import PACKAGE_DIGEST, arithmetic_facts, mixed_fleet_message, other_version_message
 from cluster.node import node_identity
 from cluster.ray_import import ray
 from cluster.reasons import reason
@@ -108,11 +108,11 @@ class RayCrew(Crew):
         self._greetings[number] = greeting
 
     def _check_fleet(self) -> None:
-        """Refuse other machines with another package; warn once of those with another arithmetic."""
-        elsewhere = [g for g in self._greetings.values() if g["info"]["node"] != node_identity()]
-        others = [g["info"]["host"] for g in elsewhere if g["package"] != package_digest()]
+        """Refuse workers with another package; warn once of machines with another arithmetic."""
+        others = [g["info"] for g in self._greetings.values() if g["package"] != PACKAGE_DIGEST]
         if others:
-            raise EngineError(other_version_message(others))
+            is_here = any(info["node"] == node_identity() for info in others)
+            raise EngineError(other_version_message([info["host"] for info in others], is_here))
         facts = {g["info"]["host"]: g["arithmetic"] for g in self._greetings.values()}
         message = mixed_fleet_message(arithmetic_facts(), facts)
         if message is not None and not self._has_warned:

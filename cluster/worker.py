@@ -22,7 +22,7 @@ from cluster.counting import CountingRunner
 from cluster.crew import Failure
 from cluster.exchange.segment import SharedLayout, SharedSegment
 from cluster.exchange.shared_steps import GenerationOver, SharedSteps
-from cluster.fleet import arithmetic_facts, package_digest
+from cluster.fleet import PACKAGE_DIGEST, arithmetic_facts
 from cluster.node import node_identity
 from cluster.transport import unpack
 from cluster.user_code import describe
@@ -63,7 +63,7 @@ class Worker:
             "host": socket.gethostname(),
             "cores": available_cores(),
         }
-        return {"info": info, "package": package_digest(), "arithmetic": arithmetic_facts()}
+        return {"info": info, "package": PACKAGE_DIGEST, "arithmetic": arithmetic_facts()}
 
     def progress(self) -> int:
         """A number that changes with every shard."""

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-import re
+from typing import TYPE_CHECKING
 
-from cluster.fleet import mixed_fleet_message, other_version_message, package_digest
+import pytest
+
+from cluster.fleet import mixed_fleet_message, other_version_message
+from distnn.errors import EngineError
 from distnn.recipe import arithmetic_facts
+
+if TYPE_CHECKING:
+    from cluster.connect import Connection
 
 
 def test_equal_machines_give_no_warning() -> None:
@@ -22,5 +28,21 @@ def test_a_mixed_fleet_is_named_with_what_differs() -> None:
 
 
 def test_another_version_names_the_hosts_once() -> None:
-    assert "is installed on a, b than here" in other_version_message(["b", "a", "b"])
-    assert re.fullmatch("[0-9a-f]{32}", package_digest())
+    assert "is installed on a, b than here" in other_version_message(["b", "a", "b"], is_here=False)
+
+
+def test_files_that_changed_under_a_running_program_ask_for_a_new_start() -> None:
+    assert other_version_message(["a"], is_here=True).endswith("start the program again")
+
+
+@pytest.mark.ray
+def test_workers_of_another_version_are_refused(
+    ray_cluster: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cluster import ray_crew
+
+    crew = ray_crew.RayCrew(ray_cluster, threads=1)
+    monkeypatch.setattr(ray_crew, "PACKAGE_DIGEST", "0" * 32)
+    with pytest.raises(EngineError, match="have changed since this program started"):
+        crew.recruit(1)
+    crew.close()
