@@ -136,7 +136,7 @@ def fold(
 
 def additions(
     shards: int, subtrees: Sequence[Range], is_empty: Sequence[bool]
-) -> tuple[list[tuple[int, int]], int | None]:
+) -> tuple[Sequence[tuple[int, int]], int | None]:
     """In which order to add up the sums of subtrees that together cover every shard.
 
     Args:
@@ -148,22 +148,35 @@ def additions(
         (left, right) places in `subtrees`: the right one is added to the left; and the place where the total
         is in the end, None if all are empty.
     """
+    return _additions(shards, tuple(subtrees), tuple(is_empty))
+
+
+@functools.lru_cache(maxsize=256)
+def _additions(
+    shards: int, subtrees: tuple[Range, ...], is_empty: tuple[bool, ...]
+) -> tuple[tuple[tuple[int, int], ...], int | None]:
+    """`additions`, worked out once: the subtrees are the same at nearly every step."""
     places = {subtree: place for place, subtree in enumerate(subtrees)}
     steps: list[tuple[int, int]] = []
+    total = _visit(0, shards, places, is_empty, steps)
+    return tuple(steps), total
 
-    def visit(start: int, stop: int) -> int | None:
-        place = places.get((start, stop))
-        if place is not None:
-            return None if is_empty[place] else place
-        if stop - start == 1:
-            raise AssertionError(f"no sums for shard {start} of {shards}; parts: {sorted(places)}")
-        middle = split(start, stop)
-        left, right = visit(start, middle), visit(middle, stop)
-        if left is not None and right is not None:
-            steps.append((left, right))
-        return right if left is None else left
 
-    return steps, visit(0, shards)
+def _visit(
+    start: int, stop: int, places: Mapping[Range, int], is_empty: Sequence[bool], steps: list[tuple[int, int]]
+) -> int | None:
+    """Append the additions within the subtree [start, stop); the place of its total."""
+    place = places.get((start, stop))
+    if place is not None:
+        return None if is_empty[place] else place
+    if stop - start == 1:
+        raise AssertionError(f"no sums for shard {start}; parts: {sorted(places)}")
+    middle = split(start, stop)
+    left = _visit(start, middle, places, is_empty, steps)
+    right = _visit(middle, stop, places, is_empty, steps)
+    if left is not None and right is not None:
+        steps.append((left, right))
+    return right if left is None else left
 
 
 def combine(shards: int, parts: Mapping[Range, ShardSums | None]) -> ShardSums | None:
