@@ -19,7 +19,7 @@ from jobs.specfile import load_spec
 _EXCHANGES = {
     "local": "none: one process computes the shards in turn",
     "threads": "none: the threads share the process's memory",
-    "ray": "object_store (gradients to the coordinator, new weights back)",
+    "ray": "shared memory if all workers are on this machine, else the object store",
 }
 
 
