@@ -15,15 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from distnn.control import CONTROL_WORDS
 from distnn.tensor import Array, Batch, Shape, Spec, Tensor
 
 if TYPE_CHECKING:
     from distnn.ops.op import Op
     from distnn.variable import Variable
-
-CONTROL_WORDS = 8
-"""int64 words that a step writes and kernels read when they run."""
-SEED_WORD, STEP_WORD, SHARD_WORD, SAMPLES_WORD = 0, 1, 2, 3
 
 
 @dataclass(eq=False)

@@ -10,11 +10,15 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 
 import numpy as np
 
+from distnn.control import CONTROL_WORDS
 from distnn.fusion import fuse
-from distnn.graph import CONTROL_WORDS, Graph, Node
+from distnn.graph import Graph, Node
+from distnn.kernels.stepping import copy_values
+from distnn.kernels.tape import Tape
 from distnn.reduction import ShardSums
 from distnn.tensor import Array, Tensor
 from distnn.weights import WeightLayout, aligned_zeros
@@ -63,9 +67,10 @@ class BoundProgram:
     outputs: tuple[Array, ...]
     calls: tuple[Callable[[], object], ...]
 
-    def run(self) -> None:
-        for call in self.calls:
-            call()
+    @cached_property
+    def run(self) -> Tape:
+        """All of the calls in turn."""
+        return Tape(self.calls)
 
 
 @dataclass
@@ -84,14 +89,22 @@ class Program:
         layout: of the weights vector that `bind` is given.
         results: the tensors wanted.
         max_samples: of the largest shard.
+        control: the words that kernels read; programs that one thread runs in turn may share them.
     """
 
-    def __init__(self, graph: Graph, layout: WeightLayout, results: Results, max_samples: int) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        layout: WeightLayout,
+        results: Results,
+        max_samples: int,
+        control: Array | None = None,
+    ) -> None:
         self.graph = graph
         self.layout = layout
         self.results = results
         self.max_samples = max_samples
-        self.control: Array = np.zeros(CONTROL_WORDS, np.int64)
+        self.control: Array = np.zeros(CONTROL_WORDS, np.int64) if control is None else control
         self.nodes: list[Node] = fuse(graph.nodes, results.all())
         self._roots = _view_roots(self.nodes)
         self._fixed = {self._root(tensor) for tensor in results.all()}
@@ -176,7 +189,7 @@ class Program:
             if not node.op.is_view:
                 operands = tuple(arrays[tensor] for tensor in node.inputs)
                 calls.append(node.op.bind(operands, tuple(arrays[t] for t in node.outputs), self.control))
-        calls += [_copy_call(place, arrays[tensor].reshape(-1)) for tensor, place in copies]
+        calls += [partial(copy_values, arrays[tensor].reshape(-1), place) for tensor, place in copies]
         outputs = tuple(arrays[tensor] for tensor in self.results.outputs)
         return BoundProgram(inputs, outputs, tuple(calls))
 
@@ -208,13 +221,6 @@ class Program:
                 start = self._storage.offsets[tensor]
                 stop = start + tensor.spec.size(samples) * dtype.itemsize
                 arrays[tensor] = self._arena[start:stop].view(dtype).reshape(shape)
-
-
-def _copy_call(place: Array, source: Array) -> Callable[[], object]:
-    def copy() -> None:
-        np.copyto(place, source)
-
-    return copy
 
 
 def _view_roots(nodes: Sequence[Node]) -> dict[Tensor, Tensor]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -56,14 +57,21 @@ class ShardSums:
 
     def add(self, other: ShardSums) -> None:
         """Add the sums of the subtree to the right."""
+        for call in self.bind_add(other):
+            call()
+
+    def bind_add(self, other: ShardSums) -> list[Callable[[], object]]:
+        """The calls that `add` makes."""
         from distnn.kernels.normalization import merge_moments
         from distnn.kernels.update import add_into
 
+        calls: list[Callable[[], object]] = []
         if self.gradient.size:
-            add_into(self.gradient, other.gradient)
-        np.add(self.sums, other.sums, out=self.sums)
+            calls.append(partial(add_into, self.gradient, other.gradient))
+        calls.append(partial(add_into, self.sums, other.sums))
         for group in range(len(self.layout.moments)):
-            merge_moments(self.moment_group(group), other.moment_group(group))
+            calls.append(partial(merge_moments, self.moment_group(group), other.moment_group(group)))
+        return calls
 
     def arrays(self) -> tuple[Array, Array, Array]:
         return self.gradient, self.sums, self.moments
@@ -110,7 +118,11 @@ def depth(num_shards: int) -> int:
 
 
 def fold(
-    start: int, stop: int, buffers: Sequence[ShardSums], compute: Callable[[int, ShardSums], bool]
+    start: int,
+    stop: int,
+    buffers: Sequence[ShardSums],
+    compute: Callable[[int, ShardSums], bool],
+    add: Callable[[ShardSums, ShardSums], object] = ShardSums.add,
 ) -> bool:
     """Compute the shards [start, stop) in order and add them by the tree into `buffers[0]`.
 
@@ -119,6 +131,7 @@ def fold(
         stop: its end.
         buffers: at least `depth(stop - start)`.
         compute: writes a shard's sums into a buffer; False if the shard is empty.
+        add: adds the second buffer to the first.
 
     Returns:
         False if every shard was empty; then `buffers[0]` holds nothing.
@@ -126,11 +139,11 @@ def fold(
     if stop - start == 1:
         return compute(start, buffers[0])
     middle = split(start, stop)
-    has_left = fold(start, middle, buffers, compute)
+    has_left = fold(start, middle, buffers, compute, add)
     if not has_left:
-        return fold(middle, stop, buffers, compute)
-    if fold(middle, stop, buffers[1:], compute):
-        buffers[0].add(buffers[1])
+        return fold(middle, stop, buffers, compute, add)
+    if fold(middle, stop, buffers[1:], compute, add):
+        add(buffers[0], buffers[1])
     return True
 
 

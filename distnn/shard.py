@@ -15,7 +15,20 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from distnn.batching import shard_bounds
-from distnn.graph import CONTROL_WORDS, SAMPLES_WORD, SEED_WORD, SHARD_WORD, STEP_WORD
+from distnn.control import (
+    CONTROL_WORDS,
+    FIRST_WORD,
+    ORDER_WORD,
+    POSITION_WORD,
+    SAMPLES_WORD,
+    SEED_WORD,
+    SHARD_WORD,
+    START_WORD,
+    STEP_WORD,
+)
+from distnn.kernels.gather import gather_rows
+from distnn.kernels.stepping import begin_shard, indices_in_turn, set_value, shuffled_indices
+from distnn.kernels.tape import Call, Tape
 from distnn.program import BoundProgram, Program
 from distnn.reduction import Range, ShardSums, depth, fold, maximal_subtrees
 from distnn.rng import stream_key
@@ -27,6 +40,7 @@ if TYPE_CHECKING:
     from distnn.data.arrays import ArrayData
 
 _MAX_SPECIAL_PROGRAMS = 8
+_MAX_TAPES = 64
 
 
 class ShardRunner:
@@ -45,13 +59,19 @@ class ShardRunner:
         self._sources: dict[str, dict[str, Array]] = {}
         self._traced: dict[tuple[Mode, int], Traced] = {}
         self._programs: OrderedDict[tuple[Mode, int], Program] = OrderedDict()
-        self.shard = 0
-        self._feeds: WeakKeyDictionary[BoundProgram, dict[str, list[tuple[Array, Array]]]]
-        self._feeds = WeakKeyDictionary()
+        self.control: Array = np.zeros(CONTROL_WORDS, np.int64)
+        self.control[SEED_WORD] = stream_key(task.batching.seed, "noise")
+        self._tapes: OrderedDict[tuple[Range, int, int, int], tuple[Tape | None, Array, ShardSums]]
+        self._tapes = OrderedDict()
+        self._feeds: WeakKeyDictionary[BoundProgram, dict[str, Tape]] = WeakKeyDictionary()
         self._indices = np.zeros(0, np.int64)
         self._roots: list[ShardSums] = []
         self._scratch: list[ShardSums] = []
-        self._seed_key = stream_key(task.batching.seed, "noise")
+
+    @property
+    def shard(self) -> int:
+        """The shard begun last."""
+        return int(self.control[SHARD_WORD])
 
     # Training
 
@@ -62,26 +82,7 @@ class ShardRunner:
 
     def compute(self, step: int, shard: int, weights: Array, into: ShardSums) -> bool:
         """Leave the sums of one shard of `step` in `into`; False if the shard is empty."""
-        self.shard = shard
-        batching = self.task.batching
-        low, high = batching.shard_positions(step, shard)
-        samples = high - low
-        if samples == 0:
-            return False
-        indices = self._index_buffer(samples)
-        batching.fill_indices(step, low, high, indices)
-        start, stop = batching.batch_bounds(step)
-        if self.task.eager:
-            self._run_eagerly("train", "train", indices, (step, shard), weights, into, stop - start)
-            return True
-        program = self._program("train", samples, batching.largest_shard)
-        bound = program.bind(samples, weights, into)
-        _set_control(program.control, self._seed_key, step, shard, samples)
-        for seed in self.training.seeds:
-            bound.inputs[seed.input_name][0] = seed.value(stop - start)
-        self._gather(bound, "train", indices)
-        bound.run()
-        return True
+        return self.compute_subtree(step, (shard, shard + 1), weights, into)
 
     def compute_range(
         self, step: int, first: int, last: int, weights: Array
@@ -100,21 +101,80 @@ class ShardRunner:
 
         `into` and `weights` must be the same objects at every step: programs are bound to them.
         """
+        start, stop = self.task.batching.batch_bounds(step)
+        tape = self._tape_of(subtree, weights, into, stop - start)
+        if tape is None:
+            return False
+        self.begin_step(step)
+        tape()
+        return True
+
+    def _tape_of(self, subtree: Range, weights: Array, into: ShardSums, batch_samples: int) -> Tape | None:
+        """`bind_subtree`, as a tape that is kept."""
+        key = (subtree, id(weights), id(into), batch_samples)
+        kept = self._tapes.get(key)
+        if kept is None:
+            calls = self.bind_subtree(subtree, weights, into, batch_samples)
+            kept = self._tapes[key] = (None if calls is None else Tape(calls), weights, into)
+            if len(self._tapes) > _MAX_TAPES:
+                self._tapes.popitem(last=False)
+        return kept[0]
+
+    def begin_step(self, step: int) -> None:
+        """Write what the shards of a step have in common; then what `bind_subtree` gave may be called."""
+        batching, control = self.task.batching, self.control
+        control[STEP_WORD] = step
+        control[START_WORD] = batching.batch_bounds(step)[0]
+        control[FIRST_WORD] = step % batching.steps_per_epoch == 0
+        if batching.shuffle:
+            control[ORDER_WORD] = batching.order_key(step)
+
+    def bind_subtree(
+        self, subtree: Range, weights: Array, into: ShardSums, batch_samples: int
+    ) -> list[Call] | None:
+        """The calls that compute a whole subtree's shards of a batch of `batch_samples` into `into`.
+
+        They are good for any step with such a batch, after `begin_step`. None if all the shards are empty.
+        """
         start, stop = subtree
-        if stop - start == 1:
-            return self.compute(step, start, weights, into)
         while len(self._scratch) < depth(stop - start) - 1:
             self._scratch.append(ShardSums(self.training.sums_layout))
-        return fold(start, stop, [into, *self._scratch], partial(self._compute_into, step, weights))
+        calls: list[Call] = []
+        bind = partial(self._bind_shard, calls, weights, batch_samples)
+        has_samples = fold(start, stop, [into, *self._scratch], bind, partial(_bind_addition, calls))
+        return calls if has_samples else None
+
+    def _bind_shard(
+        self, calls: list[Call], weights: Array, batch_samples: int, shard: int, into: ShardSums
+    ) -> bool:
+        batching = self.task.batching
+        low, high = shard_bounds(0, batch_samples, batching.shards, shard)
+        if low == high:
+            return False
+        calls.append(partial(begin_shard, self.control, shard, low, high - low))
+        if self.task.eager:
+            calls.append(partial(self._compute_eagerly, weights, into, high - low, batch_samples))
+            return True
+        program = self._program("train", high - low, batching.largest_shard)
+        bound = program.bind(high - low, weights, into)
+        for seed in self.training.seeds:
+            word = bound.inputs[seed.input_name].reshape(-1)
+            calls.append(partial(set_value, word, float(seed.value(batch_samples))))
+        calls.append(self._fed(bound, "train", batching.shuffle))
+        return True
+
+    def _compute_eagerly(self, weights: Array, into: ShardSums, samples: int, batch_samples: int) -> None:
+        indices = self._index_buffer(samples)
+        Tape([self._order(indices, self.task.batching.shuffle)])()
+        place = (int(self.control[STEP_WORD]), self.shard)
+        self._run_eagerly("train", "train", indices, place, weights, into, batch_samples)
 
     def unbind(self) -> None:
         """Let go of all weights and sums that programs were bound to."""
+        self._tapes.clear()
         self._feeds.clear()
         for program in self._programs.values():
             program.unbind()
-
-    def _compute_into(self, step: int, weights: Array, shard: int, into: ShardSums) -> bool:
-        return self.compute(step, shard, weights, into)
 
     # Evaluation and prediction
 
@@ -125,16 +185,13 @@ class ShardRunner:
         low, high = shard_bounds(start, stop, self.task.batching.shards, shard)
         if low == high:
             return False
-        indices = self._index_buffer(high - low)
-        indices[:] = np.arange(low, high)
+        self._begin_part(shard, low, high)
         if self.task.eager:
+            indices = np.arange(low, high)
             self._run_eagerly("evaluate", name, indices, (0, shard), weights, into, stop - start)
             return True
         program = self._program("evaluate", high - low, self._largest(stop - start))
-        bound = program.bind(high - low, weights, into)
-        _set_control(program.control, self._seed_key, 0, shard, high - low)
-        self._gather(bound, name, indices)
-        bound.run()
+        self._fed(program.bind(high - low, weights, into), name, False)()
         return True
 
     def evaluation_sums(self, batch_samples: int) -> ShardSums:
@@ -146,17 +203,21 @@ class ShardRunner:
         low, high = shard_bounds(start, stop, self.task.batching.shards, shard)
         if low == high:
             return []
-        indices = self._index_buffer(high - low)
-        indices[:] = np.arange(low, high)
+        self._begin_part(shard, low, high)
         if self.task.eager:
+            indices = np.arange(low, high)
             traced = self._run_eagerly("predict", name, indices, (0, shard), weights, None, stop - start)
             return [tensor.numpy().copy() for tensor in traced.results.outputs]
         program = self._program("predict", high - low, self._largest(stop - start))
         bound = program.bind(high - low, weights, None)
-        _set_control(program.control, self._seed_key, 0, shard, high - low)
-        self._gather(bound, name, indices)
-        bound.run()
+        self._fed(bound, name, False)()
         return [output.copy() for output in bound.outputs]
+
+    def _begin_part(self, shard: int, low: int, high: int) -> None:
+        """Write the words of a shard that is no part of a training step."""
+        control = self.control
+        control[STEP_WORD], control[START_WORD] = 0, 0
+        control[SHARD_WORD], control[SAMPLES_WORD], control[POSITION_WORD] = shard, high - low, low
 
     def _largest(self, batch_samples: int) -> int:
         return -(-batch_samples // self.task.batching.shards)
@@ -183,7 +244,8 @@ class ShardRunner:
         special = traced.graph.concrete
         if not special:
             largest = max(largest, samples)
-        program = Program(traced.graph, traced.layout, traced.results, samples if special else largest)
+        size = samples if special else largest
+        program = Program(traced.graph, traced.layout, traced.results, size, self.control)
         self._programs[mode, samples if special else 0] = program
         if len(self._programs) > _MAX_SPECIAL_PROGRAMS:
             self._programs.popitem(last=False)
@@ -200,15 +262,13 @@ class ShardRunner:
         batch_samples: int,
     ) -> Traced:
         """Run the model's own `call` on the shard's values, op by op; the kernels are the program's."""
-        from distnn.kernels.gather import gather_rows
-
         samples = len(indices)
         inputs: dict[str, Array] = {}
         for key, spec in input_specs(self.task, mode).items():
             inputs[key] = np.empty(spec.concrete(samples), self.dtype if spec.is_float else spec.dtype)
             gather_rows(self._source(name, key), indices, inputs[key].reshape(samples, -1))
-        control = np.zeros(CONTROL_WORDS, np.int64)
-        _set_control(control, self._seed_key, *place, samples)
+        control = self.control
+        control[STEP_WORD], control[SHARD_WORD], control[SAMPLES_WORD] = *place, samples
         layout = self.task.layout()
         eager = EagerValues(inputs, lambda variable: layout.view(weights, variable), control, batch_samples)
         traced = trace(self.task, mode, samples, dtype=self.dtype, eager=eager)
@@ -223,6 +283,7 @@ class ShardRunner:
         """Compute on other data of the same signature; the programs stay."""
         self.data = dict(data)
         self._sources.clear()
+        self._tapes.clear()
         self._feeds.clear()
 
     def _index_buffer(self, samples: int) -> Array:
@@ -243,22 +304,25 @@ class ShardRunner:
             }
         return self._sources[name][key]
 
-    def _gather(self, bound: BoundProgram, name: str, indices: Array) -> None:
-        from distnn.kernels.gather import gather_rows
+    def _fed(self, bound: BoundProgram, name: str, shuffle: bool) -> Tape:
+        """A tape that picks the shard's samples out of the named data and runs the program on them."""
+        tapes = self._feeds.setdefault(bound, {})
+        if name not in tapes:
+            samples = next(len(x) for key, x in bound.inputs.items() if not key.startswith("seed"))
+            indices = self._index_buffer(samples)
+            calls: list[Call] = [self._order(indices, shuffle)]
+            for key, target in bound.inputs.items():
+                if not key.startswith("seed"):
+                    rows = target.reshape(samples, -1)
+                    calls.append(partial(gather_rows, self._source(name, key), indices, rows))
+            tapes[name] = Tape([*calls, *bound.calls])
+        return tapes[name]
 
-        feeds = self._feeds.setdefault(bound, {})
-        if name not in feeds:
-            feeds[name] = [
-                (self._source(name, key), target.reshape(len(indices), -1))
-                for key, target in bound.inputs.items()
-                if not key.startswith("seed")
-            ]
-        for source, rows in feeds[name]:
-            gather_rows(source, indices, rows)
+    def _order(self, indices: Array, shuffle: bool) -> Call:
+        if shuffle:
+            return partial(shuffled_indices, self.control, self.task.batching.samples, indices)
+        return partial(indices_in_turn, self.control, indices)
 
 
-def _set_control(control: Array, seed_key: int, step: int, shard: int, samples: int) -> None:
-    control[SEED_WORD] = seed_key
-    control[STEP_WORD] = step
-    control[SHARD_WORD] = shard
-    control[SAMPLES_WORD] = samples
+def _bind_addition(calls: list[Call], left: ShardSums, right: ShardSums) -> None:
+    calls += left.bind_add(right)

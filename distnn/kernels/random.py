@@ -12,15 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from distnn.control import SEED_WORD, SHARD_WORD, STEP_WORD
 from distnn.kernels.jit import Array, helper, kernel
 
 u64 = np.uint64
 _LOW, _32 = u64(0xFFFFFFFF), u64(32)
 _M0, _M1 = u64(0xD2511F53), u64(0xCD9E8D57)
 _W0, _W1 = u64(0x9E3779B9), u64(0xBB67AE85)
-
-KEY_WORD, STEP_WORD, SHARD_WORD = 0, 1, 2
-"""Places in the int64 control words of a step."""
 
 
 @helper
@@ -83,7 +81,7 @@ def dropout(
         y: the result.
         mask: for the gradient.
     """
-    k0, k1 = _stream_key(control[KEY_WORD], stream)
+    k0, k1 = _stream_key(control[SEED_WORD], stream)
     step, shard = u64(control[STEP_WORD]) & _LOW, u64(control[SHARD_WORD])
     limit, zero, scale_ = u64(threshold), x.dtype.type(0), x.dtype.type(scale)
     groups = x.size // 64

@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from distnn import initializers, regularizers
-from distnn.graph import SEED_WORD, Graph, ReadsBatchSizeError, current_graph, recording
+from distnn.control import SEED_WORD
+from distnn.graph import Graph, ReadsBatchSizeError, current_graph, recording
 from distnn.naming import snake_case
 from distnn.reduction import split_moments
 from distnn.rng import draw_seed, stream_key

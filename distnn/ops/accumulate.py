@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from functools import partial
 
-import numpy as np
-
-from distnn.graph import SAMPLES_WORD
+from distnn.control import SAMPLES_WORD
 from distnn.kernels.accumulate import scaled_by_samples, sum_and_count, sum_and_weight, times_samples
+from distnn.kernels.stepping import copy_values
 from distnn.ops.op import Bound, Op
 from distnn.tensor import Array, Spec, Tensor
 
@@ -57,7 +56,7 @@ class ToSums(Op):
         return Spec((inputs[0].size(1),), "float64")
 
     def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
-        return partial(np.copyto, outputs[0], inputs[0].reshape(-1))
+        return partial(copy_values, inputs[0].reshape(-1), outputs[0])
 
 
 class TimesSamples(Op):

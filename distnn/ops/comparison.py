@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from distnn.kernels.stepping import copy_values
 from distnn.ops.arguments import operand, operands
 from distnn.ops.op import Bound, Op
 from distnn.tensor import Array, Spec, Tensor, broadcast_shapes
@@ -77,6 +78,8 @@ class Cast(Op):
         return Spec(inputs[0].shape, self.dtype)
 
     def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
+        if outputs[0].dtype.kind == "f":
+            return partial(copy_values, inputs[0].reshape(-1), outputs[0].reshape(-1))
         return partial(np.copyto, outputs[0], inputs[0], "unsafe")
 
 

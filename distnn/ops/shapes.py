@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from distnn.kernels.gather import one_hot as one_hot_kernel
+from distnn.kernels.stepping import spread_value
 from distnn.ops.arguments import normalized_axes, operand, operands, shape_of
 from distnn.ops.op import Bound, Op, as_tensor, graph_of
 from distnn.tensor import Array, Batch, Dim, Shape, Spec, Tensor, broadcast_shapes, keras_shape, size_of
@@ -89,6 +90,8 @@ class BroadcastTo(Op):
         return Spec(self.shape, inputs[0].dtype)
 
     def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
+        if inputs[0].size == 1:
+            return partial(spread_value, inputs[0].reshape(-1), outputs[0].reshape(-1))
         return partial(np.copyto, outputs[0], np.broadcast_to(inputs[0], outputs[0].shape))
 
     def gradient(self, inputs: Tensors, outputs: Tensors, doutputs: Gradients) -> Gradients:

@@ -1,0 +1,247 @@
+"""Many calls of kernels made as one: machine code and arguments in a row, walked without Python.
+
+A program calls the same kernels with the same arrays at every step. A `Tape` looks up the machine code of
+each call once and writes its address and arguments down as integers; running it is one compiled loop, where
+a call costs a few nanoseconds instead of a few hundred. What is no kernel (a ufunc, code of the user) stays
+a call of Python between two stretches of the loop. The bytes are those of the calls one by one: it is the
+same code.
+
+How a compiled function is called is Numba's business: `int32 f(result*, error**, arguments...)`, an array as
+seven or more integers, scalars as they are. Integers and floats travel in different registers, in order, and
+surplus ones do no harm; so one form of call for each of a few lengths serves every kernel.
+"""
+
+from __future__ import annotations
+
+import platform
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.core.dispatcher import Dispatcher
+from numba.extending import intrinsic
+
+from distnn.kernels.jit import Array, kernel
+
+Call = Callable[[], object]
+
+LENGTH, FUNCTION, FORM, RESULT, ERROR, FLOATS, INTEGERS = 0, 1, 2, 3, 4, 5, 13
+"""Where the words of an entry are: its length in words, the code's address, the form of the call, what the
+function returned, where it puts its error, eight floats, the integers."""
+_MAX_FLOATS = INTEGERS - FLOATS
+_FORMS = (24, 48, 96)
+"""A call passes so many integers; one with floats is a form of its own."""
+_RETURNED_NONE = -2
+"""Numba's status of a function that returned None; 0 is that of any other value."""
+_MASK = (1 << 64) - 1
+HAS_TAPES = platform.machine() in ("x86_64", "AMD64")
+"""Tapes are tried on x86-64 only; elsewhere every call is one of Python."""
+
+_I32, _I64, _DOUBLE = ir.IntType(32), ir.IntType(64), ir.DoubleType()
+
+
+def _word(builder: Any, entry: Any, place: int, kind: Any = _I64) -> Any:
+    pointer = builder.gep(entry, [ir.Constant(_I32, place)])
+    return builder.load(builder.bitcast(pointer, kind.as_pointer()))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _call_entry(typing_context: Any, address: Any) -> Any:
+    """Call the function of the entry that begins at `address`; its status."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        entry = builder.inttoptr(arguments[0], _I64.as_pointer())
+        returned = {builder.block: ir.Constant(_I32, 1)}
+        done = builder.append_basic_block("tape.done")
+        choice = builder.switch(_word(builder, entry, FORM), done)
+        for form in range(2 * len(_FORMS)):
+            block = builder.append_basic_block(f"tape.form{form}")
+            choice.add_case(ir.Constant(_I64, form), block)
+            builder.position_at_end(block)
+            size, floats = _FORMS[form // 2], _MAX_FLOATS if form % 2 else 0
+            passed = [builder.gep(entry, [ir.Constant(_I32, place)]) for place in (RESULT, ERROR)]
+            passed += [_word(builder, entry, INTEGERS + place) for place in range(size)]
+            passed += [_word(builder, entry, FLOATS + place, _DOUBLE) for place in range(floats)]
+            kind = ir.FunctionType(_I32, [value.type for value in passed])
+            function = builder.inttoptr(_word(builder, entry, FUNCTION), kind.as_pointer())
+            returned[block] = builder.call(function, passed)
+            builder.branch(done)
+        builder.position_at_end(done)
+        status = builder.phi(_I32)
+        for block, value in returned.items():
+            status.add_incoming(value, block)
+        return builder.sext(status, _I64)
+
+    return types.int64(types.int64), generate
+
+
+@kernel
+def _run_entries(words: Array, address: int, first: int) -> int:
+    """Run the entries in turn from `first` on; returns where one that failed begins, or the end."""
+    place, end = first, words.size - 1
+    while place < end:
+        status = _call_entry(address + 8 * place)
+        if status != 0 and status != _RETURNED_NONE:
+            break
+        words[end] += words[place + RESULT]
+        place += words[place + LENGTH]
+    return place
+
+
+@kernel
+def _run_whole(words: Array, address: int) -> int:
+    """A tape within a tape: run it, and return the sum of what its functions return.
+
+    Raises:
+        RuntimeError: one failed; the caller runs it again from Python, for its exception.
+    """
+    words[words.size - 1] = 0
+    if _run_entries(words, address, 0) != words.size - 1:
+        raise RuntimeError("a kernel of an inner tape failed")
+    return words[words.size - 1]
+
+
+class _Unfit(Exception):  # noqa: N818  (an answer: it stays a call of Python)
+    pass
+
+
+def _flat(kind: Any, value: Any) -> tuple[list[int], list[int]]:
+    """An argument as the integers and floats (their bits) that stand for it."""
+    if isinstance(kind, types.Array):
+        # Neither the array's memory nor its Python object is counted: the tape keeps both alive.
+        return [0, 0, value.size, value.itemsize, value.ctypes.data, *value.shape, *value.strides], []
+    if isinstance(kind, types.Integer | types.Boolean):
+        return [int(value)], []
+    if kind == types.float64:
+        return [], list(struct.unpack("<q", struct.pack("<d", value)))
+    raise _Unfit
+
+
+def _entry(call: Call) -> list[int]:
+    """The words of a call of a kernel.
+
+    Raises:
+        _Unfit: if it is none, or not of a form that tapes know.
+    """
+    if isinstance(call, Tape) and call.whole is not None:
+        return _entry(partial(_run_whole, *call.whole))
+    if not HAS_TAPES or not isinstance(call, partial) or call.keywords:
+        raise _Unfit
+    function = call.func
+    if not isinstance(function, Dispatcher):
+        raise _Unfit
+    kinds = tuple(function.typeof_pyval(argument) for argument in call.args)
+    function.compile(kinds)
+    compiled = function.overloads[kinds]
+    if not isinstance(compiled.signature.return_type, types.Integer | types.misc.NoneType):
+        raise _Unfit
+    integers: list[int] = []
+    floats: list[int] = []
+    for kind, value in zip(compiled.signature.args, call.args, strict=True):
+        more_integers, more_floats = _flat(kind, value)
+        integers += more_integers
+        floats += more_floats
+    form = next((i for i, size in enumerate(_FORMS) if len(integers) <= size), None)
+    if form is None or len(floats) > _MAX_FLOATS:
+        raise _Unfit
+    address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+    integers += [0] * (_FORMS[form] - len(integers))
+    padded = floats + [0] * (_MAX_FLOATS - len(floats))
+    head = [INTEGERS + len(integers), address, 2 * form + bool(floats), 0, 0]
+    return [*head, *padded, *integers]
+
+
+class _Stretch:
+    """Entries in a row, and a last word for the sum of what their functions returned."""
+
+    def __init__(self) -> None:
+        self._calls: dict[int, Call] = {}
+        self._list: list[int] = []
+        self.words: Array = np.zeros(0, np.int64)
+        self.address = 0
+
+    def append(self, call: Call, entry: list[int]) -> None:
+        self._calls[len(self._list)] = call
+        self._list += entry
+
+    def close(self) -> None:
+        self.words = np.array([*self._list, 0], np.int64)
+        self.address = int(self.words.ctypes.data)
+        self._list = []
+
+    def run(self) -> None:
+        end, place = self.words.size - 1, 0
+        self.words[end] = 0
+        while (place := _run_entries(self.words, self.address, place)) != end:
+            # The same again from Python: for its exception, or because it asked to be (see `Tape`).
+            self._calls[place]()
+            place += int(self.words[place + LENGTH])
+
+    @property
+    def total(self) -> int:
+        return int(self.words[-1])
+
+
+class Tape:
+    """Calls without arguments, made ready to be run in turn, again and again.
+
+    Kernels are called by their machine code. One that raises is called again in the ordinary way; if that
+    raises, too, so does the tape, else it goes on behind it. So what is called must come to the same when it
+    is called twice, and a kernel with a `fallback` can leave to Python what it cannot finish by itself.
+
+    Args:
+        calls: `partial`s of kernels, and other tapes, are put on the tape; anything else is called.
+    """
+
+    def __init__(self, calls: Sequence[Call]) -> None:
+        self.calls: tuple[Call, ...] = tuple(calls)
+        self._parts: list[_Stretch | Call] = []
+        for call in self.calls:
+            native = call.native if isinstance(call, WithFallback) else call
+            try:
+                entry = _entry(native)
+            except _Unfit:
+                self._parts.append(call)
+                continue
+            if not self._parts or not isinstance(self._parts[-1], _Stretch):
+                self._parts.append(_Stretch())
+            stretch = self._parts[-1]
+            assert isinstance(stretch, _Stretch)
+            stretch.append(call, entry)
+        self._stretches = [part for part in self._parts if isinstance(part, _Stretch)]
+        for stretch in self._stretches:
+            stretch.close()
+        runs: list[Call] = [part.run if isinstance(part, _Stretch) else part for part in self._parts]
+        self._runs = tuple(runs)
+
+    def __call__(self) -> None:
+        for run in self._runs:
+            run()
+
+    @property
+    def total(self) -> int:
+        """The sum of what kernels returned in the last run, modulo 2**64; calls of Python left out."""
+        return sum(stretch.total for stretch in self._stretches) & _MASK
+
+    @property
+    def whole(self) -> tuple[Array, int] | None:
+        """The words and their address, if there is nothing else on the tape."""
+        if len(self._parts) != 1 or not self._stretches:
+            return None
+        return self._stretches[0].words, self._stretches[0].address
+
+
+@dataclass(frozen=True)
+class WithFallback:
+    """A kernel's call for a tape, and what takes its place where the kernel raises."""
+
+    native: Call
+    fallback: Call
+
+    def __call__(self) -> object:
+        return self.fallback()
