@@ -7,6 +7,7 @@ from typing import cast
 
 from distnn.data.arrays import ArrayData
 from distnn.evaluation import Place, evaluate_shards, predict_shards
+from distnn.kernels.tape import Call
 from distnn.reduction import Range, ShardSums
 from distnn.shard import ShardRunner
 from distnn.task import Task
@@ -58,9 +59,18 @@ class CountingRunner:
         self._calls += 1
         return sums
 
-    def compute_subtree(self, step: int, subtree: Range, weights: Array, into: ShardSums) -> bool:
+    @property
+    def control(self) -> Array:
+        return self._runner.control
+
+    def begin_step(self, step: int) -> None:
         self._evaluating = None
-        return self._runner.compute_subtree(step, subtree, weights, into)
+        self._runner.begin_step(step)
+
+    def bind_subtree(
+        self, subtree: Range, weights: Array, into: ShardSums, batch_samples: int
+    ) -> list[Call] | None:
+        return self._runner.bind_subtree(subtree, weights, into, batch_samples)
 
     def unbind(self) -> None:
         self._runner.unbind()

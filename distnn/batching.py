@@ -7,6 +7,7 @@ slice of the batch. Every worker works its indices out by itself.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -54,7 +55,7 @@ class Batching:
         start = (step % self.steps_per_epoch) * self.batch_size % self.whole_pass
         return start, min(start + self.batch_size, self.samples)
 
-    @property
+    @cached_property
     def whole_pass(self) -> int:
         """Samples of one pass, as if its last batch were full."""
         return -(-self.samples // self.batch_size) * self.batch_size

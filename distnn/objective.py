@@ -151,15 +151,19 @@ class Objective:
         pair: Tensor = SumAndCount()(values)
         return pair
 
+    @property
+    def summed_losses(self) -> Array:
+        """Numbers of the losses that are summed over the batch, not averaged."""
+        return np.array([i for i, loss in enumerate(self.losses) if loss.reduction == "sum"], np.int64)
+
     def fold_step(self, sums: Array, samples: int) -> None:
         """Turn the sums of one batch, in place, into what adds up over batches.
 
         A loss that is summed over the batch counts, in the epoch's mean, by the batch's samples.
         """
-        for i, loss in enumerate(self.losses):
-            if loss.reduction == "sum":
-                sums[2 * i] *= samples
-                sums[2 * i + 1] = samples
+        for i in self.summed_losses:
+            sums[2 * i] *= samples
+            sums[2 * i + 1] = samples
 
     def means(self, sums: Array, samples: int) -> dict[str, float]:
         """Logs by name from the sums of `samples` samples; `loss` includes the penalty.

@@ -10,14 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
+from distnn.control import CONTROL_WORDS
+from distnn.kernels.stepping import fold_sums, set_value
+from distnn.kernels.tape import Call
 from distnn.kernels.update import (
     BLOCK,
     GRADIENT_SCALE,
     L1,
     L2,
+    NUM_SCALARS,
+    add_arrays,
     add_into,
     fingerprint,
     penalty_sums,
@@ -94,6 +100,12 @@ class UpdatePlan:
         self.has_penalty = any(run.is_penalised for run in self.runs)
         self._totals = np.zeros(max((run.num_blocks for run in self.runs), default=0), np.float64)
         self._block = aligned_zeros(BLOCK)
+        # A row for each run: penalties and scales may differ, the rest is the same.
+        self._scalars_RN = np.zeros((len(self.runs), NUM_SCALARS), np.float64)
+        self._scalars_RN[:, GRADIENT_SCALE] = 1.0
+        self._scalars_RN[:, L1] = [run.l1 for run in self.runs]
+        self._scalars_RN[:, L2] = [run.l2 for run in self.runs]
+        self._scalars = self._scalars_RN[0] if len(self.runs) == 1 else self._scalars_RN.T
         self._scratch = aligned_zeros(2 * max((v.size for v in self.layout.variables), default=1), np.float64)
 
     @property
@@ -137,12 +149,17 @@ class UpdatePlan:
 
     # Penalties and norms
 
-    def measure_penalty(self, weights: Array, pieces: Sequence[Piece], blocks_2K: Array) -> None:
-        """Write the sums of |w| and w^2 of the pieces' blocks."""
-        for piece in pieces:
-            if self.runs[piece.run].is_penalised:
-                columns = blocks_2K[:, piece.first_block : piece.stop_block]
-                penalty_sums(weights[piece.start : piece.stop], columns)
+    def bind_penalty(self, weights: Array, pieces: Sequence[Piece], blocks_2K: Array) -> list[Call]:
+        """Calls that write the sums of |w| and w^2 of the pieces' blocks, where they are penalised."""
+        return [
+            partial(
+                penalty_sums,
+                weights[piece.start : piece.stop],
+                blocks_2K[:, piece.first_block : piece.stop_block],
+            )
+            for piece in pieces
+            if self.runs[piece.run].is_penalised
+        ]
 
     def penalty(self, blocks_2K: Array) -> float:
         """The penalty from the sums of all blocks."""
@@ -153,22 +170,21 @@ class UpdatePlan:
                 value += run.l1 * absolute + run.l2 * squares
         return value
 
-    def measure_squares(
-        self, weights: Array, gradient: Array, pieces: Sequence[Piece], blocks_K: Array
-    ) -> None:
-        """Write the sums of squares of the gradient, penalties included, over the pieces' blocks."""
-        for piece in pieces:
-            run, part = self.runs[piece.run], slice(piece.start, piece.stop)
-            blocks = blocks_K[piece.first_block : piece.stop_block]
-            square_sums(gradient[part], weights[part], run.l1, run.l2, self._block, blocks)
+    def bind_squares(self, weights: Array, gradient: Array, piece: Piece, blocks_K: Array) -> Call:
+        """A call that writes the sums of squares over the piece's blocks of its gradient with penalties."""
+        run, part = self.runs[piece.run], weights[piece.start : piece.stop]
+        blocks = blocks_K[piece.first_block : piece.stop_block]
+        return partial(square_sums, gradient, part, run.l1, run.l2, self._block, blocks)
 
-    def scales(self, blocks_K: Array) -> list[float]:
-        """What each run's gradient is multiplied by so that norms are clipped, from all blocks' squares."""
+    def clip(self, blocks_K: Array) -> None:
+        """Let each run's gradient be scaled so that norms are clipped, by all blocks' squares."""
         optimizer = self.optimizer
         squares = [self._total(blocks_K, run) for run in self.runs]
         if optimizer.clipnorm is not None:
-            return [_clip_scale(optimizer.clipnorm, square) for square in squares]
-        return [_clip_scale(float(optimizer.global_clipnorm or 0), sum(squares))] * len(squares)
+            scales = [_clip_scale(optimizer.clipnorm, square) for square in squares]
+        else:
+            scales = [_clip_scale(float(optimizer.global_clipnorm or 0), sum(squares))] * len(squares)
+        self._scalars_RN[:, GRADIENT_SCALE] = scales
 
     def _total(self, blocks_K: Array, run: Run) -> float:
         totals = self._totals[: run.num_blocks]
@@ -179,74 +195,83 @@ class UpdatePlan:
 
     def warm_up(self) -> None:
         """Call every kernel of an update with nothing, so that it is compiled (and cached)."""
-        none, slots = aligned_zeros(0), aligned_zeros(0).reshape(len(self.optimizer.slot_names), 0)
+        none, wide = aligned_zeros(0), np.zeros(0, np.float64)
+        slots = aligned_zeros(0).reshape(len(self.optimizer.slot_names), 0)
         if self.has_penalty:
             penalty_sums(none, np.zeros((2, 0), np.float64))
         if self.clips_norms:
-            square_sums(none, none, 0.0, 0.0, self._block, np.zeros(0, np.float64))
+            square_sums(none, none, 0.0, 0.0, self._block, wide)
         if self.has_penalty or self.clips_norms:
-            tree_total(np.zeros(0, np.float64))
+            tree_total(wide)
         optimizer = self.optimizer
         optimizer.update(none, none, slots, none, slots, optimizer.scalars(0), 0, 0)
         fingerprint(none, 0)
-        add_into(none, none)
+        for dtype in (np.float32, np.float64):
+            add_into(np.zeros(0, dtype), np.zeros(0, dtype))
+        add_arrays(none, none, none)
+        fold_sums(wide, np.zeros(0, np.int64), 0, wide, np.zeros(CONTROL_WORDS, np.int64), wide)
 
-    def update(
-        self,
-        old: TrainingState,
-        new: TrainingState,
-        gradient: Array,
-        scalars: Array,
-        scales: Sequence[float] | None,
-        pieces: Sequence[Piece],
-    ) -> int:
-        """Write the pieces' new weights and slots.
+    def begin_step(self, iterations: int) -> None:
+        """Write the numbers of this update; then what the `bind_` methods gave may be called."""
+        self.optimizer.write_scalars(self._scalars, iterations)
+
+    def bind_update(self, old: TrainingState, new: TrainingState, gradient: Array, piece: Piece) -> Call:
+        """A call that writes the piece's new weights and slots and returns its part of the fingerprint.
+
+        The parts add up modulo 2**64.
 
         Args:
             old: only read.
             new: written.
-            gradient: summed over all shards, at least in these pieces; only read.
-            scalars: of the step, from the optimizer; the places of penalties and scale are written.
-            scales: of each run, if norms are clipped.
-            pieces: what to update.
-
-        Returns:
-            The pieces' part of the fingerprint; parts add up modulo 2**64.
+            gradient: of the piece alone, summed over all shards; only read.
+            piece: what to update.
         """
-        optimizer = self.optimizer
-        digest = 0
-        for piece in pieces:
-            run = self.runs[piece.run]
-            scalars[L1], scalars[L2] = run.l1, run.l2
-            scalars[GRADIENT_SCALE] = 1.0 if scales is None else scales[piece.run]
-            digest += optimizer.update(
-                old.weights, gradient, old.slots, new.weights, new.slots, scalars, piece.start, piece.stop
-            )
-        return digest
+        scalars = self._scalars_RN[piece.run]
+        arrays = (old.weights, gradient, old.slots, new.weights, new.slots, scalars)
+        return partial(self.optimizer.kernel, *arrays, piece.start, piece.stop)
 
-    def update_rest(
-        self, old: TrainingState, new: TrainingState, total: ShardSums, penalty: float, samples: int
-    ) -> int:
-        """Write all but trainable weights and slots, for a step whose batch has `samples` samples.
+    def bind_rest(
+        self,
+        old: TrainingState,
+        new: TrainingState,
+        total: ShardSums,
+        samples: int,
+        control: Array,
+        penalty_blocks: Array,
+    ) -> list[Call]:
+        """Calls that write all but trainable weights and slots; those that return a number, as `bind_update`.
 
         Moving statistics, assigned variables and the epoch's sums come from `total`, which is spoilt.
 
-        Returns:
-            The rest's part of the fingerprint.
+        Args:
+            samples: of the batch.
+            control: says whether the step is its epoch's first.
+            penalty_blocks: what `bind_penalty` wrote, of all pieces.
         """
-        total.sums[self.num_sums - 1] = penalty * samples
-        digest = self._update_untrained(old, new, total, samples)
-        self._add_sums(old, new, total.sums[: self.num_sums], samples)
-        new.step, new.iterations = old.step + 1, old.iterations + 1
-        return digest
+        assert self.task.objective is not None, "only a training task has steps"
+        calls: list[Call] = []
+        place = total.sums[self.num_sums - 1 : self.num_sums]
+        if self.has_penalty:
+            calls.append(partial(self._write_penalty, place, penalty_blocks, samples))
+        else:
+            calls.append(partial(set_value, place, 0.0))
+        first = self.layout.trainable_size
+        if self.layout.size > first and self.traced is not None:
+            calls.append(partial(self._update_untrained, old, new, total, samples))
+            calls.append(partial(fingerprint, new.weights[first:], first))
+        sums, summed = total.sums[: self.num_sums], self.task.objective.summed_losses
+        calls.append(partial(fold_sums, sums, summed, samples, old.sums, control, new.sums))
+        return calls
+
+    def _write_penalty(self, place: Array, blocks_2K: Array, samples: int) -> None:
+        place[0] = self.penalty(blocks_2K) * samples
 
     def _update_untrained(
         self, old: TrainingState, new: TrainingState, total: ShardSums, samples: int
-    ) -> int:
+    ) -> None:
         """Moving statistics, assigned variables, and what no step changes."""
+        assert self.traced is not None
         first = self.layout.trainable_size
-        if self.layout.size == first or self.traced is None:
-            return 0
         np.copyto(new.weights[first:], old.weights[first:])
         for group, moments in enumerate(self.traced.moments):
             count, mean, m2 = split_moments(total.moment_group(group))
@@ -262,7 +287,6 @@ class UpdatePlan:
                 np.add(sums, self.layout.view(old.weights, variable), out=sums)
             np.copyto(self.layout.view(new.weights, variable), sums, casting="same_kind")
             position += variable.size
-        return int(fingerprint(new.weights[first:], first))
 
     def _move(self, weights: Array, variable: Variable, value: Array, factor: float, momentum: float) -> None:
         """variable = momentum * variable + (1 - momentum) * factor * value, in float64."""
@@ -272,15 +296,6 @@ class UpdatePlan:
         np.multiply(value, factor * (1.0 - momentum), out=added)
         np.add(kept, added, out=kept)
         np.copyto(view, kept, casting="same_kind")
-
-    def _add_sums(self, old: TrainingState, new: TrainingState, sums: Array, samples: int) -> None:
-        """The epoch's sums after the step; an epoch's first step begins them anew."""
-        assert self.task.objective is not None, "only a training task has steps"
-        self.task.objective.fold_step(sums, samples)
-        if old.step % self.task.batching.steps_per_epoch == 0:
-            np.copyto(new.sums, sums)
-        else:
-            np.add(old.sums, sums, out=new.sums)
 
 
 def _clip_scale(limit: float, square: float) -> float:

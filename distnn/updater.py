@@ -7,8 +7,14 @@ there and the workers write them; this owner then only follows.
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from functools import partial
+from typing import Any
+
 import numpy as np
 
+from distnn.control import CONTROL_WORDS, FIRST_WORD
+from distnn.kernels.tape import Call, Tape
 from distnn.recording import TrainingState
 from distnn.reduction import ShardSums
 from distnn.task import Task
@@ -17,7 +23,7 @@ from distnn.tracing import Traced
 from distnn.update_plan import UpdatePlan
 from distnn.weights import aligned_zeros
 
-_MASK = (1 << 64) - 1
+_MAX_TAPES = 64
 
 Buffers = tuple[TrainingState, TrainingState]
 """States of even and of odd steps."""
@@ -37,6 +43,9 @@ class Updater:
         self.plan = UpdatePlan(task, traced)
         self._pieces = self.plan.deal(1)[0]
         self._blocks = np.zeros((2, self.plan.num_blocks), np.float64)
+        self._squares = np.zeros(self.plan.num_blocks, np.float64)
+        self._control = np.zeros(CONTROL_WORDS, np.int64)
+        self._tapes: OrderedDict[tuple[int, int, int, Any], tuple[Tape, ShardSums]] = OrderedDict()
         self._buffers: Buffers | None = None
         self._step = 0
 
@@ -55,6 +64,7 @@ class Updater:
         """Go on from `state` (copied); sums of another length begin at zero."""
         if self._buffers is None or self._buffers[0].slots.shape != state.slots.shape:
             self._buffers = (self._empty(state), self._empty(state))
+            self._tapes.clear()
         self._step = state.step
         self._fill(self.state, state)
 
@@ -62,6 +72,7 @@ class Updater:
         """Let the states lie in `buffers` from now on; the current one is copied."""
         current = self.state
         self._buffers = buffers
+        self._tapes.clear()
         self._fill(self.state, current)
 
     def follow(self, step: int, iterations: int) -> None:
@@ -83,24 +94,38 @@ class Updater:
         """Commit the step whose shards add up to `total` (its sums are spoilt); returns the fingerprint."""
         if total is None or self.traced is None or self.task.objective is None:
             raise AssertionError("a step needs a training task and at least one sample")
+        batching, old = self.task.batching, self.state
+        start, stop = batching.batch_bounds(old.step)
+        self._control[FIRST_WORD] = old.step % batching.steps_per_epoch == 0
+        self.plan.begin_step(old.iterations)
+        tape = self._tape_of(total, stop - start)
+        tape()
+        self.follow(old.step + 1, old.iterations + 1)
+        return tape.total
+
+    def _tape_of(self, total: ShardSums, samples: int) -> Tape:
+        """The update of a step of this parity, for such a batch; kept, as gradients come in few buffers."""
+        key = (self._step % 2, id(total), samples, self.plan.optimizer.kernel)
+        kept = self._tapes.get(key)
+        if kept is None:
+            kept = self._tapes[key] = (Tape(self._bind(total, samples)), total)
+            if len(self._tapes) > _MAX_TAPES:
+                self._tapes.popitem(last=False)
+        return kept[0]
+
+    def _bind(self, total: ShardSums, samples: int) -> list[Call]:
         plan, old, new = self.plan, self.state, self._held[(self._step + 1) % 2]
-        scales = None
+        parts = [(piece, total.gradient[piece.start : piece.stop]) for piece in self._pieces]
+        calls = plan.bind_penalty(old.weights, self._pieces, self._blocks)
         if plan.clips_norms:
-            plan.measure_squares(old.weights, total.gradient, self._pieces, self._blocks[0])
-            scales = plan.scales(self._blocks[0])
-        scalars = plan.optimizer.scalars(old.iterations)
-        digest = plan.update(old, new, total.gradient, scalars, scales, self._pieces)
-        start, stop = self.task.batching.batch_bounds(old.step)
-        digest += plan.update_rest(old, new, total, self._penalty(), stop - start)
-        self._step = new.step
-        return digest & _MASK
+            squares = self._squares
+            calls += [plan.bind_squares(old.weights, part, piece, squares) for piece, part in parts]
+            calls.append(partial(plan.clip, squares))
+        calls += [plan.bind_update(old, new, part, piece) for piece, part in parts]
+        return calls + plan.bind_rest(old, new, total, samples, self._control, self._blocks)
 
     def add_penalty(self, sums: Array, samples: int) -> None:
         """Write the penalty of the current weights, times `samples`, into its slot of the sums."""
-        sums[self.plan.num_sums - 1] = self._penalty() * samples
-
-    def _penalty(self) -> float:
-        if not self.plan.has_penalty:
-            return 0.0
-        self.plan.measure_penalty(self.state.weights, self._pieces, self._blocks)
-        return self.plan.penalty(self._blocks)
+        for call in self.plan.bind_penalty(self.state.weights, self._pieces, self._blocks):
+            call()
+        sums[self.plan.num_sums - 1] = self.plan.penalty(self._blocks) * samples

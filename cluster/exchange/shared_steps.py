@@ -9,22 +9,23 @@ anything. The last worker also writes what is not cut in slices. Called by `clus
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 
 from cluster.counting import CountingRunner
 from cluster.exchange.segment import SharedLayout, SharedSegment
 from distnn.batching import shard_bounds
-from distnn.kernels.update import add_into
-from distnn.kernels.waiting import ABORTED, ARRIVED, arrive_and_await, read_word, write_word
+from distnn.kernels.tape import Call, Tape, WithFallback
+from distnn.kernels.update import add_arrays, add_into
+from distnn.kernels.waiting import ABORTED, ARRIVED, LINE, await_words, pass_barrier, read_word, write_word
 from distnn.optimizers.base import Optimizer
-from distnn.recording import TrainingState
 from distnn.reduction import Range, ShardSums, SumsLayout, additions, maximal_subtrees
 from distnn.tensor import Array
 from distnn.update_plan import Piece, UpdatePlan
+from distnn.weights import aligned_zeros
 
-_CACHED_VALUES = 32 * 1024
+_CACHED_VALUES = 16 * 1024
 """Values that are added up and then updated while they lie in a core's cache."""
-_MASK = (1 << 64) - 1
 
 
 class GenerationOver(Exception):  # noqa: N818  (an event: the coordinator asked everybody to leave)
@@ -57,27 +58,6 @@ def shared_layout(plan: UpdatePlan, sums: SumsLayout, slots: Array, ranges: Sequ
     )
 
 
-@dataclass(frozen=True)
-class _Slice:
-    """A piece of the own slice, small enough for a cache, and the additions that give its gradient."""
-
-    piece: Piece
-    additions: tuple[tuple[Array, Array], ...]
-
-
-@dataclass(frozen=True)
-class _Reduction:
-    """How sums come together in a batch of a certain size: some subtrees may be empty.
-
-    `gradient`: where it is in the end, in the own slice. `parts`, `total`: for the sums, likewise.
-    """
-
-    slices: tuple[_Slice, ...]
-    gradient: Array
-    parts: tuple[tuple[ShardSums, ShardSums], ...]
-    total: ShardSums
-
-
 class SharedSteps:
     """One worker's place in a generation.
 
@@ -103,14 +83,17 @@ class SharedSteps:
         self._subtrees = [subtree for subtrees in by_worker for subtree in subtrees]
         parts = zip(segment.gradients, segment.part_sums, segment.part_moments, strict=True)
         self._parts = [ShardSums.of(traced.sums_layout, arrays) for arrays in parts]
-        # the same without gradients, which are added up slice by slice
+        # the same without gradients, which are added up piece by piece
         bare = replace(traced.sums_layout, gradient=0)
         self._sums = [ShardSums.of(bare, (one.gradient[:0], one.sums, one.moments)) for one in self._parts]
         first = sum(map(len, by_worker[:rank]))
         own = range(first, first + len(by_worker[rank]))
         self._own = [(self._subtrees[place], self._parts[place]) for place in own]
-        self._reductions: dict[int, _Reduction] = {}
-        self._word = read_word(segment.words, 8 * rank)
+        self._tapes: dict[tuple[int, int], Tape] = {}
+        self._buffers: list[Array] = []
+        native = partial(pass_barrier, segment.words, rank, self._workers, segment.layout.abort)
+        self._barrier = WithFallback(native, self._wait_on)
+        self._meet = Tape([self._barrier])
         self.step = 0
 
     @property
@@ -120,6 +103,7 @@ class SharedSteps:
     def take_optimizer(self, optimizer: Optimizer) -> None:
         """What the next steps are updated by."""
         self._plan.optimizer = optimizer
+        self._tapes.clear()
 
     def run(self, first_step: int, num_steps: int, iterations: int) -> None:
         """Do these steps; `iterations` counts the optimizer's updates before the first.
@@ -129,92 +113,101 @@ class SharedSteps:
         """
         parts = self._segment.fingerprints[self._rank]
         for i in range(num_steps):
-            self.step = first_step + i
-            parts[i] = self._do_step(self.step, iterations + i)
-            self._meet()
+            self.step = step = first_step + i
+            start, stop = self._batching.batch_bounds(step)
+            self._runner.begin_step(step)
+            self._plan.begin_step(iterations + i)
+            tape = self._tapes.get((step % 2, stop - start)) or self._bind_step(step % 2, stop - start)
+            tape()
+            parts[i] = tape.total
+            self._commit()
+
+    def _commit(self) -> None:
+        """The last barrier: with everybody there, the step is committed."""
+        self._meet()
 
     def leave(self) -> None:
         """This worker cannot go on: let the others leave, too."""
         write_word(self._segment.words, self._segment.layout.abort, 1)
 
-    def _do_step(self, step: int, iterations: int) -> int:
-        """All of a step but its last barrier; returns this worker's part of the fingerprint."""
+    # Steps
+
+    def _bind_step(self, parity: int, samples: int) -> Tape:
+        """All of a step of this parity but its last barrier; its total is this worker's fingerprint."""
+        phases = self.phases(parity, samples)
+        tape = self._tapes[parity, samples] = Tape([call for calls in phases.values() for call in calls])
+        return tape
+
+    def phases(self, parity: int, samples: int) -> dict[str, list[Call]]:
+        """The calls of a step of this parity with a batch of so many samples, by what they do."""
         segment, plan = self._segment, self._plan
-        old, new = segment.states[step % 2], segment.states[(step + 1) % 2]
+        old, new = segment.states[parity], segment.states[1 - parity]
+        compute: list[Call] = []
         for subtree, into in self._own:
-            self._runner.compute_subtree(step, subtree, old.weights, into)
-        if plan.has_penalty:
-            plan.measure_penalty(old.weights, self._pieces, segment.penalty_blocks)
-        scalars = plan.optimizer.scalars(iterations)
-        start, stop = self._batching.batch_bounds(step)
-        reduction = self._reduction(start, stop)
-        self._meet()
-        scales = self._clip(old.weights, reduction) if plan.clips_norms else None
-        digest = 0
-        for one in reduction.slices:
-            if scales is None:
-                for left, right in one.additions:
-                    add_into(left, right)
-            digest += plan.update(old, new, reduction.gradient, scalars, scales, (one.piece,))
+            compute += self._runner.bind_subtree(subtree, old.weights, into, samples) or []
+        compute += plan.bind_penalty(old.weights, self._pieces, segment.penalty_blocks)
+        additions, total = self._additions(samples)
+        update: list[Call] = []
+        clip: list[Call] = []
+        for piece in self._pieces:
+            calls, gradient = self._bind_sum(piece, additions, total)
+            if plan.clips_norms:
+                clip += [*calls, plan.bind_squares(old.weights, gradient, piece, segment.square_blocks)]
+                calls = []
+            update += [*calls, plan.bind_update(old, new, gradient, piece)]
+        if plan.clips_norms:
+            clip += [self._barrier, partial(plan.clip, segment.square_blocks)]
+        rest: list[Call] = []
         if self._is_last:
-            old.step, old.iterations = step, iterations
-            digest += self._finish(reduction, old, new, stop - start)
-        return digest & _MASK
+            for left, right in additions:
+                rest += self._sums[left].bind_add(self._sums[right])
+            control, blocks = self._runner.control, segment.penalty_blocks
+            rest += plan.bind_rest(old, new, self._sums[total], samples, control, blocks)
+        return {"compute": compute, "meet": [self._barrier], "clip": clip, "update": update, "rest": rest}
 
-    def _clip(self, weights: Array, reduction: _Reduction) -> list[float]:
-        """Add up the own slice and measure it; when all have, the scales follow."""
-        plan, squares = self._plan, self._segment.square_blocks
-        for one in reduction.slices:
-            for left, right in one.additions:
-                add_into(left, right)
-            plan.measure_squares(weights, reduction.gradient, (one.piece,), squares)
-        self._meet()
-        return plan.scales(squares)
-
-    def _finish(self, reduction: _Reduction, old: TrainingState, new: TrainingState, samples: int) -> int:
-        """What is not cut in slices: sums, statistics, assigned variables."""
-        for left, right in reduction.parts:
-            left.add(right)
-        plan = self._plan
-        penalty = plan.penalty(self._segment.penalty_blocks) if plan.has_penalty else 0.0
-        return plan.update_rest(old, new, reduction.total, penalty, samples)
-
-    def _meet(self) -> None:
-        """The barrier: go on when everybody is here."""
-        self._word += 1
+    def _wait_on(self) -> None:
+        """Wait at the barrier that this worker has reached, now and then in Python."""
         words, abort = self._segment.words, self._segment.layout.abort
-        while True:
-            status = arrive_and_await(words, self._rank, self._workers, self._word, abort)
-            if status == ARRIVED:
-                return
+        word = read_word(words, LINE * self._rank)
+        while (status := await_words(words, self._workers, word, abort)) != ARRIVED:
             if status == ABORTED:
                 raise GenerationOver
 
-    def _reduction(self, start: int, stop: int) -> _Reduction:
-        reduction = self._reductions.get(stop - start)
-        if reduction is None:
-            reduction = self._reductions[stop - start] = self._plan_reduction(start, stop)
-        return reduction
-
-    def _plan_reduction(self, start: int, stop: int) -> _Reduction:
+    def _additions(self, samples: int) -> tuple[Sequence[tuple[int, int]], int]:
+        """In which order the subtrees' sums are added, and where their total is in the end."""
         shards = self._batching.shards
 
-        def samples(subtree: Range) -> int:
-            bounds = (shard_bounds(start, stop, shards, shard) for shard in range(*subtree))
-            return sum(high - low for low, high in bounds)
+        def has_samples(subtree: Range) -> bool:
+            bounds = (shard_bounds(0, samples, shards, shard) for shard in range(*subtree))
+            return any(high > low for low, high in bounds)
 
-        steps, total = additions(shards, self._subtrees, [not samples(one) for one in self._subtrees])
+        steps, total = additions(shards, self._subtrees, [not has_samples(one) for one in self._subtrees])
         assert total is not None, "a batch has samples"
-        gradients = self._segment.gradients
-        slices = tuple(
-            _Slice(
-                piece,
-                tuple(
-                    (gradients[left, piece.start : piece.stop], gradients[right, piece.start : piece.stop])
-                    for left, right in steps
-                ),
-            )
-            for piece in self._pieces
-        )
-        parts = tuple((self._sums[left], self._sums[right]) for left, right in steps)
-        return _Reduction(slices, gradients[total], parts, self._sums[total])
+        return steps, total
+
+    def _bind_sum(
+        self, piece: Piece, steps: Sequence[tuple[int, int]], total: int
+    ) -> tuple[list[Call], Array]:
+        """Calls that add up a piece of the gradient, and where it is then.
+
+        Sums lie in memory of this worker, which stays in its cache from piece to piece; where norms are
+        clipped they are needed again, behind a barrier, and stay where the left operand was.
+        """
+        part = slice(piece.start, piece.stop)
+        place: dict[int, Array] = {}
+        calls: list[Call] = []
+        for left, right in steps:
+            x = place.get(left, self._segment.gradients[left, part])
+            y = place.get(right, self._segment.gradients[right, part])
+            if self._plan.clips_norms or left in place:
+                place[left] = x
+                calls.append(partial(add_into, x, y))
+            else:
+                place[left] = self._scratch(len(place), piece.stop - piece.start)
+                calls.append(partial(add_arrays, x, y, place[left]))
+        return calls, place.get(total, self._segment.gradients[total, part])
+
+    def _scratch(self, number: int, size: int) -> Array:
+        while len(self._buffers) <= number:
+            self._buffers.append(aligned_zeros(max(piece.stop - piece.start for piece in self._pieces)))
+        return self._buffers[number][:size]

@@ -103,7 +103,8 @@ def _run_whole(words: Array, address: int) -> int:
     words[words.size - 1] = 0
     if _run_entries(words, address, 0) != words.size - 1:
         raise RuntimeError("a kernel of an inner tape failed")
-    return words[words.size - 1]
+    total: int = words[words.size - 1]
+    return total
 
 
 class _Unfit(Exception):  # noqa: N818  (an answer: it stays a call of Python)
@@ -178,7 +179,7 @@ class _Stretch:
         end, place = self.words.size - 1, 0
         self.words[end] = 0
         while (place := _run_entries(self.words, self.address, place)) != end:
-            # The same again from Python: for its exception, or because it asked to be (see `Tape`).
+            # From Python again: for its exception, or to be finished there.
             self._calls[place]()
             place += int(self.words[place + LENGTH])
 
@@ -192,7 +193,7 @@ class Tape:
 
     Kernels are called by their machine code. One that raises is called again in the ordinary way; if that
     raises, too, so does the tape, else it goes on behind it. So what is called must come to the same when it
-    is called twice, and a kernel with a `fallback` can leave to Python what it cannot finish by itself.
+    is called twice, or bring a fallback of its own (`WithFallback`).
 
     Args:
         calls: `partial`s of kernels, and other tapes, are put on the tape; anything else is called.
@@ -202,7 +203,9 @@ class Tape:
         self.calls: tuple[Call, ...] = tuple(calls)
         self._parts: list[_Stretch | Call] = []
         for call in self.calls:
-            native = call.native if isinstance(call, WithFallback) else call
+            native, fallback = call, call
+            if isinstance(call, WithFallback):
+                native, fallback = call.native, call.fallback
             try:
                 entry = _entry(native)
             except _Unfit:
@@ -212,7 +215,7 @@ class Tape:
                 self._parts.append(_Stretch())
             stretch = self._parts[-1]
             assert isinstance(stretch, _Stretch)
-            stretch.append(call, entry)
+            stretch.append(fallback, entry)
         self._stretches = [part for part in self._parts if isinstance(part, _Stretch)]
         for stretch in self._stretches:
             stretch.close()
@@ -238,10 +241,13 @@ class Tape:
 
 @dataclass(frozen=True)
 class WithFallback:
-    """A kernel's call for a tape, and what takes its place where the kernel raises."""
+    """A kernel's call, and what finishes it in Python where it raises `RuntimeError`."""
 
     native: Call
     fallback: Call
 
-    def __call__(self) -> object:
-        return self.fallback()
+    def __call__(self) -> None:
+        try:
+            self.native()
+        except RuntimeError:
+            self.fallback()

@@ -1,9 +1,10 @@
 """Optimizer updates on flat float32 vectors, and the sums and fingerprints that go with them.
 
-Every update reads elements [start, stop) of weights, gradient and slots and writes those of other arrays, so
-that the old state stays whole. Element i is a function of element i alone: how the range is cut never changes
-a bit. Formulas are Keras 3's. `scalars` is a float64 array, its places named below. An update returns the
-fingerprint of what it wrote: a wrapping uint64 sum, which adds up exactly over slices.
+Every update reads elements [start, stop) of weights and slots, and their gradient as an array of its own; it
+writes those elements of other arrays, so that the old state stays whole. Element i is a function of element
+i alone: how the range is cut never changes a bit. Formulas are Keras 3's. `scalars` is a float64 array, its
+places named below. An update returns the fingerprint of what it wrote: a wrapping uint64 sum, which adds up
+exactly over slices.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def sgd(
 ) -> Any:
     """w - lr * g; no slots."""
     prepared, rate = _prepare(scalars), np.float32(scalars[LEARNING_RATE])
-    w, g, w_out = w[start:stop], g[start:stop], w_out[start:stop]
+    w, w_out = w[start:stop], w_out[start:stop]
     total = u64(0)
     for i in range(w.size):
         gradient = _gradient(g[i], w[i], prepared)
@@ -98,7 +99,7 @@ def sgd_momentum(
     prepared, rate = _prepare(scalars), np.float32(scalars[LEARNING_RATE])
     momentum = np.float32(scalars[MOMENTUM])
     m, m_out = slots[0, start:stop], slots_out[0, start:stop]
-    w, g, w_out = w[start:stop], g[start:stop], w_out[start:stop]
+    w, w_out = w[start:stop], w_out[start:stop]
     total = u64(0)
     for i in range(w.size):
         gradient = _gradient(g[i], w[i], prepared)
@@ -120,7 +121,7 @@ def sgd_nesterov(
     prepared, rate = _prepare(scalars), np.float32(scalars[LEARNING_RATE])
     momentum = np.float32(scalars[MOMENTUM])
     m, m_out = slots[0, start:stop], slots_out[0, start:stop]
-    w, g, w_out = w[start:stop], g[start:stop], w_out[start:stop]
+    w, w_out = w[start:stop], w_out[start:stop]
     total = u64(0)
     for i in range(w.size):
         gradient = _gradient(g[i], w[i], prepared)
@@ -144,7 +145,7 @@ def adam(
     rest_1, rest_2 = np.float32(1.0 - scalars[BETA_1]), np.float32(1.0 - scalars[BETA_2])
     m, m_out = slots[0, start:stop], slots_out[0, start:stop]
     v, v_out = slots[1, start:stop], slots_out[1, start:stop]
-    w, g, w_out = w[start:stop], g[start:stop], w_out[start:stop]
+    w, w_out = w[start:stop], w_out[start:stop]
     total = u64(0)
     for i in range(w.size):
         gradient = _gradient(g[i], w[i], prepared)
@@ -172,7 +173,7 @@ def adam_amsgrad(
     m, m_out = slots[0, start:stop], slots_out[0, start:stop]
     v, v_out = slots[1, start:stop], slots_out[1, start:stop]
     h, h_out = slots[2, start:stop], slots_out[2, start:stop]
-    w, g, w_out = w[start:stop], g[start:stop], w_out[start:stop]
+    w, w_out = w[start:stop], w_out[start:stop]
     total = u64(0)
     for i in range(w.size):
         gradient = _gradient(g[i], w[i], prepared)
@@ -201,7 +202,7 @@ def rmsprop(
     rho, rest = np.float32(scalars[RHO]), np.float32(1.0 - scalars[RHO])
     epsilon = np.float32(scalars[EPSILON])
     v, v_out = slots[0, start:stop], slots_out[0, start:stop]
-    w, g, w_out = w[start:stop], g[start:stop], w_out[start:stop]
+    w, w_out = w[start:stop], w_out[start:stop]
     total = u64(0)
     for i in range(w.size):
         gradient = _gradient(g[i], w[i], prepared)
@@ -226,7 +227,7 @@ def rmsprop_momentum(
     momentum = np.float32(scalars[MOMENTUM])
     v, v_out = slots[0, start:stop], slots_out[0, start:stop]
     m, m_out = slots[1, start:stop], slots_out[1, start:stop]
-    w, g, w_out = w[start:stop], g[start:stop], w_out[start:stop]
+    w, w_out = w[start:stop], w_out[start:stop]
     total = u64(0)
     for i in range(w.size):
         gradient = _gradient(g[i], w[i], prepared)
@@ -253,7 +254,7 @@ def rmsprop_centered(
     epsilon = np.float32(scalars[EPSILON])
     v, v_out = slots[0, start:stop], slots_out[0, start:stop]
     a, a_out = slots[1, start:stop], slots_out[1, start:stop]
-    w, g, w_out = w[start:stop], g[start:stop], w_out[start:stop]
+    w, w_out = w[start:stop], w_out[start:stop]
     total = u64(0)
     for i in range(w.size):
         gradient = _gradient(g[i], w[i], prepared)
@@ -283,7 +284,7 @@ def rmsprop_centered_momentum(
     v, v_out = slots[0, start:stop], slots_out[0, start:stop]
     m, m_out = slots[1, start:stop], slots_out[1, start:stop]
     a, a_out = slots[2, start:stop], slots_out[2, start:stop]
-    w, g, w_out = w[start:stop], g[start:stop], w_out[start:stop]
+    w, w_out = w[start:stop], w_out[start:stop]
     total = u64(0)
     for i in range(w.size):
         gradient = _gradient(g[i], w[i], prepared)
@@ -312,7 +313,7 @@ def adagrad(
     prepared, rate = _prepare(scalars), np.float32(scalars[LEARNING_RATE])
     epsilon = np.float32(scalars[EPSILON])
     v, v_out = slots[0, start:stop], slots_out[0, start:stop]
-    w, g, w_out = w[start:stop], g[start:stop], w_out[start:stop]
+    w, w_out = w[start:stop], w_out[start:stop]
     total = u64(0)
     for i in range(w.size):
         gradient = _gradient(g[i], w[i], prepared)
@@ -334,6 +335,13 @@ def add_into(accumulator: Array, x: Array) -> None:
     """accumulator += x."""
     for i in range(accumulator.size):
         accumulator[i] += x[i]
+
+
+@kernel
+def add_arrays(x: Array, y: Array, out: Array) -> None:
+    """out = x + y."""
+    for i in range(out.size):
+        out[i] = x[i] + y[i]
 
 
 @kernel

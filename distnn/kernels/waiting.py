@@ -170,3 +170,15 @@ def arrive_and_await(words: Array, mine: int, count: int, target: int, abort: in
     """Let word number `mine` be `target`, then `await_words`: a barrier of `count` workers."""
     store_word(words, mine * LINE, target)
     return await_words(words, count, target, abort)
+
+
+@kernel
+def pass_barrier(words: Array, mine: int, count: int, abort: int) -> None:
+    """Let word number `mine` be one more, and wait until the other workers' words are as far.
+
+    Raises:
+        RuntimeError: they were not within some 30 ms, or the abort word was written. The own word stays.
+    """
+    target = load_word(words, mine * LINE) + 1
+    if arrive_and_await(words, mine, count, target, abort) != ARRIVED:
+        raise RuntimeError("not everybody has reached the barrier")

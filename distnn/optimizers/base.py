@@ -104,13 +104,17 @@ class Optimizer(ABC):
     def scalars(self, iterations: int) -> Array:
         """The numbers of update number `iterations`, counted from 0, where the kernels look for them."""
         scalars = np.zeros(kernels.NUM_SCALARS, np.float64)
+        scalars[kernels.GRADIENT_SCALE] = 1.0
+        self.write_scalars(scalars, iterations)
+        return scalars
+
+    def write_scalars(self, scalars: Array, iterations: int) -> None:
+        """Write what `scalars` gives, but for penalties and the gradient's scale; [NUM_SCALARS] or wider."""
         learning_rate = self.learning_rate_at(iterations)
         scalars[kernels.LEARNING_RATE] = learning_rate
-        scalars[kernels.GRADIENT_SCALE] = 1.0
         scalars[kernels.CLIP_VALUE] = math.inf if self.clipvalue is None else self.clipvalue
         scalars[kernels.WEIGHT_DECAY] = self.weight_decay or 0.0
         self.set_scalars(scalars, learning_rate, iterations)
-        return scalars
 
     def update(
         self,
@@ -125,11 +129,14 @@ class Optimizer(ABC):
     ) -> int:
         """Update the elements [start, stop): read the first three arrays, write the other two.
 
+        Args:
+            gradient: of all elements; the others are of all, too.
+
         Returns:
             The fingerprint of what was written; those of slices add up (modulo 2**64).
         """
-        kernel = self.kernel
-        return int(kernel(weights, gradient, slots, new_weights, new_slots, scalars, start, stop))
+        kernel, part = self.kernel, gradient[start:stop]
+        return int(kernel(weights, part, slots, new_weights, new_slots, scalars, start, stop))
 
     # Learning rate
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 PLACES = ("computing", "before the update", "in the update", "after the update", "after the commit")
@@ -13,38 +14,35 @@ PLACES = ("computing", "before the update", "in the update", "after the update",
 def strike(place: str, *, rank: int, step: int, blow: Callable[[], Any]) -> Iterator[list[int]]:
     """Let `blow` come down once, on the worker of a rank, at a place of a step; yields where it tells so."""
     from cluster.exchange.shared_steps import SharedSteps
-    from distnn.update_plan import UpdatePlan
 
     fired: list[int] = []
-    whole_step, meet, update = SharedSteps._do_step, SharedSteps._meet, UpdatePlan.update
-    at: dict[int, tuple[SharedSteps, int]] = {}
+    phases, commit = SharedSteps.phases, SharedSteps._commit
 
-    def hit(steps: SharedSteps | None, here: str) -> None:
-        if here == place and steps is not None and not fired and steps._rank == rank and steps.step == step:
+    def hit(steps: SharedSteps) -> None:
+        if not fired and steps._rank == rank and steps.step == step:
             fired.append(step)
             blow()
 
-    def do_step(self: SharedSteps, *arguments: int) -> int:
-        at[id(self._plan)] = (self, 0)
-        hit(self, "computing")
-        digest = whole_step(self, *arguments)
-        hit(self, "after the update")
-        return digest
+    def struck_phases(self: SharedSteps, parity: int, samples: int) -> Any:
+        found = phases(self, parity, samples)
+        strike_here = partial(hit, self)
+        if place == "computing":
+            found["compute"].insert(0, strike_here)
+        elif place == "before the update":
+            found["meet"].append(strike_here)
+        elif place == "in the update":
+            found["update"].append(strike_here)
+        elif place == "after the update":
+            found["rest"].append(strike_here)
+        return found
 
-    def do_meet(self: SharedSteps) -> None:
-        meet(self)
-        _, count = at[id(self._plan)]
-        at[id(self._plan)] = (self, count + 1)
-        hit(self, "before the update" if count == 0 else "")
-        hit(self, "after the commit" if count == (2 if self._plan.clips_norms else 1) else "")
+    def struck_commit(self: SharedSteps) -> None:
+        commit(self)
+        if place == "after the commit":
+            hit(self)
 
-    def do_update(self: UpdatePlan, *arguments: Any) -> int:
-        digest = update(self, *arguments)
-        hit(at.get(id(self), (None, 0))[0], "in the update")
-        return digest
-
-    SharedSteps._do_step, SharedSteps._meet, UpdatePlan.update = do_step, do_meet, do_update  # type: ignore
+    SharedSteps.phases, SharedSteps._commit = struck_phases, struck_commit  # type: ignore[method-assign]
     try:
         yield fired
     finally:
-        SharedSteps._do_step, SharedSteps._meet, UpdatePlan.update = whole_step, meet, update  # type: ignore
+        SharedSteps.phases, SharedSteps._commit = phases, commit  # type: ignore[method-assign]

@@ -99,7 +99,7 @@ def run(update: Any, num_slots: int, s: Array, cuts: list[int]) -> tuple[Array, 
     w_out, slots_out = np.zeros_like(w), np.zeros_like(slots)
     total = 0
     for start, stop in zip([0, *cuts], [*cuts, SIZE], strict=True):
-        total += int(update(w, g, slots, w_out, slots_out, s, start, stop))
+        total += int(update(w, g[start:stop], slots, w_out, slots_out, s, start, stop))
     assert (w.tobytes(), g.tobytes(), slots.tobytes()) == before
     return w_out, slots_out, total & MASK
 
