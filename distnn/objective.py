@@ -52,6 +52,8 @@ class Objective:
         loss_weights: a weight per output.
         metrics: the metrics of each output, unweighted.
         weighted_metrics: the metrics of each output that use sample weights.
+        places: which of the model's outputs they are for.
+        output_names: of these outputs, for the logs of a model with several; None for one.
     """
 
     def __init__(
@@ -60,7 +62,12 @@ class Objective:
         loss_weights: Sequence[float],
         metrics: Sequence[Sequence[Metric]],
         weighted_metrics: Sequence[Sequence[Metric]],
+        *,
+        places: Sequence[int] = (0,),
+        output_names: Sequence[str] | None = None,
     ) -> None:
+        self.places = tuple(places)
+        self.output_names = None if output_names is None else tuple(output_names)
         self.losses = tuple(losses)
         self.loss_weights = tuple(float(weight) for weight in loss_weights)
         self.metrics = tuple(tuple(group) for group in metrics)
@@ -68,16 +75,24 @@ class Objective:
 
     @property
     def names(self) -> list[str]:
-        """Names of the logs: `loss`, then the metrics in compile order, each once, as Keras numbers them."""
+        """Names of the logs: `loss`, of several outputs each one's, then the metrics in compile order.
+
+        Each name is there once; those that come again are numbered, as in Keras.
+        """
         found = ["loss"]
+        outputs = self.output_names or ("",) * len(self.losses)
+        if self.output_names is not None:
+            found += [f"{output}_loss" for output in self.output_names]
         for groups, prefix in ((self.metrics, ""), (self.weighted_metrics, "weighted_")):
-            for metric in (metric for group in groups for metric in group):
-                base = prefix + metric.name if metric.name in found else metric.name
-                name, count = base, 0
-                while name in found:
-                    count += 1
-                    name = f"{base}_{count}"
-                found.append(name)
+            for output, group in zip(outputs, groups, strict=True):
+                for metric in group:
+                    plain = f"{output}_{metric.name}" if output else metric.name
+                    base = prefix + plain if plain in found else plain
+                    name, count = base, 0
+                    while name in found:
+                        count += 1
+                        name = f"{base}_{count}"
+                    found.append(name)
         return found
 
     def _all_metrics(self) -> list[Metric]:
@@ -94,7 +109,8 @@ class Objective:
         outputs: Sequence[Tensor],
         sample_weight: Tensor | None,
     ) -> Recorded:
-        """Record losses and metrics after the model's outputs."""
+        """Record losses and metrics after all of the model's outputs."""
+        outputs = [outputs[place] for place in self.places]
         starts: list[tuple[Tensor, Tensor]] = []
         seeds: list[Seed] = []
         sums: list[Tensor] = []
@@ -172,11 +188,12 @@ class Objective:
         """
         total = 0.0
         pairs = sums[: 2 * self.num_pairs].reshape(-1, 2)
-        for weight, (value, count) in zip(self.loss_weights, pairs, strict=False):
-            total += weight * _ratio(value, count)
+        ratios = [_ratio(value, count) for value, count in pairs]
+        for weight, ratio in zip(self.loss_weights, ratios, strict=False):
+            total += weight * ratio
         total += _ratio(float(sums[2 * self.num_pairs]), samples)
-        ratios = [_ratio(value, count) for value, count in pairs[len(self.losses) :]]
-        return dict(zip(self.names, [total, *ratios], strict=True))
+        shown = ratios if self.output_names is not None else ratios[len(self.losses) :]
+        return dict(zip(self.names, [total, *shown], strict=True))
 
 
 def _ratio(value: float, count: float) -> float:

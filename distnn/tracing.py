@@ -19,6 +19,7 @@ from distnn.objective import Seed
 from distnn.ops.accumulate import ScaledBySamples, ToSums
 from distnn.program import Results
 from distnn.reduction import SumsLayout
+from distnn.structure import leaves
 from distnn.task import Task
 from distnn.tensor import Array, Spec, Tensor
 from distnn.variable import Variable
@@ -129,7 +130,7 @@ def _leaf(graph: Graph, variable: Variable) -> Tensor:
 
 
 def _as_list(outputs: Any) -> list[Tensor]:
-    found = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
+    found = list(leaves(outputs))
     for output in found:
         if not isinstance(output, Tensor):
             raise ValueError(

@@ -41,10 +41,14 @@ COMPILE: list[tuple[Callable[[], Any], str]] = [
     (lambda: compiled(metrics=["acuracy"]), "metric identifier: 'acuracy'. Did you mean 'accuracy'"),
     (
         lambda: compiled(metrics="accuracy"),
-        "Expected `metrics` argument to be a list or tuple. Received inst",
+        "Expected `metrics` argument to be a list, tuple, or dict. Received inst",
     ),
     (lambda: compiled(weighted_metrics=["maa"]), "Could not interpret metric identifier: 'maa'"),
-    (lambda: compiled(loss_weights=[0.5, 0.5]), r"one number as `loss_weights`. Received: \[0.5, 0.5\]"),
+    (
+        lambda: compiled(loss_weights=[0.5, 0.5]),
+        r"`loss_weights` as a list has as many .* Received: 2 entries",
+    ),
+    (lambda: compiled(loss=["mse", "mae"]), r"`loss` as a list has as many .* Received: 2 entries"),
     (lambda: built().fit(X, Y), r"You must call `compile\(\)` before using the model"),
     (lambda: built().evaluate(X, Y), r"You must call `compile\(\)` before using the model"),
     (lambda: built().train_on_batch(X, Y), r"You must call `compile\(\)` before using the model"),

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from distnn import activations, initializers, ops, regularizers
-from distnn.layers.layer import Layer
+from distnn.layers.layer import Layer, first_axis_shape
+from distnn.network import input_tensor
+from distnn.tensor import Spec, Tensor
 from distnn.variable import Variable
 
 
@@ -110,11 +112,13 @@ class Activation(Layer):
 
 
 class InputLayer(Layer):
-    """Where a Sequential begins: the shape of a sample, without the batch axis."""
+    """Where a model begins: the shape of a sample, without the batch axis."""
 
-    def __init__(self, shape: Sequence[int], dtype: str | None = None, name: str | None = None) -> None:
+    def __init__(
+        self, shape: Sequence[int] | None = None, dtype: str | None = None, name: str | None = None
+    ) -> None:
         super().__init__(name=name)
-        if isinstance(shape, int) or any(not isinstance(dim, int) or dim <= 0 for dim in shape):
+        if not isinstance(shape, list | tuple) or any(not isinstance(dim, int) or dim <= 0 for dim in shape):
             raise ValueError(
                 "`shape` must be a tuple of positive integers without the batch axis. "
                 f"Received: shape={shape}"
@@ -123,6 +127,7 @@ class InputLayer(Layer):
             raise ValueError(f"`dtype` must be 'float32' or 'int32'. Received: dtype={dtype!r}")
         self.sample_shape = tuple(shape)
         self.input_dtype = dtype or "float32"
+        self.built = True
 
     def call(self, inputs: Any) -> Any:
         return inputs
@@ -132,6 +137,13 @@ class InputLayer(Layer):
         return {"name": self.name, "shape": shape, "dtype": self.input_dtype}
 
 
-def Input(shape: Sequence[int], dtype: str | None = None, name: str | None = None) -> InputLayer:  # noqa: N802
-    """The first entry of a Sequential: the shape of a sample, without the batch axis."""
-    return InputLayer(shape, dtype=dtype, name=name)
+def Input(shape: Sequence[int], dtype: str | None = None, name: str | None = None) -> Tensor:  # noqa: N802
+    """The tensor that a functional model begins with, or a Sequential's first entry.
+
+    Args:
+        shape: of a sample, without the batch axis.
+        dtype: "float32" or "int32".
+        name: of the input, by which data in a dict is found.
+    """
+    layer = InputLayer(shape, dtype, name)
+    return input_tensor(Spec(first_axis_shape(layer.sample_shape or ()), layer.input_dtype), name or "")

@@ -17,8 +17,10 @@ from distnn import initializers, regularizers
 from distnn.control import SEED_WORD
 from distnn.graph import Graph, ReadsBatchSizeError, current_graph, recording
 from distnn.naming import snake_case
+from distnn.network import FUNCTIONAL, call_layer
 from distnn.reduction import split_moments
 from distnn.rng import draw_seed, stream_key
+from distnn.structure import leaves, mapped
 from distnn.tensor import Array, Batch, Shape, Spec, Tensor, keras_shape, symbolic_shape
 from distnn.variable import Aggregation, Variable
 
@@ -240,9 +242,12 @@ class Layer:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Record the layer on tensors; on arrays compute at once, with its current weights."""
-        graph = next((arg.graph for arg in _flatten(args) if isinstance(arg, Tensor)), current_graph())
+        tensors = (leaf for leaf in leaves((args, kwargs)) if isinstance(leaf, Tensor))
+        graph = next((tensor.graph for tensor in tensors), current_graph())
         if graph is None:
             return self._call_on_arrays(*args, **kwargs)
+        if graph is FUNCTIONAL:
+            return call_layer(self, args, kwargs)
         self._build_once(_shapes(args[0]) if args else None)
         training = kwargs.pop("training", None)
         if training is None:
@@ -281,35 +286,60 @@ class Layer:
         return output.numpy() if isinstance(output, Tensor) else [tensor.numpy() for tensor in output]
 
     def output_spec(self, *inputs: Spec) -> Spec:
-        """The spec of the layer's output for such inputs; builds the layer."""
+        """The spec of the layer's output for such inputs; builds the layer.
+
+        Raises:
+            ValueError: if it has several outputs.
+        """
+        found = self.output_structure(inputs, {})
+        if not isinstance(found, Spec):
+            raise ValueError(
+                f"layer '{self.name}' must return one tensor here. Received: {type(found).__name__} of "
+                f"{len(list(leaves(found)))} tensors"
+            )
+        return found
+
+    def output_structure(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Specs of what a call returns, in its structure; builds the layer.
+
+        Args:
+            args, kwargs: of the call, with specs or tensors for its tensors.
+        """
         # Tried again outside the handler, so that what user code raises then has no context of ours.
         with contextlib.suppress(ReadsBatchSizeError):
-            return self._probe(Graph(samples=_PROBE_SAMPLES), *inputs)
-        spec = self._probe(Graph(samples=_PROBE_SAMPLES, concrete=True), *inputs)
-        first = Batch() if spec.shape[:1] == (_PROBE_SAMPLES,) else spec.shape[0]
-        return Spec((first, *spec.shape[1:]), spec.dtype)
+            return self._probe(Graph(samples=_PROBE_SAMPLES), args, kwargs)
+        specs = self._probe(Graph(samples=_PROBE_SAMPLES, concrete=True), args, kwargs)
+        return mapped(_with_batch, specs)
 
     def _build_for(self, *inputs: Spec) -> None:
         """Build this layer and those inside, whatever it returns, and name them."""
         for is_concrete in (False, True):
             with contextlib.suppress(ReadsBatchSizeError):
-                self._call_symbolically(Graph(samples=_PROBE_SAMPLES, concrete=is_concrete), *inputs)
+                self._call_symbolically(Graph(samples=_PROBE_SAMPLES, concrete=is_concrete), inputs, {})
                 break
         self.name_parts("")
 
-    def _call_symbolically(self, graph: Graph, *inputs: Spec) -> Any:
-        leaves = [graph.add_input(f"x{i}", graph.input_spec(spec)) for i, spec in enumerate(inputs)]
-        with recording(graph):
-            return self(*leaves)
+    def _call_symbolically(self, graph: Graph, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        def entered(leaf: Any) -> Any:
+            spec = leaf.spec if isinstance(leaf, Tensor) else leaf
+            if not isinstance(spec, Spec):
+                return leaf
+            return graph.add_input(f"x{len(graph.inputs)}", graph.input_spec(spec))
 
-    def _probe(self, graph: Graph, *inputs: Spec) -> Spec:
-        output = self._call_symbolically(graph, *inputs)
-        if not isinstance(output, Tensor):
-            raise ValueError(
-                f"layer '{self.name}' must return a tensor. Received: {type(output).__name__}. "
-                "Use functions of `distnn.ops`; NumPy's make no tensor."
-            )
-        return output.spec
+        symbolic_args, symbolic_kwargs = mapped(entered, (list(args), dict(kwargs)))
+        with recording(graph):
+            return self(*symbolic_args, **symbolic_kwargs)
+
+    def _probe(self, graph: Graph, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        def spec_of(output: Any) -> Spec:
+            if not isinstance(output, Tensor):
+                raise ValueError(
+                    f"layer '{self.name}' must return a tensor. Received: {type(output).__name__}. "
+                    "Use functions of `distnn.ops`; NumPy's make no tensor."
+                )
+            return output.spec
+
+        return mapped(spec_of, self._call_symbolically(graph, args, kwargs))
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """The output's shape for an input's, batch axis `None`."""
@@ -334,12 +364,11 @@ def first_axis_shape(sample_shape: Sequence[int]) -> Shape:
     return (Batch(), *(int(dim) for dim in sample_shape))
 
 
-def _flatten(args: Any) -> Iterator[Any]:
-    for arg in args:
-        if isinstance(arg, list | tuple):
-            yield from _flatten(arg)
-        else:
-            yield arg
+def _with_batch(spec: Spec) -> Spec:
+    """A spec found with the probe's number of samples, with the batch axis in its place."""
+    if spec.shape[:1] != (_PROBE_SAMPLES,):
+        return spec
+    return Spec((Batch(), *spec.shape[1:]), spec.dtype)
 
 
 def _shapes(argument: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from distnn import losses, metrics
+from distnn.structure import leaves, mapped
 
 
 def compiled_arguments(
@@ -15,23 +16,25 @@ def compiled_arguments(
     Raises:
         ValueError: for a name that is not known, or a loss that leaves no single number.
     """
-    for given in (metrics_given, weighted_metrics):
-        _check_metrics(given)
+    for argument, given in (("metrics", metrics_given), ("weighted_metrics", weighted_metrics)):
+        _check_metrics(given, argument)
     if isinstance(loss, list | tuple) and len(loss) == 1:
         loss = loss[0]
-    if isinstance(loss_weights, list | tuple):
-        loss_weights = loss_weights[0] if len(loss_weights) == 1 else loss_weights
-    if loss_weights is not None and not isinstance(loss_weights, int | float):
-        raise ValueError(
-            f"a model with one output takes one number as `loss_weights`. Received: {loss_weights!r}"
-        )
+    if isinstance(loss_weights, list | tuple) and len(loss_weights) == 1:
+        loss_weights = loss_weights[0]
     return {
-        "loss": None if loss is None else _trainable_loss(losses.get(loss)),
-        "metrics": list(metrics_given or ()),
-        "loss_weight": 1.0 if loss_weights is None else float(loss_weights),
-        "weighted_metrics": list(weighted_metrics or ()),
+        "loss": mapped(lambda one: None if one is None else _trainable_loss(losses.get(one)), loss),
+        "metrics": [] if metrics_given is None else metrics_given,
+        "loss_weights": mapped(_weight, loss_weights),
+        "weighted_metrics": [] if weighted_metrics is None else weighted_metrics,
         "run_eagerly": bool(run_eagerly),
     }
+
+
+def _weight(given: Any) -> float | None:
+    if given is not None and not isinstance(given, int | float):
+        raise ValueError(f"`loss_weights` takes a number for each output. Received: {given!r}")
+    return None if given is None else float(given)
 
 
 def _trainable_loss(loss: losses.Loss) -> losses.Loss:
@@ -43,13 +46,14 @@ def _trainable_loss(loss: losses.Loss) -> losses.Loss:
     return loss
 
 
-def _check_metrics(given: Any) -> None:
+def _check_metrics(given: Any, argument: str) -> None:
     if given is None:
         return
-    if isinstance(given, str) or not isinstance(given, list | tuple):
+    if isinstance(given, str) or not isinstance(given, list | tuple | dict):
         raise ValueError(
-            "Expected `metrics` argument to be a list or tuple. "
-            f"Received instead: metrics={given} of type {type(given)}"
+            f"Expected `{argument}` argument to be a list, tuple, or dict. "
+            f"Received instead: {argument}={given} of type {type(given)}"
         )
-    for identifier in given:
-        metrics.check(identifier)
+    for identifier in leaves(given):
+        if identifier is not None:
+            metrics.check(identifier)

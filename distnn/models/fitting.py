@@ -195,13 +195,8 @@ def _trained_layers(layer: Layer) -> Iterator[Layer]:
 def make_task(model: Model, data: ArrayData, batching: Batching, threads: int) -> tuple[Task, Objective]:
     """The task of training or evaluating `model` on such data, and its objective."""
     signature = signature_of(model, data)
-    objective = model.objective(signature.targets, output_specs(model, signature.inputs))
+    objective = model.objective(signature.targets, model.output_specs(signature.inputs))
     return Task(model, objective, signature, batching, threads, model.run_eagerly), objective
-
-
-def output_specs(model: Model, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Specs of the model's outputs for such inputs; builds the model."""
-    return (model.output_spec(*inputs),)
 
 
 def _data(model: Model, arguments: FitArguments) -> tuple[ArrayData, ArrayData | None]:

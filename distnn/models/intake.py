@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distnn import losses
 from distnn.data.arrays import ArrayData, as_array_data
 from distnn.errors import DataError
+from distnn.models.outputs import sparse_outputs, supervised
+from distnn.network import in_order
 from distnn.task import Signature
 from distnn.tensor import Array, Batch, Spec, keras_shape
 
@@ -27,21 +28,35 @@ def intake(model: Model, x: Any, y: Any, sample_weight: Any, *, needs_targets: b
         raise DataError("no data: `x` is None")
     if needs_targets and y is None:
         raise DataError("no targets: `y` is None; pass x and y as two arrays")
-    data = as_array_data(x, y, sample_weight)
-    if needs_targets and losses_are_sparse(model):
-        data = ArrayData(data.x, tuple(_as_labels(array) for array in data.y), data.sample_weight)
+    compiled = model.compiled if needs_targets else None  # said first if it was forgotten
+    x = in_order(x, model.input_names, "inputs")
+    data = as_array_data(x, _targets_in_order(model, y), sample_weight)
     specs = signature_of(model, data).inputs
     _check_inputs(model, data, specs)
     if not model.built:
-        model.output_spec(*specs)
+        model.output_specs(specs)
         model.name_parts("")
+    if compiled is not None and compiled["loss"] is not None:
+        sparse = sparse_outputs(compiled, _output_names(model, specs))
+        labels = [_as_labels(y) if one else y for one, y in zip(sparse, data.y, strict=False)]
+        data = ArrayData(data.x, (*labels, *data.y[len(labels) :]), data.sample_weight)
     return data
 
 
-def losses_are_sparse(model: Model) -> bool:
-    """Whether the compiled loss takes class numbers."""
-    loss = model.compiled["loss"]
-    return loss is not None and losses.is_sparse(loss)
+def _targets_in_order(model: Model, y: Any) -> Any:
+    """Targets by name, or with None for outputs without a loss, as a list of those that are needed."""
+    names = model.output_names
+    if isinstance(y, dict) and names is not None:
+        wanted = [names[place] for place in supervised(model.compiled, names)]
+        return in_order({name: y[name] for name in wanted if name in y} if wanted else y, wanted, "targets")
+    if isinstance(y, list | tuple) and any(part is None for part in y):
+        return [part for part in y if part is not None]
+    return y
+
+
+def _output_names(model: Model, specs: tuple[Spec, ...]) -> list[str]:
+    names = model.output_names
+    return names if names is not None else model.names_of_outputs(len(model.output_specs(specs)))
 
 
 def signature_of(model: Model, data: ArrayData) -> Signature:
@@ -74,13 +89,20 @@ def _check_inputs(model: Model, data: ArrayData, specs: tuple[Spec, ...]) -> Non
 
 def check_against_model(model: Model, data: ArrayData, what: str = "training data") -> None:
     """Refuse class numbers outside the model's classes, naming row and value."""
-    if not losses_are_sparse(model):
+    if model.compiled["loss"] is None:
         return
-    output = model.output_spec(*signature_of(model, data).inputs)
-    classes = output.shape[-1]
-    labels = data.y[0]
-    if not isinstance(classes, int) or not labels.size:
-        return
+    outputs = model.output_specs(signature_of(model, data).inputs)
+    names = model.names_of_outputs(len(outputs))
+    places = supervised(model.compiled, names)
+    sparse = sparse_outputs(model.compiled, names)
+    for place, is_sparse, labels in zip(places, sparse, data.y, strict=False):
+        classes = outputs[place].shape[-1] if outputs[place].shape else None
+        if is_sparse and isinstance(classes, int) and labels.size:
+            where = f"{what}, output '{names[place]}'" if len(names) > 1 else what
+            _check_labels(labels, classes, where)
+
+
+def _check_labels(labels: Array, classes: int, what: str) -> None:
     bad = (labels < 0) | (labels >= classes)
     if bad.any():
         row = int(np.argmax(bad.reshape(len(labels), -1).any(axis=1)))

@@ -12,17 +12,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distnn import metrics, optimizers
+from distnn import layers as layer_registry
+from distnn import optimizers
+from distnn.layers.core import InputLayer
 from distnn.layers.layer import Layer
 from distnn.models import prediction
 from distnn.models.compiling import compiled_arguments
 from distnn.models.fitting import FitArguments, fit_model, train_on_one_batch
+from distnn.models.functional_config import network_config, restored_network, shape_texts
 from distnn.models.holding import Holding
+from distnn.models.outputs import check_compiled, make_objective
 from distnn.models.saving import final_snapshot, load_weights_from, save_model, save_weights_to
+from distnn.network import Network, in_order
 from distnn.objective import Objective
 from distnn.recording import Snapshot, TrainingState
+from distnn.structure import leaves, mapped, packed
 from distnn.summary import print_summary, summary_html, summary_rows, summary_totals
-from distnn.tensor import Array, Spec, Tensor
+from distnn.tensor import Array, Spec, Tensor, concrete_shape
 from distnn.weights import WeightLayout
 
 if TYPE_CHECKING:
@@ -33,9 +39,21 @@ if TYPE_CHECKING:
 
 
 class Model(Layer):
-    """A layer that can be trained. Subclasses define `call(inputs, training)`."""
+    """A layer that can be trained: functional, from inputs to outputs, or a subclass with a `call`.
 
-    def __init__(self, name: str | None = None, **kwargs: Any) -> None:
+    Args:
+        inputs: what `Input` gave: one, or a list or dict of several.
+        outputs: what layers called on them gave, in any structure.
+        name: of the model.
+        kwargs: as for any layer.
+    """
+
+    def __init__(
+        self, inputs: Any = None, outputs: Any = None, name: str | None = None, **kwargs: Any
+    ) -> None:
+        if (inputs is None) != (outputs is None):
+            missing = "outputs" if outputs is None else "inputs"
+            raise ValueError(f"a functional model takes `inputs` and `outputs`; `{missing}` is missing")
         super().__init__(name=name, **kwargs)
         self.stop_training = False
         self.history: History | None = None
@@ -45,6 +63,15 @@ class Model(Layer):
         self._held = Holding()
         self._engines: dict[str, tuple[EngineOptions, Engine]] = {}
         self._fits_running = 0
+        self._network: Network | None = None
+        if inputs is not None:
+            self._take_network(Network(inputs, outputs))
+
+    def _take_network(self, network: Network) -> None:
+        self._network = network
+        self._inner_layers = list(network.layers)
+        self.built = True
+        self.name_parts("")
 
     # Compiling
 
@@ -63,9 +90,10 @@ class Model(Layer):
 
         Args:
             optimizer: name or `Optimizer`.
-            loss: name, function of `(y_true, y_pred)`, or `Loss`.
-            metrics: names, functions or `Metric`s.
-            loss_weights: a number by which the loss is multiplied.
+            loss: name, function of `(y_true, y_pred)`, or `Loss`; for several outputs one for all, a list
+                in their order, or a dict by their names. None for an output that has no target.
+            metrics: a list of names, functions or `Metric`s; for several outputs a list of lists, or a dict.
+            loss_weights: by what each output's loss is multiplied.
             weighted_metrics: metrics that sample weights apply to.
             run_eagerly: run `call` op by op on values, so that breakpoints and prints work in it.
             steps_per_execution, jit_compile: accepted for Keras programs; the engine decides both.
@@ -73,7 +101,10 @@ class Model(Layer):
         Raises:
             ValueError: for a name that is not known.
         """
-        self._compiled = compiled_arguments(loss, metrics, loss_weights, weighted_metrics, run_eagerly)
+        compiled = compiled_arguments(loss, metrics, loss_weights, weighted_metrics, run_eagerly)
+        if self.output_names is not None:
+            check_compiled(compiled, self.output_names)
+        self._compiled = compiled
         chosen = optimizers.get(optimizer)
         if chosen is not self._optimizer:
             self._optimizer, self._held.slots = chosen, None
@@ -95,32 +126,109 @@ class Model(Layer):
     def run_eagerly(self) -> bool:
         return bool(self._compiled and self._compiled["run_eagerly"])
 
+    def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """The outputs for inputs in the structure of the functional model's; subclasses define their own."""
+        if self._network is None:
+            return super().call(inputs, *args, **kwargs)
+        given = in_order(inputs, self._network.input_names, "inputs")
+        return self._network.run(list(leaves(given)))
+
+    @property
+    def can_be_described(self) -> bool:
+        """Whether `get_config` says all there is to say of the model."""
+        return self._network is not None
+
+    @property
+    def input_names(self) -> list[str] | None:
+        """Names of the inputs of a functional model; None for others."""
+        return None if self._network is None else self._network.input_names
+
+    @property
+    def output_names(self) -> list[str] | None:
+        """Names of the outputs of a functional model; None for others."""
+        return None if self._network is None else self._network.output_names
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        """The functional model's inputs."""
+        return self._functional("inputs").input_tensors
+
+    @property
+    def outputs(self) -> list[Tensor]:
+        """The functional model's outputs."""
+        return self._functional("outputs").output_tensors
+
+    @property
+    def input(self) -> Any:
+        """The functional model's input, or inputs in their structure."""
+        return self._functional("input").inputs
+
+    @property
+    def output(self) -> Any:
+        """The functional model's output, or outputs in their structure."""
+        return self._functional("output").outputs
+
+    @property
+    def input_shape(self) -> Any:
+        """Shape of the input (batch axis `None`), or a structure of shapes."""
+        return mapped(lambda tensor: tensor.shape, self._functional("input_shape").inputs)
+
+    @property
+    def output_shape(self) -> Any:
+        """Shape of the output (batch axis `None`), or a structure of shapes."""
+        return mapped(lambda tensor: tensor.shape, self._functional("output_shape").outputs)
+
+    def _functional(self, attribute: str) -> Network:
+        if self._network is None:
+            raise AttributeError(
+                f"{type(self).__name__} '{self.name}' is no functional model: it has no `{attribute}`"
+            )
+        return self._network
+
     def objective(self, targets: Sequence[Spec], outputs: Sequence[Spec]) -> Objective:
         """Losses and metrics for such targets and outputs."""
-        compiled = self.compiled
-        if compiled["loss"] is None:
-            raise ValueError("No loss to compute. Provide a `loss` argument in `compile()`.")
-        if len(targets) != 1 or len(outputs) != 1:
-            raise ValueError(
-                f"one target for one output is supported. Received: {len(targets)} targets, "
-                f"{len(outputs)} outputs"
-            )
-        groups = [
-            [[metrics.resolve(m, targets[0], outputs[0]) for m in compiled[key]]]
-            for key in ("metrics", "weighted_metrics")
-        ]
-        return Objective([compiled["loss"]], [compiled["loss_weight"]], groups[0], groups[1])
+        return make_objective(self.compiled, self.names_of_outputs(len(outputs)), targets, outputs)
+
+    def names_of_outputs(self, count: int) -> list[str]:
+        """The outputs' names; numbers where the model is not functional and has several."""
+        if self.output_names is not None:
+            return self.output_names
+        return ["output"] if count == 1 else [f"output_{i}" for i in range(count)]
+
+    def packed_outputs(self, outputs: Sequence[Array]) -> Any:
+        """Arrays of all outputs, in order, as the model returns them."""
+        if self._network is not None:
+            return packed(self._network.outputs, iter(outputs))
+        return outputs[0] if len(outputs) == 1 else list(outputs)
+
+    def output_specs(self, inputs: Sequence[Spec]) -> tuple[Spec, ...]:
+        """Specs of all outputs, in order, for such inputs; builds the model."""
+        argument: Any = inputs[0] if len(inputs) == 1 else list(inputs)
+        return tuple(leaves(self.output_structure((argument,), {})))
 
     # Weights
 
     @property
     def input_specs(self) -> tuple[Spec, ...] | None:
         """Specs of the inputs, if known before data is seen."""
-        return None
+        if self._network is None:
+            return None
+        return tuple(tensor.spec for tensor in self._network.input_tensors)
 
     @property
     def layers(self) -> list[Layer]:
-        return [layer for _, layer in self.sublayers()]
+        """The layers; of a functional model the inputs first, as in Keras."""
+        inner = [layer for _, layer in self.sublayers()]
+        return [*self._input_layers(), *inner]
+
+    def _input_layers(self) -> list[Layer]:
+        if self._network is None:
+            return []
+        names, tensors = self._network.input_names, self._network.input_tensors
+        return [
+            InputLayer(concrete_shape(tensor.spec.shape[1:], 1), tensor.spec.dtype, name)
+            for name, tensor in zip(names, tensors, strict=True)
+        ]
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """A layer by name or index."""
@@ -371,7 +479,27 @@ class Model(Layer):
 
     def summary_rows(self) -> list[tuple[Layer, str]]:
         """Layers with the text of their output shapes."""
-        return [(layer, "?") for layer in self.layers]
+        if self._network is None:
+            return [(layer, "?") for layer in self.layers]
+        inputs = zip(self._input_layers(), self._network.input_tensors, strict=True)
+        shapes = shape_texts(self._network)
+        rows = [(layer, str(tensor.shape)) for layer, tensor in inputs]
+        return [*rows, *((layer, shapes[id(layer)]) for layer in self._network.layers)]
+
+    def get_config(self) -> dict[str, Any]:
+        """The name, and of a functional model all that it is made of; JSON-able."""
+        if self._network is None:
+            return {"name": self.name}
+        return {"name": self.name, **network_config(self._network)}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Model:
+        """A functional model from its configuration; of a subclass, what its constructor makes of it."""
+        if cls is not Model:
+            return cls(**config)
+        model = cls(name=config.get("name"))
+        model._take_network(restored_network(config))
+        return model
 
     def summary(
         self,
@@ -419,3 +547,6 @@ class Model(Layer):
             "_fits_running": 0,
         }
         return {**self.__dict__, **own}
+
+
+layer_registry.register_model(Model)

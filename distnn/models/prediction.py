@@ -87,7 +87,7 @@ def evaluate_model(model: Model, x: Any, y: Any, sample_weight: Any, how: Pass) 
 
 
 def predict_model(model: Model, x: Any, how: Pass) -> Any:
-    """The output array, or a list of arrays for several outputs."""
+    """The output array, or for several outputs arrays in the structure that the model returns."""
     arguments = how.arguments()
     data = how.cut(intake(model, x, None, None, needs_targets=False))
     model.ensure_initialized()
@@ -99,7 +99,7 @@ def predict_model(model: Model, x: Any, how: Pass) -> Any:
     told.on_predict_begin()
     outputs = _loaded(model, task, data, arguments).predict("data", batching.batch_size)
     told.on_predict_end()
-    return outputs[0] if len(outputs) == 1 else outputs
+    return model.packed_outputs(outputs)
 
 
 def keras_result(logs: dict[str, float], return_dict: bool) -> Any:

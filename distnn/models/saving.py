@@ -12,6 +12,7 @@ from distnn import losses, metrics, optimizers
 from distnn.checkpoint import load_tensors, save_tensors
 from distnn.errors import CheckpointError
 from distnn.recording import Snapshot
+from distnn.structure import mapped
 from distnn.tensor import Array
 
 if TYPE_CHECKING:
@@ -35,21 +36,27 @@ def describe(model: Model) -> dict[str, Any]:
         "preprocessor": model.preprocessor_config,
     }
     try:
-        description["config"] = _sequential_config(model)
+        description["config"] = _config(model)
         description["compile"] = _compile_config(model)
     except ValueError as error:
         description["not_rebuildable"] = str(error)
     return description
 
 
-def _sequential_config(model: Model) -> dict[str, Any]:
-    from distnn.models.sequential import Sequential
-
-    if type(model) is not Sequential:
+def _config(model: Model) -> dict[str, Any]:
+    if type(model) not in _classes().values() or not model.can_be_described:
         raise ValueError(
             f"{type(model).__name__} is a class of your own: build it in code and use load_weights"
         )
     return model.get_config()
+
+
+def _classes() -> dict[str, type[Model]]:
+    """Classes that are rebuilt from their configuration."""
+    from distnn.models.model import Model
+    from distnn.models.sequential import Sequential
+
+    return {"Model": Model, "Sequential": Sequential}
 
 
 def _compile_config(model: Model) -> dict[str, Any] | None:
@@ -58,15 +65,15 @@ def _compile_config(model: Model) -> dict[str, Any] | None:
     compiled = model.compiled
     return {
         "optimizer": optimizers.serialize(model.optimizer),
-        "loss": None if compiled["loss"] is None else losses.serialize(compiled["loss"]),
-        "loss_weight": compiled["loss_weight"],
-        "metrics": [_metric_config(metric) for metric in compiled["metrics"]],
-        "weighted_metrics": [_metric_config(metric) for metric in compiled["weighted_metrics"]],
+        "loss": mapped(lambda one: None if one is None else losses.serialize(one), compiled["loss"]),
+        "loss_weights": compiled["loss_weights"],
+        "metrics": mapped(_metric_config, compiled["metrics"]),
+        "weighted_metrics": mapped(_metric_config, compiled["weighted_metrics"]),
     }
 
 
 def _metric_config(metric: Any) -> Any:
-    if isinstance(metric, str):
+    if metric is None or isinstance(metric, str):
         return metric
     return metrics.serialize(metrics.get(metric))
 
@@ -129,8 +136,6 @@ def load_model(filepath: str | Path, compile: bool = True) -> Model:  # noqa: A0
     Raises:
         CheckpointError: if the file is damaged, foreign, or of a model of the user's own code.
     """
-    from distnn.models.sequential import Sequential
-
     path = Path(filepath)
     tensors, metadata = load_tensors(path)
     description = metadata.get("model")
@@ -138,7 +143,10 @@ def load_model(filepath: str | Path, compile: bool = True) -> Model:  # noqa: A0
         raise CheckpointError(f"{path} holds weights or a checkpoint, not a whole model; use load_weights")
     if "config" not in description:
         raise CheckpointError(f"{path} cannot be rebuilt from the file: {description['not_rebuildable']}")
-    model = Sequential.from_config(description["config"])
+    model_class = _classes().get(description["class_name"])
+    if model_class is None:
+        raise CheckpointError(f"{path} holds a model of the unknown class {description['class_name']!r}")
+    model = model_class.from_config(description["config"])
     model.preprocessor_config = description["preprocessor"]
     set_named_weights(model, tensors, path)
     compiled = description.get("compile")
@@ -147,7 +155,7 @@ def load_model(filepath: str | Path, compile: bool = True) -> Model:  # noqa: A0
             optimizer=compiled["optimizer"],
             loss=compiled["loss"],
             metrics=compiled["metrics"],
-            loss_weights=compiled["loss_weight"],
+            loss_weights=compiled["loss_weights"],
             weighted_metrics=compiled["weighted_metrics"],
         )
     return model

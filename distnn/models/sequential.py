@@ -9,7 +9,8 @@ from distnn import layers as layer_registry
 from distnn.layers.core import InputLayer
 from distnn.layers.layer import Layer, first_axis_shape
 from distnn.models.model import Model
-from distnn.tensor import Spec, keras_shape
+from distnn.network import is_functional
+from distnn.tensor import Spec, Tensor, keras_shape
 
 
 class Sequential(Model):
@@ -19,7 +20,7 @@ class Sequential(Model):
     the first data it sees.
     """
 
-    def __init__(self, layers: Sequence[Layer] | None = None, name: str | None = None) -> None:
+    def __init__(self, layers: Sequence[Layer | Tensor] | None = None, name: str | None = None) -> None:
         super().__init__(name=name)
         self._layers: list[Layer] = []
         self._output_specs: list[Spec] = []
@@ -27,12 +28,15 @@ class Sequential(Model):
         for layer in layers or ():
             self.add(layer)
 
-    def add(self, layer: Layer) -> None:
-        """Append a layer.
+    def add(self, layer: Layer | Tensor) -> None:
+        """Append a layer, or begin with an `Input`.
 
         Raises:
             ValueError: if it is no layer, its name is taken, or it does not fit the one before.
         """
+        if isinstance(layer, Tensor) and is_functional(layer) and layer.node is None:
+            self._begin_with(layer.spec)
+            return
         if not isinstance(layer, Layer):
             raise ValueError(
                 "Only instances of `distnn.layers.Layer` can be added to a Sequential model. "
@@ -45,7 +49,7 @@ class Sequential(Model):
                 f"'{layer.name}' is already the name of a layer in this model."
             )
         if isinstance(layer, InputLayer):
-            self._begin_with(layer, layer.input_dtype)
+            self._begin_with(Spec(first_axis_shape(layer.sample_shape or ()), layer.input_dtype))
             return
         if not self._layers and self._input_spec is None and layer.sample_shape is not None:
             self._input_spec = Spec(first_axis_shape(layer.sample_shape))
@@ -58,10 +62,13 @@ class Sequential(Model):
                 self._layers.pop()
                 raise
 
-    def _begin_with(self, layer: InputLayer, dtype: str) -> None:
+    def _begin_with(self, spec: Spec) -> None:
         if self._layers or self._input_spec is not None:
-            raise ValueError(f"Input must be the first entry of a Sequential, once. Received: {layer}")
-        self._input_spec = Spec(first_axis_shape(layer.sample_shape or ()), dtype)
+            raise ValueError(
+                "Input must be the first entry of a Sequential, once. "
+                f"Received: one of shape {keras_shape(spec.shape)}"
+            )
+        self._input_spec = spec
 
     def pop(self) -> Layer:
         """Remove the last layer and return it."""
@@ -95,6 +102,14 @@ class Sequential(Model):
         for layer in self._layers[len(self._output_specs) :]:
             self._extend(layer)
         self.built = True
+
+    @property
+    def can_be_described(self) -> bool:
+        return True
+
+    @property
+    def output_names(self) -> list[str]:
+        return [self._layers[-1].name if self._layers else "output"]
 
     @property
     def layers(self) -> list[Layer]:
