@@ -7,7 +7,7 @@ number of threads, wherever it runs.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 _MAX_SPECIAL_PROGRAMS = 8
 _MAX_TAPES = 64
+_LITTLE_BYTES = 64 * 1024
 
 
 class ShardRunner:
@@ -279,12 +280,30 @@ class ShardRunner:
 
     # Data
 
+    def take_task(self, task: Task) -> None:
+        """Go on with a task of the same key; the programs stay."""
+        self.task = task
+        self.control[SEED_WORD] = stream_key(task.batching.seed, "noise")
+
     def set_data(self, data: Mapping[str, ArrayData]) -> None:
-        """Compute on other data of the same signature; the programs stay."""
-        self.data = dict(data)
+        """Compute on other data of the same signature; the programs stay.
+
+        Little data of the size of what was there before is copied into its place, so that nothing has to be
+        bound anew.
+        """
+        before, self.data = self.data, dict(data)
+        if self._is_little(before) and self._is_little(data) and _sizes(before) == _sizes(data):
+            for name, sources in self._sources.items():
+                for key, array in _named_arrays(data[name]):
+                    np.copyto(sources[key], array.reshape(len(array), -1))
+            return
         self._sources.clear()
         self._tapes.clear()
         self._feeds.clear()
+
+    @staticmethod
+    def _is_little(data: Mapping[str, ArrayData]) -> bool:
+        return sum(one.num_bytes for one in data.values()) <= _LITTLE_BYTES
 
     def _index_buffer(self, samples: int) -> Array:
         if len(self._indices) < samples:
@@ -292,15 +311,12 @@ class ShardRunner:
         return self._indices[:samples]
 
     def _source(self, name: str, key: str) -> Array:
-        """The named data's array for a graph input, as rows."""
+        """The named data's array for a graph input, as rows; of little data a copy."""
         if name not in self._sources:
-            data = self.data[name]
-            arrays = {f"x{i}": array for i, array in enumerate(data.x)}
-            arrays |= {f"y{i}": array for i, array in enumerate(data.y)}
-            if data.sample_weight is not None:
-                arrays["sample_weight"] = data.sample_weight
+            is_little = self._is_little(self.data)
             self._sources[name] = {
-                key: np.ascontiguousarray(array).reshape(len(array), -1) for key, array in arrays.items()
+                key: (array.copy() if is_little else np.ascontiguousarray(array)).reshape(len(array), -1)
+                for key, array in _named_arrays(self.data[name])
             }
         return self._sources[name][key]
 
@@ -326,3 +342,21 @@ class ShardRunner:
 
 def _bind_addition(calls: list[Call], left: ShardSums, right: ShardSums) -> None:
     calls += left.bind_add(right)
+
+
+def _named_arrays(data: ArrayData) -> Iterator[tuple[str, Array]]:
+    """A data set's arrays by the names of the graph's inputs."""
+    for i, array in enumerate(data.x):
+        yield f"x{i}", array
+    for i, array in enumerate(data.y):
+        yield f"y{i}", array
+    if data.sample_weight is not None:
+        yield "sample_weight", data.sample_weight
+
+
+def _sizes(data: Mapping[str, ArrayData]) -> dict[str, list[tuple[str, tuple[int, ...], str]]]:
+    """What must agree for data to take another's place."""
+    return {
+        name: [(key, array.shape, array.dtype.str) for key, array in _named_arrays(one)]
+        for name, one in data.items()
+    }

@@ -49,6 +49,10 @@ class Updater:
         self._buffers: Buffers | None = None
         self._step = 0
 
+    def take_task(self, task: Task) -> None:
+        """Go on with a task of the same key."""
+        self.task = self.plan.task = task
+
     @property
     def state(self) -> TrainingState:
         """The newest committed state; the one before is overwritten by the next step."""

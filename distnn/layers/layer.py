@@ -135,6 +135,9 @@ class Layer:
         """Layers held by attributes (also in lists, tuples and dicts), in the order they were set."""
         seen: set[int] = set()
         for attribute, value in self.__dict__.items():
+            # Most attributes are plain settings: they are passed over quickly.
+            if attribute == "_own_weights" or not isinstance(value, _MAY_HOLD_LAYERS):
+                continue
             for key, found in _layers_in(attribute, value):
                 if id(found) not in seen:
                     seen.add(id(found))
@@ -390,6 +393,9 @@ def _layers_in(attribute: str, value: Any) -> Iterator[tuple[str, Layer]]:
     elif isinstance(value, dict):
         for key, item in value.items():
             yield from _layers_in(f"{attribute}_{key}", item)
+
+
+_MAY_HOLD_LAYERS = (Layer, list, tuple, dict)
 
 
 class _Numbered:

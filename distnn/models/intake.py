@@ -56,7 +56,7 @@ def _targets_in_order(model: Model, y: Any) -> Any:
 
 def _output_names(model: Model, specs: tuple[Spec, ...]) -> list[str]:
     names = model.output_names
-    return names if names is not None else model.names_of_outputs(len(model.output_specs(specs)))
+    return names if names is not None else model.names_of_outputs(len(model.tasks.output_specs(model, specs)))
 
 
 def signature_of(model: Model, data: ArrayData) -> Signature:
@@ -91,7 +91,7 @@ def check_against_model(model: Model, data: ArrayData, what: str = "training dat
     """Refuse class numbers outside the model's classes, naming row and value."""
     if model.compiled["loss"] is None:
         return
-    outputs = model.output_specs(signature_of(model, data).inputs)
+    outputs = model.tasks.output_specs(model, signature_of(model, data).inputs)
     names = model.names_of_outputs(len(outputs))
     places = supervised(model.compiled, names)
     sparse = sparse_outputs(model.compiled, names)

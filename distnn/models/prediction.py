@@ -92,9 +92,7 @@ def predict_model(model: Model, x: Any, how: Pass) -> Any:
     data = how.cut(intake(model, x, None, None, needs_targets=False))
     model.ensure_initialized()
     batching = _batching(data, arguments)
-    task = Task(
-        model, None, signature_of(model, data), batching, resolve_threads(arguments), model.run_eagerly
-    )
+    task = model.tasks.prediction(model, signature_of(model, data), batching, resolve_threads(arguments))
     told = how.told(model, batching)
     told.on_predict_begin()
     outputs = _loaded(model, task, data, arguments).predict("data", batching.batch_size)
