@@ -20,8 +20,9 @@ import psutil
 
 from cluster.counting import CountingRunner
 from cluster.crew import Failure
+from cluster.exchange.barrier import GenerationOver
 from cluster.exchange.segment import SharedLayout, SharedSegment
-from cluster.exchange.shared_steps import GenerationOver, SharedSteps
+from cluster.exchange.shared_steps import SharedSteps
 from cluster.fleet import PACKAGE_DIGEST, arithmetic_facts
 from cluster.node import node_identity
 from cluster.transport import unpack

@@ -9,31 +9,22 @@ anything. The last worker also writes what is not cut in slices. Called by `clus
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from cluster.counting import CountingRunner
+from cluster.exchange.barrier import Barrier
+from cluster.exchange.places import Places, subtrees_of
 from cluster.exchange.segment import SharedLayout, SharedSegment
-from distnn.batching import shard_bounds
 from distnn.kernels.update import add_into
-from distnn.kernels.waiting import ABORTED, ARRIVED, arrive_and_await, read_word, write_word
 from distnn.optimizers.base import Optimizer
 from distnn.recording import TrainingState
-from distnn.reduction import Range, ShardSums, SumsLayout, additions, maximal_subtrees
+from distnn.reduction import Range, ShardSums, SumsLayout, additions
 from distnn.tensor import Array
 from distnn.update_plan import Piece, UpdatePlan
 
 _CACHED_VALUES = 32 * 1024
 """Values that are added up and then updated while they lie in a core's cache."""
 _MASK = (1 << 64) - 1
-
-
-class GenerationOver(Exception):  # noqa: N818  (an event: the coordinator asked everybody to leave)
-    """The steps end here; what was committed, the words say."""
-
-
-def subtrees_of(ranges: Sequence[Range], shards: int) -> list[list[Range]]:
-    """The subtrees of each worker, by its run of shards."""
-    return [maximal_subtrees(first, stop, shards) for first, stop in ranges]
 
 
 def barriers_per_step(plan: UpdatePlan) -> int:
@@ -99,18 +90,9 @@ class SharedSteps:
         self._batching = task.batching
         self._plan = UpdatePlan(task, traced)
         self._pieces = self._plan.cut(self._plan.deal(self._workers)[rank], _CACHED_VALUES)
-        by_worker = subtrees_of(ranges, task.batching.shards)
-        self._subtrees = [subtree for subtrees in by_worker for subtree in subtrees]
-        parts = zip(segment.gradients, segment.part_sums, segment.part_moments, strict=True)
-        self._parts = [ShardSums.of(traced.sums_layout, arrays) for arrays in parts]
-        # the same without gradients, which are added up slice by slice
-        bare = replace(traced.sums_layout, gradient=0)
-        self._sums = [ShardSums.of(bare, (one.gradient[:0], one.sums, one.moments)) for one in self._parts]
-        first = sum(map(len, by_worker[:rank]))
-        own = range(first, first + len(by_worker[rank]))
-        self._own = [(self._subtrees[place], self._parts[place]) for place in own]
+        self._places = Places(segment, traced.sums_layout, task.batching, ranges, rank)
         self._reductions: dict[int, _Reduction] = {}
-        self._word = read_word(segment.words, 8 * rank)
+        self._barrier = Barrier(segment, rank)
         self.step = 0
 
     @property
@@ -135,13 +117,13 @@ class SharedSteps:
 
     def leave(self) -> None:
         """This worker cannot go on: let the others leave, too."""
-        write_word(self._segment.words, self._segment.layout.abort, 1)
+        self._barrier.leave()
 
     def _do_step(self, step: int, iterations: int) -> int:
         """All of a step but its last barrier; returns this worker's part of the fingerprint."""
         segment, plan = self._segment, self._plan
         old, new = segment.states[step % 2], segment.states[(step + 1) % 2]
-        for subtree, into in self._own:
+        for subtree, into in self._places.own:
             self._runner.compute_subtree(step, subtree, old.weights, into)
         if plan.has_penalty:
             plan.measure_penalty(old.weights, self._pieces, segment.penalty_blocks)
@@ -181,14 +163,7 @@ class SharedSteps:
 
     def _meet(self) -> None:
         """The barrier: go on when everybody is here."""
-        self._word += 1
-        words, abort = self._segment.words, self._segment.layout.abort
-        while True:
-            status = arrive_and_await(words, self._rank, self._workers, self._word, abort)
-            if status == ARRIVED:
-                return
-            if status == ABORTED:
-                raise GenerationOver
+        self._barrier.meet()
 
     def _reduction(self, start: int, stop: int) -> _Reduction:
         reduction = self._reductions.get(stop - start)
@@ -197,13 +172,8 @@ class SharedSteps:
         return reduction
 
     def _plan_reduction(self, start: int, stop: int) -> _Reduction:
-        shards = self._batching.shards
-
-        def samples(subtree: Range) -> int:
-            bounds = (shard_bounds(start, stop, shards, shard) for shard in range(*subtree))
-            return sum(high - low for low, high in bounds)
-
-        steps, total = additions(shards, self._subtrees, [not samples(one) for one in self._subtrees])
+        places = self._places
+        steps, total = additions(self._batching.shards, places.subtrees, places.are_empty(start, stop))
         assert total is not None, "a batch has samples"
         gradients = self._segment.gradients
         slices = tuple(
@@ -216,5 +186,5 @@ class SharedSteps:
             )
             for piece in self._pieces
         )
-        parts = tuple((self._sums[left], self._sums[right]) for left, right in steps)
-        return _Reduction(slices, gradients[total], parts, self._sums[total])
+        parts = tuple((places.sums[left], places.sums[right]) for left, right in steps)
+        return _Reduction(slices, gradients[total], parts, places.sums[total])
