@@ -168,10 +168,13 @@ class SharedSegment:
         return segment
 
     def forget_name(self) -> None:
-        """Everybody has mapped it, or nobody will: the memory ends with its last process."""
+        """Everybody has mapped it, or nobody will: the memory ends with its last process.
+
+        Whoever mapped it may do this, should its maker be gone.
+        """
+        self.path.unlink(missing_ok=True)
         lock, self._lock = self._lock, None  # two threads may come here
         if lock is not None:
-            self.path.unlink(missing_ok=True)
             os.close(lock)
 
 

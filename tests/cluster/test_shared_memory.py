@@ -42,7 +42,7 @@ def test_same_bytes_with_any_number_of_workers(kind: str, workers: int) -> None:
     assert len(engine.coordinator.assignment) == workers
 
 
-@pytest.mark.parametrize("exchange", ["shared_memory", "object_store"])
+@pytest.mark.parametrize("exchange", ["shared_memory", "hierarchical", "object_store"])
 @pytest.mark.parametrize(("shards", "batch_size"), [(1, 16), (3, 7), (5, 16), (16, 13), (7, 75)])
 def test_uneven_and_empty_shards(exchange: str, shards: int, batch_size: int) -> None:
     """75 samples: the last batch has 5 of 7 samples, or 10 of 13 for 16 shards."""
