@@ -7,6 +7,7 @@ A worker that is alone on its node is asked as in the object store's exchange. A
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,6 @@ class HierarchicalExchange(Exchange):
         self._assignment: Assignment = {}
         self._updater: Updater | None = None
         self._generation: _Generation | None = None
-        self._num_generations = 0
 
     def begin(self, updater: Updater) -> None:
         self._updater = updater
@@ -67,8 +67,7 @@ class HierarchicalExchange(Exchange):
             WorkersLost: as ever.
         """
         assert updater.traced is not None
-        self._num_generations += 1
-        generation = _Generation(self._crew, self._num_generations, _nodes(self._crew, self._assignment))
+        generation = _Generation(self._crew, _nodes(self._crew, self._assignment))
         layouts = {
             node.leader: None
             if node.is_single
@@ -155,9 +154,9 @@ class _Generation:
         arrivals: buffers for their sums.
     """
 
-    def __init__(self, crew: Crew, number: int, nodes: list[_Node]) -> None:
+    def __init__(self, crew: Crew, nodes: list[_Node]) -> None:
         self._crew = crew
-        self._number = number
+        self._number = secrets.randbits(62)  # workers may have seen generations of other exchanges
         self.nodes = nodes
         self.arrivals: Arrivals | None = None
 

@@ -18,7 +18,7 @@ from distnn.reduction import Range
 
 
 class Membership:
-    """Of one generation at a time; their numbers grow."""
+    """Of one generation at a time; no two have the same number."""
 
     def __init__(self) -> None:
         self._held: tuple[int, SharedSegment] | None = None
@@ -66,7 +66,7 @@ class Membership:
             GenerationOver: somebody cannot join.
         """
         held = self._held
-        if held is None or held[0] != generation:
+        if held is None or held[0] != generation:  # another worker made it
             self.let_go()
             held = self._hold(generation, SharedSegment.attach(path, layout, generation))
         segment = held[1]
@@ -78,9 +78,9 @@ class Membership:
 
     def leave(self, generation: int) -> None:
         """End the generation on this node: whoever waits goes on, and no name stays."""
-        self._ended = max(self._ended, generation)
+        self._ended = generation
         held = self._held
-        if held is not None and held[0] <= generation:
+        if held is not None and held[0] == generation:
             segment = held[1]
             write_word(segment.words, segment.layout.abort, 1)
             segment.forget_name()
@@ -93,6 +93,6 @@ class Membership:
 
     def _hold(self, generation: int, segment: SharedSegment) -> tuple[int, SharedSegment]:
         held = self._held = generation, segment
-        if self._ended >= generation:  # told so while the memory was being made
+        if self._ended == generation:  # told so while the memory was being made
             self.leave(generation)
         return held

@@ -18,6 +18,7 @@ from faults import NODE_PLACES, strike_node
 
 from cluster.crew import Request
 from cluster.exchange import segment as segments
+from cluster.exchange.hierarchical import HierarchicalExchange
 from cluster.exchange.segment import SharedMemoryError
 from distnn.engine import EngineOptions
 from distnn.errors import EngineError, UserCodeError
@@ -100,6 +101,17 @@ def test_the_state_and_the_optimizer_are_the_coordinators() -> None:
         found.append(prints + engine.run_segment(2).fingerprints.tolist())
     assert found[0] == found[1] and found[0][2:4] == found[0][4:6]
     assert found[0] != list(reference("plain").fingerprints[:4])
+
+
+def test_workers_may_have_seen_the_generations_of_another_exchange() -> None:
+    engine = loaded(make_engine("aab"))
+    found = [*engine.run_segment(3).fingerprints]
+    other = HierarchicalExchange(engine.crew, 60.0)
+    other.begin(engine.coordinator.updater)
+    other.join(engine.coordinator.assignment)
+    engine.coordinator._exchange = other
+    found += [*engine.run_segment(7).fingerprints]
+    assert tuple(map(int, found)) == reference().fingerprints
 
 
 # Losses
