@@ -53,7 +53,7 @@ class Coordinator:
         self._updater: Updater | None = None
         self._samples: dict[str, int] = {}
         self._holders: set[int] = set()
-        self._warm_nodes: set[str] = set()
+        self._warm_machines: set[str] = set()
         self._warm_methods: set[str] = set()
         self._work = ""
         self._earlier_losses: list[Sequence[Loss]] = []
@@ -128,17 +128,17 @@ class Coordinator:
         logger.debug("shards by worker: %s; %d spare", self._assignment, spares)
 
     def _warm_up(self, new: set[int]) -> None:
-        """Let one process of each node compile the kernels, then the others find them compiled."""
+        """Let one process of each machine compile the kernels, then the others find them compiled."""
         workers = self._crew.workers
-        first = {workers[w].node: w for w in sorted(new, reverse=True)}
-        leaders = {w for node, w in first.items() if node not in self._warm_nodes}
+        first = {workers[w].machine: w for w in sorted(new, reverse=True)}
+        leaders = {w for machine, w in first.items() if machine not in self._warm_machines}
         state = self.updater.state
         weights = self._crew.share(state.weights)
         for group in (leaders, new - leaders):
             shards = {w: self._assignment.get(w, (0, 1))[0] for w in group if w in self._crew.workers}
             requests = {w: Request("warm_up", (state.step, shard, weights)) for w, shard in shards.items()}
             self._ask_all(requests, "warming up")
-        self._warm_nodes |= set(first)
+        self._warm_machines |= set(first)
 
     def _ask_all(self, requests: Mapping[int, Request], work: str) -> None:
         """Ask workers for something that the others need not do in their place."""

@@ -67,6 +67,10 @@ class CountingRunner:
         self._evaluating = None
         self._runner.begin_step(step)
 
+    def compute_subtree(self, step: int, subtree: Range, weights: Array, into: ShardSums) -> bool:
+        self._evaluating = None
+        return self._runner.compute_subtree(step, subtree, weights, into)
+
     def bind_subtree(
         self, subtree: Range, weights: Array, into: ShardSums, batch_samples: int
     ) -> list[Call] | None:

@@ -20,10 +20,13 @@ import psutil
 
 from cluster.counting import CountingRunner
 from cluster.crew import Failure
+from cluster.exchange.arrivals import Part
+from cluster.exchange.barrier import GenerationOver
+from cluster.exchange.membership import Membership
 from cluster.exchange.segment import SharedLayout, SharedSegment
-from cluster.exchange.shared_steps import GenerationOver, SharedSteps
+from cluster.exchange.shared_steps import SharedSteps
 from cluster.fleet import PACKAGE_DIGEST, arithmetic_facts
-from cluster.node import node_identity
+from cluster.machine import machine_identity
 from cluster.transport import unpack
 from cluster.user_code import describe
 from distnn.data.arrays import ArrayData
@@ -37,7 +40,6 @@ from distnn.update_plan import UpdatePlan
 from distnn.weights import aligned_zeros
 
 T = TypeVar("T")
-Sums = tuple[Array, Array, Array]
 
 
 class Worker:
@@ -49,9 +51,13 @@ class Worker:
         self._threads = ExitStack()
         self._steps: SharedSteps | None = None
         self._optimizer = b""
+        self._node = Membership()
 
-    def hello(self) -> dict[str, Any]:
-        """Settle in a process of its own, and say who this is (`WorkerInfo`) and what it computes with."""
+    def hello(self, find_node: Callable[[], str]) -> dict[str, Any]:
+        """Settle in a process of its own, and say who this is (`WorkerInfo`) and what it computes with.
+
+        `find_node` tells the node that this process runs on; only the crew knows how.
+        """
         _ignore_interrupts()
         # No kernel is parallel; should one be, it must not start a thread for every core of the machine.
         os.environ.setdefault("NUMBA_NUM_THREADS", "1")
@@ -59,15 +65,16 @@ class Worker:
         info = {
             "pid": process.pid,
             "started": process.create_time(),
-            "node": node_identity(),
+            "node": find_node(),
+            "machine": machine_identity(),
             "host": socket.gethostname(),
             "cores": available_cores(),
         }
         return {"info": info, "package": PACKAGE_DIGEST, "arithmetic": arithmetic_facts()}
 
-    def progress(self) -> int:
-        """A number that changes with every shard."""
-        return 0 if self._runner is None else self._runner.progress
+    def progress(self) -> tuple[int, int]:
+        """Numbers that change with every shard, and while this worker waits for others of its node."""
+        return 0 if self._runner is None else self._runner.progress, self._node.waits
 
     def load(
         self, search_path: Sequence[str], task: bytes, names: Sequence[str], *data: ArrayData
@@ -91,6 +98,7 @@ class Worker:
         self._weights = aligned_zeros(task.layout().size)
         self._steps = None
         self._optimizer = b""
+        self._node.let_go()
 
     def take_data(self, names: Sequence[str], *data: ArrayData) -> None:
         """Compute the task it has on other data of the same signature."""
@@ -118,15 +126,11 @@ class Worker:
         except Exception:
             return
 
-    def compute(
-        self, step: int, first: int, stop: int, weights: Array
-    ) -> tuple[int, list[tuple[Range, Sums | None]]] | Failure:
+    def compute(self, step: int, first: int, stop: int, weights: Array) -> tuple[int, list[Part]] | Failure:
         """The step, and sums of its shards [first, stop) as the fewest whole subtrees."""
         return self._guarded(step, self._compute, step, first, stop, weights)
 
-    def _compute(
-        self, step: int, first: int, stop: int, weights: Array
-    ) -> tuple[int, list[tuple[Range, Sums | None]]]:
+    def _compute(self, step: int, first: int, stop: int, weights: Array) -> tuple[int, list[Part]]:
         parts = self._running.compute_range(step, first, stop, self._take(weights))
         return step, [(shards, None if sums is None else sums.arrays()) for shards, sums in parts]
 
@@ -141,8 +145,7 @@ class Worker:
     def _attach(
         self, path: Path, layout: SharedLayout, generation: int, ranges: Sequence[Range], rank: int
     ) -> None:
-        self._steps = None
-        self._running.unbind()
+        self._let_go()
         segment = SharedSegment.attach(path, layout, generation)
         self._steps = SharedSteps(self._running, segment, ranges, rank)
         self._optimizer = b""
@@ -169,6 +172,52 @@ class Worker:
             steps.leave()
             return describe(error, FaultPlace(-1, steps.step, self._running.shard))
         return None
+
+    # Steps with the others of a node
+
+    def open_node(self, layout: SharedLayout | None, generation: int) -> Path | None | Failure:
+        """Make the memory of the node's next generation; its path. Without a layout only sweep."""
+        return self._guarded(None, self._open_node, layout, generation)
+
+    def _open_node(self, layout: SharedLayout | None, generation: int) -> Path | None:
+        self._let_go()
+        return self._node.open(layout, generation)
+
+    def join_node(
+        self, path: Path, layout: SharedLayout, generation: int, ranges: Sequence[Range], rank: int
+    ) -> Failure | None:
+        """Take place number `rank` among the node's workers, whose shards are `ranges`."""
+        return self._guarded(None, self._join_node, path, layout, generation, ranges, rank)
+
+    def _join_node(self, path: Path, layout: SharedLayout, generation: int, *place: Any) -> None:
+        if self._steps is not None:
+            self._let_go()
+        self._running.unbind()
+        try:
+            self._node.join(self._running, path, layout, generation, *place)
+        except GenerationOver:
+            return
+
+    def compute_together(self, step: int, weights: Array) -> tuple[int, Sequence[Part]] | Failure:
+        """The step with the others of the node; the sums of its whole subtrees, from its first worker."""
+        steps = self._node.steps
+        try:
+            return step, steps.run(step, weights)
+        except GenerationOver:
+            return step, ()
+        except (Exception, SystemExit) as error:
+            steps.barrier.leave()
+            return describe(error, FaultPlace(-1, step, self._running.shard))
+
+    def leave_node(self, generation: int) -> None:
+        """End the generation on this node: its workers stop waiting for each other."""
+        self._node.leave(generation)
+
+    def _let_go(self) -> None:
+        """Map no shared memory any more."""
+        self._steps = None
+        self._node.let_go()
+        self._running.unbind()
 
     # Evaluation and prediction
 

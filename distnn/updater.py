@@ -79,6 +79,10 @@ class Updater:
         self._tapes.clear()
         self._fill(self.state, current)
 
+    def move_out(self) -> None:
+        """Let the states lie in memory of this process alone, whoever shared it before."""
+        self.move_to((self._empty(self.state), self._empty(self.state)))
+
     def follow(self, step: int, iterations: int) -> None:
         """Others have written the buffers: `step` is committed."""
         self._step = step

@@ -14,6 +14,8 @@ from typing import Any, TextIO
 
 from cluster import user_code
 from distnn.errors import ClusterUnreachableError, EngineError, UserCodeError
+from distnn.models.fitting import FitArguments, fit_model
+from distnn.models.prediction import Pass, evaluate_model
 from distnn.training import Stopped
 from jobs import journal
 from jobs.build import Job, Placement, build_job
@@ -128,9 +130,10 @@ class _Session:
         self._announce(job)
         try:
             signals.armed = True
-            history = job.model.fit(
+            arguments = FitArguments(
                 **job.fit_arguments(), recorder=self.recorder, progress_stream=self.err, verbose="auto"
             )
+            history = fit_model(job.model, arguments)
             metrics = final_metrics(job, history.history)
             return Outcome(EXIT_DONE, self.run_dir, _finished_facts(self.run_dir, metrics))
         except Stopped as stopped:
@@ -219,15 +222,10 @@ def final_metrics(job: Job, history: dict[str, list[float]]) -> dict[str, float]
     name, data = held_out
     if name == "val":
         return {key: values[-1] for key, values in history.items() if key.startswith("val_") and values}
-    logs = job.model.evaluate(
-        data.x[0] if len(data.x) == 1 else list(data.x),
-        data.y[0],
-        batch_size=job.spec.training.batch_size,
-        verbose=0,
-        return_dict=True,
-        shards=job.spec.training.shards,
-        **job.engine_arguments(),
-    )
+    training = job.spec.training
+    how = Pass(batch_size=training.batch_size, shards=training.shards, **job.engine_arguments())
+    x = data.x[0] if len(data.x) == 1 else list(data.x)
+    logs = evaluate_model(job.model, x, data.y[0], None, how)
     return {f"{name}_{key}": value for key, value in logs.items()}
 
 

@@ -39,7 +39,8 @@ class SharedLayout:
     """Sizes of what a generation shares.
 
     `workers`: W. `subtrees`: G, each with a place for its sums. `weights`: N; `slots` x `trainable`: of the
-    optimizer. `gradient`, `sums`, `moments`: of a shard. `epoch_sums`: of a state. `blocks`: K.
+    optimizer. `gradient`, `sums`, `moments`: of a shard. `epoch_sums`: of a state. `blocks`: K. `states`: how
+    many of weights, slots and epoch sums. `fingerprints`: of so many steps.
     """
 
     workers: int
@@ -52,6 +53,8 @@ class SharedLayout:
     moments: int
     epoch_sums: int
     blocks: int
+    states: int = 2
+    fingerprints: int = FINGERPRINTS
 
     def fields(self) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:
         """What lies in the file, in its order: element type and shape. Everything begins on a line."""
@@ -59,13 +62,13 @@ class SharedLayout:
             "header": (np.int64, (8,)),
             # a line for each worker's word, and one for the word that ends the generation
             "words": (np.int64, (8 * (self.workers + 1),)),
-            "fingerprints": (np.uint64, (self.workers, FINGERPRINTS)),
+            "fingerprints": (np.uint64, (self.workers, self.fingerprints)),
             "blocks": (np.float64, (3, self.blocks)),
             "part_sums": (np.float64, (self.subtrees, _whole_lines(self.sums))),
             "part_moments": (np.float64, (self.subtrees, _whole_lines(self.moments))),
-            "epoch_sums": (np.float64, (2, _whole_lines(self.epoch_sums))),
-            "weights": (np.float32, (2, self.weights)),
-            "slots": (np.float32, (2, self.slots, self.trainable)),
+            "epoch_sums": (np.float64, (self.states, _whole_lines(self.epoch_sums))),
+            "weights": (np.float32, (self.states, self.weights)),
+            "slots": (np.float32, (self.states, self.slots, self.trainable)),
             "gradients": (np.float32, (self.subtrees, self.gradient)),
         }
 
@@ -95,7 +98,7 @@ class SharedSegment:
         fingerprints: [W, steps of the call], parts that add up.
         penalty_blocks, square_blocks: [2, K] and [K], sums over blocks of values.
         gradients, part_sums, part_moments: one row per subtree.
-        states: of even and of odd steps.
+        states: of even and of odd steps, where there are two.
     """
 
     def __init__(self, path: Path, layout: SharedLayout, memory: mmap.mmap, lock: int | None) -> None:
@@ -165,11 +168,14 @@ class SharedSegment:
         return segment
 
     def forget_name(self) -> None:
-        """Everybody has mapped it, or nobody will: the memory ends with its last process."""
-        if self._lock is not None:
-            self.path.unlink(missing_ok=True)
-            os.close(self._lock)
-            self._lock = None
+        """Everybody has mapped it, or nobody will: the memory ends with its last process.
+
+        Whoever mapped it may do this, should its maker be gone.
+        """
+        self.path.unlink(missing_ok=True)
+        lock, self._lock = self._lock, None  # two threads may come here
+        if lock is not None:
+            os.close(lock)
 
 
 def sweep(folder: Path) -> list[Path]:

@@ -18,7 +18,6 @@ from cluster.exchange.exchange import Exchange, Segment, WorkersLost
 from cluster.exchange.segment import FINGERPRINTS, SharedMemoryError, SharedSegment
 from cluster.exchange.shared_steps import barriers_per_step, shared_layout
 from cluster.failures import losses_of, raise_first_failure
-from cluster.node import node_identity
 from cluster.transport import pack
 from distnn.kernels.waiting import LINE, read_word, write_word
 from distnn.updater import Updater
@@ -181,10 +180,9 @@ class _Words(Watch):
 
 def _check_together(crew: Crew, assignment: Assignment) -> None:
     """All workers must be where the coordinator is."""
-    here = node_identity()
-    elsewhere = [worker for worker in assignment if crew.workers[worker].node != here]
+    elsewhere = [worker for worker in assignment if crew.workers[worker].node != crew.here]
     if elsewhere:
         raise SharedMemoryError(
-            f"exchange='shared_memory' needs all workers on the coordinator's machine; not there: "
+            f"exchange='shared_memory' needs all workers on the coordinator's node; not there: "
             f"{', '.join(str(crew.workers[worker]) for worker in elsewhere)}. Use exchange='auto'"
         )

@@ -66,6 +66,7 @@ class FitArguments:
     seed: int | None = None
     run_dir: str | Path | None = None
     address: str | None = None
+    exchange: str = "auto"
     recorder: Recorder | None = None
     progress_stream: Any = None
 
@@ -118,7 +119,9 @@ def resolve_threads(arguments: FitArguments) -> int:
 
 def engine_options(arguments: FitArguments, threads: int) -> EngineOptions:
     workers = 1 if arguments.backend == "local" else _workers(arguments)
-    return EngineOptions(workers=workers, threads=threads, address=arguments.address)
+    return EngineOptions(
+        workers=workers, threads=threads, address=arguments.address, exchange=arguments.exchange
+    )
 
 
 def fit_model(model: Model, arguments: FitArguments) -> History:

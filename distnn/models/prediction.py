@@ -31,6 +31,7 @@ class Pass:
     workers: int | None = None
     shards: int | None = None
     address: str | None = None
+    exchange: str = "auto"
 
     def arguments(self) -> FitArguments:
         return FitArguments(
@@ -40,6 +41,7 @@ class Pass:
             workers=self.workers,
             shards=self.shards,
             address=self.address,
+            exchange=self.exchange,
         )
 
     def cut(self, data: ArrayData) -> ArrayData:

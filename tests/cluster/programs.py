@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import time
 import warnings
 from typing import Any
 
-from cases import arrays, make_training, rich_model
+from cases import arrays, make_training, reference, rich_model, run
 
 from distnn.engine import EngineOptions, create_engine
+
+STORE = {"object_store_memory": 100_000_000}
 
 
 def say(*words: Any) -> None:
     print(*words, flush=True)
 
 
-def train_for_ever() -> None:
+def train_for_ever(address: str | None = None, workers: str = "2") -> None:
     """Trains until Ctrl-C, says what was committed, goes on, and is then killed by the test."""
     training = make_training("rich")
-    engine = create_engine("ray", EngineOptions(workers=2))
+    engine = create_engine("ray", EngineOptions(workers=int(workers), address=address))
     pids = engine.worker_pids  # type: ignore[attr-defined]
     engine.load(training.task, training.data, training.model.training_state(0))
     engine.run_segment(1)
@@ -73,6 +76,51 @@ def embedded_beside() -> None:
     say("head", ray.get_runtime_context().gcs_address)
     say("loss", model.history.history["loss"][-1].hex())
     say("token in home", os.path.exists(os.path.expanduser("~/.ray")))
+
+
+def serve_two_nodes() -> None:
+    """A cluster of two nodes on this machine, of one CPU and of two, until standard input ends."""
+    from cluster.ray_import import ray  # noqa: F401  (quietly, before anybody else)
+
+    from ray.cluster_utils import Cluster  # isort: skip
+
+    with tempfile.TemporaryDirectory(prefix="two-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        head = {"num_cpus": 1, "include_dashboard": False, "temp_dir": folder, **STORE}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+        cluster.add_node(num_cpus=2, **STORE)
+        say("address", cluster.address)
+        sys.stdin.read()
+        cluster.shutdown()
+
+
+def train_on_nodes(address: str, exchange: str, deadline_s: str, *fault: str) -> None:
+    """Trains with three workers on two nodes, one of which may send itself a signal; compares the bytes.
+
+    `fault`: which worker of the node with two (0 or 1), the place of the third step, the signal.
+    """
+    from crews import CrewEngine
+    from faults import strike_in_process
+
+    from cluster.connect import connect
+    from cluster.ray_crew import RayCrew
+
+    connection = connect(address, 3)
+    crew = RayCrew(connection, threads=1)
+    engine = CrewEngine(crew, 3, float(deadline_s), exchange)
+    crew.recruit(3)
+    nodes: dict[str, list[int]] = {}
+    for number, info in crew.workers.items():
+        nodes.setdefault(info.node, []).append(number)
+    say("nodes", *sorted(map(len, nodes.values())), len({info.machine for info in crew.workers.values()}))
+    if fault:
+        which, place, signal_number = fault
+        worker = max(nodes.values(), key=len)[int(which)]
+        strike_in_process(crew, worker, "strike_node", int(signal_number), place=place, step=2)
+    outcome = run(engine)
+    say("exchange", getattr(engine.exchange, "chosen", exchange))
+    say("same", outcome == reference(), "survivors", len(crew.workers))
+    crew.close()
+    connection.close()
 
 
 if __name__ == "__main__":

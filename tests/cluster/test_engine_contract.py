@@ -17,6 +17,7 @@ ENGINES = {
     "local": ("local", "auto"),
     "threads": ("threads", "auto"),
     "ray, shared memory": ("ray", "shared_memory"),
+    "ray, hierarchical": ("ray", "hierarchical"),
     "ray, object store": ("ray", "object_store"),
 }
 

@@ -15,10 +15,7 @@ from crews import CrewEngine, InProcessCrew, Killed
 from faults import PLACES, strike
 
 from cluster.exchange import segment as segments
-from cluster.exchange.choice import AutoExchange, choose
-from cluster.exchange.object_store import ObjectStoreExchange
 from cluster.exchange.segment import SharedMemoryError
-from cluster.exchange.shared_memory import SharedMemoryExchange
 from distnn.engine import EngineOptions
 from distnn.errors import EngineError, UserCodeError
 
@@ -45,7 +42,7 @@ def test_same_bytes_with_any_number_of_workers(kind: str, workers: int) -> None:
     assert len(engine.coordinator.assignment) == workers
 
 
-@pytest.mark.parametrize("exchange", ["shared_memory", "object_store"])
+@pytest.mark.parametrize("exchange", ["shared_memory", "hierarchical", "object_store"])
 @pytest.mark.parametrize(("shards", "batch_size"), [(1, 16), (3, 7), (5, 16), (16, 13), (7, 75)])
 def test_uneven_and_empty_shards(exchange: str, shards: int, batch_size: int) -> None:
     """75 samples: the last batch has 5 of 7 samples, or 10 of 13 for 16 shards."""
@@ -188,27 +185,7 @@ def test_user_code_that_raises_lets_the_others_leave() -> None:
     assert engine.state().step == step and sorted(engine.crew.workers) == [0, 1]
 
 
-# The choice
-
-
-def test_auto_shares_memory_on_one_node() -> None:
-    engine = CrewEngine(InProcessCrew(), 2, exchange="auto")
-    assert run(engine) == reference()
-    assert isinstance(engine.exchange, AutoExchange)
-    assert isinstance(engine.exchange.chosen, SharedMemoryExchange)
-
-
-def test_auto_sends_objects_between_nodes() -> None:
-    engine = CrewEngine(InProcessCrew(nodes=lambda number: f"node {number}"), 2, exchange="auto")
-    assert run(engine) == reference()
-    assert isinstance(engine.exchange, AutoExchange)
-    assert isinstance(engine.exchange.chosen, ObjectStoreExchange)
-
-
-def test_reasons() -> None:
-    assert choose(["a", "a"], "a") == ("shared_memory", "all workers are on the coordinator's machine")
-    assert choose(["a", "b"], "a")[1] == "the workers are on 2 machines"
-    assert choose(["b", "b"], "a")[1] == "the workers are on another machine than the coordinator"
+# Where there is no room, or no one node
 
 
 def test_auto_falls_back_where_shared_memory_has_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,10 +213,5 @@ def test_auto_falls_back_without_shared_memory(monkeypatch: pytest.MonkeyPatch, 
 
 def test_shared_memory_that_was_asked_for_needs_one_node() -> None:
     engine = CrewEngine(InProcessCrew(nodes=lambda number: "ab"[number]), 2, exchange="shared_memory")
-    with pytest.raises(SharedMemoryError, match="on the coordinator's machine; not there: worker 0"):
+    with pytest.raises(SharedMemoryError, match="on the coordinator's node; not there: worker 0"):
         run(engine)
-
-
-def test_an_unknown_exchange_is_refused() -> None:
-    with pytest.raises(ValueError, match="Unknown exchange: 'shared_memry'.*Did you mean 'shared_memory'"):
-        EngineOptions(exchange="shared_memry")

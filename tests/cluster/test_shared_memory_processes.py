@@ -10,12 +10,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from cases import make_training, reference, run
 from crews import CrewEngine, ManyCores
-from faults import PLACES
+from faults import PLACES, strike_in_process
 from test_ray_processes import read_line, start
 
 if TYPE_CHECKING:
@@ -43,23 +43,8 @@ def crew(ray_cluster: Connection) -> Iterator[Crew]:
 
 def prepare_fault(crew: Crew, worker: int, place: str, *, rank: int, step: int, signal_number: int) -> None:
     """Let the process of `worker` send itself a signal at a place of a step."""
-    from cluster.ray_import import ray
-
-    folder = str(HERE)
-
-    def install(_: Any) -> None:
-        import os
-        import sys
-
-        sys.path.append(folder)
-        from faults import strike
-
-        fault = strike(place, rank=rank, step=step, blow=lambda: os.kill(os.getpid(), signal_number))
-        fault.__enter__()
-        sys.modules["faults"].kept = fault  # type: ignore[attr-defined]
-
-    actor = crew.crew._actors[worker]  # type: ignore[attr-defined]
-    ray.get(actor.__ray_call__.remote(install))
+    inner = crew.crew  # type: ignore[attr-defined]
+    strike_in_process(inner, worker, "strike", signal_number, place=place, rank=rank, step=step)
 
 
 @pytest.mark.filterwarnings("ignore:7 workers for 4 shards")
