@@ -181,7 +181,9 @@ class UpdatePlan:
         """Call every kernel of an update with nothing, so that it is compiled (and cached)."""
         none, slots = aligned_zeros(0), aligned_zeros(0).reshape(len(self.optimizer.slot_names), 0)
         if self.has_penalty:
-            penalty_sums(none, np.zeros((2, 0), np.float64))
+            blocks = np.zeros((2, 3), np.float64)
+            penalty_sums(self._block, blocks[:, :1])  # of some blocks: columns with gaps between them
+            penalty_sums(self._block, blocks[:, :1].copy())  # of all
         if self.clips_norms:
             square_sums(none, none, 0.0, 0.0, self._block, np.zeros(0, np.float64))
         if self.has_penalty or self.clips_norms:
