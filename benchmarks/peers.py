@@ -16,8 +16,8 @@ WAYS = {"1": "PyTorch, 1 thread", "2": "PyTorch, 2 threads", "ddp2": "PyTorch DD
 
 
 def environment() -> dict[str, str]:
-    """Ours without what would let a peer find our packages or threads."""
-    dropped = ("PYTHONPATH", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    """Ours without what would change a peer's packages, threads or Ray."""
+    dropped = ("PYTHONPATH", "RAY_ADDRESS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
     return {name: value for name, value in os.environ.items() if name not in dropped}
 
 
