@@ -100,11 +100,24 @@ def ddp_peaks(python: str, model: str, processes: int, seconds: float) -> list[S
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment()) as started:
         ranks: list[int] = []
         while len(ranks) < processes and started.poll() is None:
-            children = psutil.Process(started.pid).children(recursive=True)
-            ranks = [child.pid for child in children if "spawn_main" in " ".join(child.cmdline())]
+            time.sleep(SAMPLE_SECONDS)
+            ranks = _ranks(started.pid)
         sampler = Sampler(ranks)
-        started.wait()
+        if started.wait() != 0:
+            raise SystemExit(f"{' '.join(command)} failed")
     return list(sampler.end().values())
+
+
+def _ranks(parent: int) -> list[int]:
+    """The processes that torch.multiprocessing has spawned, but for multiprocessing's own."""
+    found = []
+    for child in psutil.Process(parent).children(recursive=True):
+        try:
+            if "spawn_main" in " ".join(child.cmdline()):
+                found.append(child.pid)
+        except psutil.Error:
+            continue  # it has ended
+    return found
 
 
 def row(name: str, samples: list[Sample]) -> list[str]:

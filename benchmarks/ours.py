@@ -102,7 +102,7 @@ def running_engine(name: str, setup: Setup) -> Iterator[Engine]:
         training.engine.run_segment(5)
         yield training.engine
     finally:
-        training.engine.close()
+        training.model.close()
 
 
 def step_ms(name: str, setup: Setup, seconds: float) -> float:

@@ -40,7 +40,7 @@ def main() -> None:
     end("task loaded, kernels warm")
     training.engine.run_segment(1)
     end("first step committed")
-    training.engine.close()
+    training.model.close()
     connection.close()
     end("all ended")
     print(json.dumps(ended))
