@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cluster.assignment import Assignment, assign
@@ -81,7 +81,7 @@ class Coordinator:
             traced = None if task.objective is None else ShardRunner(task, {}).training
             self._updater = Updater(task, traced)
             self._exchange.begin(self._updater)
-            self._holders, self._warm_methods = set(), set()
+            self._holders, self._warm_machines, self._warm_methods = set(), set(), set()
         self._updater.begin(state)
         self._samples = {name: one.num_samples for name, one in data.items()}
         self._crew.recruit(self._options.workers)
@@ -129,8 +129,7 @@ class Coordinator:
 
     def _warm_up(self, new: set[int]) -> None:
         """Let one process of each machine compile the kernels, then the others find them compiled."""
-        workers = self._crew.workers
-        first = {workers[w].machine: w for w in sorted(new, reverse=True)}
+        first = self._first_of_machines(new)
         leaders = {w for machine, w in first.items() if machine not in self._warm_machines}
         state = self.updater.state
         weights = self._crew.share(state.weights)
@@ -139,6 +138,20 @@ class Coordinator:
             requests = {w: Request("warm_up", (state.step, shard, weights)) for w, shard in shards.items()}
             self._ask_all(requests, "warming up")
         self._warm_machines |= set(first)
+
+    def _first_of_machines(self, workers: Iterable[int]) -> dict[str, int]:
+        """The first worker of each machine."""
+        return {self._crew.workers[w].machine: w for w in sorted(workers, reverse=True)}
+
+    def _rehearse(self, method: str, data_name: str, batch_size: int, weights: Any) -> None:
+        """The same for kernels that only `method` calls; a worker alone on its machine needs no rehearsal."""
+        leaders = set(self._first_of_machines(self._assignment).values())
+        if len(leaders) < len(self._assignment) and not self.updater.task.eager:
+            requests = {
+                w: Request("rehearse", (method, data_name, batch_size, self._assignment[w][0], weights))
+                for w in leaders
+            }
+            self._ask_all(requests, "warming up")
 
     def _ask_all(self, requests: Mapping[int, Request], work: str) -> None:
         """Ask workers for something that the others need not do in their place."""
@@ -179,6 +192,7 @@ class Coordinator:
         deadline_s = self._options.deadline_s
         if method not in self._warm_methods:  # its kernels may have to be compiled
             deadline_s = max(deadline_s, LOAD_DEADLINE_S)
+            self._rehearse(method, data_name, batch_size, weights)
         while True:
             requests = {
                 worker: Request(method, (state.step, data_name, batch_size, shards, weights))

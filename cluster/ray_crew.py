@@ -24,6 +24,7 @@ from cluster.room import no_room_message, room_for
 from cluster.stopping import kill_process
 from cluster.worker import Worker
 from distnn.errors import EngineError
+from distnn.kernels.jit import load_compiler
 
 logger = logging.getLogger("distnn.cluster")
 
@@ -91,6 +92,7 @@ class RayCrew(Crew):
         actors = {self._next_number + i: remote_class.remote() for i in range(count)}
         self._next_number += count
         greetings = {number: actor.hello.remote(this_node) for number, actor in actors.items()}
+        load_compiler()  # while they load theirs
         ray.wait(list(greetings.values()), num_returns=count, timeout=self._start_deadline_s)
         for number, actor in actors.items():
             try:

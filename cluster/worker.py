@@ -31,7 +31,9 @@ from cluster.transport import unpack
 from cluster.user_code import describe
 from distnn.data.arrays import ArrayData
 from distnn.errors import EngineError, FaultPlace
-from distnn.evaluation import Place
+from distnn.evaluation import Place, batches
+from distnn.kernels.jit import load_compiler
+from distnn.kernels.waiting import LINE, await_words, pass_barrier, read_word, write_word
 from distnn.reduction import Range, ShardSums
 from distnn.task import Task
 from distnn.tensor import Array
@@ -61,6 +63,7 @@ class Worker:
         _ignore_interrupts()
         # No kernel is parallel; should one be, it must not start a thread for every core of the machine.
         os.environ.setdefault("NUMBA_NUM_THREADS", "1")
+        load_compiler()
         process = psutil.Process()
         info = {
             "pid": process.pid,
@@ -121,8 +124,24 @@ class Worker:
         """
         runner = self._running
         try:
-            runner.compute(step, shard, self._take(weights), ShardSums(runner.training.sums_layout))
+            sums = ShardSums(runner.training.sums_layout)
+            runner.compute(step, shard, self._take(weights), sums)
+            sums.add(ShardSums(sums.layout))
             UpdatePlan(runner.task, runner.training).warm_up()
+            _warm_up_barrier()
+        except Exception:
+            return
+
+    def rehearse(self, method: str, name: str, batch_size: int, shard: int, weights: Array) -> None:
+        """Compute a shard of the first batch as `evaluate` or `predict` does, for the same reason."""
+        runner = self._running
+        start, stop = batches(runner.data[name].num_samples, batch_size)[0]
+        try:
+            if method == "evaluate":
+                sums = runner.evaluation_sums(stop - start)
+                runner.evaluate_shard(name, start, stop, shard, self._take(weights), sums)
+            else:
+                runner.predict_shard(name, start, stop, shard, self._take(weights))
         except Exception:
             return
 
@@ -248,6 +267,14 @@ class Worker:
             known = step is not None and runner is not None
             place = FaultPlace(-1, step or 0, runner.shard) if known and runner is not None else None
             return describe(error, place)
+
+
+def _warm_up_barrier() -> None:
+    """Call the kernels of `cluster.exchange.barrier`."""
+    words = np.zeros(2 * LINE, np.int64)
+    pass_barrier(words, 0, 1, LINE)
+    await_words(words, 1, read_word(words, 0), LINE)
+    write_word(words, LINE, 1)
 
 
 def _unpacked(packed: bytes) -> Task:
