@@ -24,6 +24,7 @@ from cluster.exchange.segment import SharedLayout, SharedSegment
 from cluster.exchange.shared_steps import GenerationOver, SharedSteps
 from cluster.fleet import PACKAGE_DIGEST, arithmetic_facts
 from cluster.node import node_identity
+from cluster.stopping import end_with_parent
 from cluster.transport import unpack
 from cluster.user_code import describe
 from distnn.data.arrays import ArrayData
@@ -53,6 +54,7 @@ class Worker:
     def hello(self) -> dict[str, Any]:
         """Settle in a process of its own, and say who this is (`WorkerInfo`) and what it computes with."""
         _ignore_interrupts()
+        end_with_parent()
         # No kernel is parallel; should one be, it must not start a thread for every core of the machine.
         os.environ.setdefault("NUMBA_NUM_THREADS", "1")
         process = psutil.Process()
