@@ -90,8 +90,10 @@ class Coordinator:
         self._hand_out(task, data)
         self._join()
         new = set(self._crew.workers) - self._holders
-        if "train" in data and task.objective is not None and not task.eager:
-            self._warm_up(new)
+        if "train" in data and task.objective is not None:
+            self._exchange.prepare()
+            if not task.eager:
+                self._warm_up(new)
         self._holders = set(self._crew.workers)
 
     def _hand_out(self, task: Task, data: Mapping[str, ArrayData]) -> None:

@@ -72,13 +72,22 @@ class AutoExchange(Exchange):
             self._chosen = self._objects
         logger.debug("exchange: %s (%s)", name, reason)
 
+    def prepare(self) -> None:
+        try:
+            self._chosen.prepare()
+        except SharedMemoryError as error:
+            self._fall_back(error)
+
     def run(self, segment: Segment) -> None:
         try:
             self._chosen.run(segment)
         except SharedMemoryError as error:
-            self._has_room = False
-            self._chosen = self._objects
-            if not self._has_warned:
-                self._has_warned = True
-                warnings.warn(f"{error}. Going on with the slower object store", stacklevel=5)
+            self._fall_back(error)
             self._chosen.run(segment)
+
+    def _fall_back(self, error: SharedMemoryError) -> None:
+        self._has_room = False
+        self._chosen = self._objects
+        if not self._has_warned:
+            self._has_warned = True
+            warnings.warn(f"{error}. Going on with the slower object store", stacklevel=6)

@@ -44,6 +44,9 @@ class ObjectStoreExchange(Exchange):
         self._assignment = dict(assignment)
         self._received = {}
 
+    def prepare(self) -> None:
+        pass  # whoever can be asked can send objects
+
     def run(self, segment: Segment) -> None:
         while not segment.is_complete:
             segment.commit(np.array([self._commit_step()], np.uint64))

@@ -15,7 +15,13 @@ import numpy as np
 from cluster.assignment import Assignment
 from cluster.crew import Crew, Request, Watch
 from cluster.exchange.exchange import Exchange, Segment, WorkersLost
-from cluster.exchange.segment import FINGERPRINTS, SharedMemoryError, SharedSegment
+from cluster.exchange.segment import (
+    FINGERPRINTS,
+    SharedLayout,
+    SharedMemoryError,
+    SharedSegment,
+    check_room,
+)
 from cluster.exchange.shared_steps import barriers_per_step, shared_layout
 from cluster.failures import losses_of, raise_first_failure
 from cluster.node import node_identity
@@ -48,6 +54,10 @@ class SharedMemoryExchange(Exchange):
         self._assignment = dict(assignment)
         self._generation = None
 
+    def prepare(self) -> None:
+        _check_together(self._crew, self._assignment)
+        check_room(self._layout().num_bytes)
+
     def run(self, segment: Segment) -> None:
         while not segment.is_complete:
             generation = self._generation or self._start_generation()
@@ -69,10 +79,8 @@ class SharedMemoryExchange(Exchange):
             WorkersLost: as ever.
         """
         updater, assignment = self._running, self._assignment
-        assert updater.traced is not None, "only a training task has steps"
         _check_together(self._crew, assignment)
-        ranges = list(assignment.values())
-        layout = shared_layout(updater.plan, updater.traced.sums_layout, updater.state.slots, ranges)
+        ranges, layout = list(assignment.values()), self._layout()
         self._num_generations += 1
         memory = SharedSegment.create(layout, self._num_generations)
         try:
@@ -91,6 +99,12 @@ class SharedMemoryExchange(Exchange):
         updater.move_to((even, odd))
         self._generation = _Generation(memory, list(assignment), barriers_per_step(updater.plan))
         return self._generation
+
+    def _layout(self) -> SharedLayout:
+        updater = self._running
+        assert updater.traced is not None, "only a training task has steps"
+        ranges = list(self._assignment.values())
+        return shared_layout(updater.plan, updater.traced.sums_layout, updater.state.slots, ranges)
 
     # Steps
 
