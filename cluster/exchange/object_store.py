@@ -12,6 +12,7 @@ import numpy as np
 from cluster.assignment import Assignment
 from cluster.crew import Answer, Crew, Request
 from cluster.exchange.exchange import Exchange, Segment, WorkersLost
+from cluster.exchange.phases import computing
 from cluster.failures import losses_of, raise_first_failure
 from distnn.reduction import Range, ShardSums, combine
 from distnn.tensor import Array
@@ -62,7 +63,8 @@ class ObjectStoreExchange(Exchange):
         }
         outcomes = self._crew.ask(requests, self._deadline_s)
         raise_first_failure(outcomes, self._assignment)
-        losses = losses_of(outcomes, self._assignment)
+        assignment = self._assignment
+        losses = losses_of(outcomes, assignment, self._crew.workers, lambda w: computing(assignment[w]))
         if losses:
             raise WorkersLost(losses)
         answers = (outcome.value for outcome in outcomes.values() if isinstance(outcome, Answer))

@@ -15,6 +15,7 @@ import numpy as np
 from cluster.assignment import Assignment
 from cluster.crew import Crew, Request, Watch
 from cluster.exchange.exchange import Exchange, Segment, WorkersLost
+from cluster.exchange.phases import phase
 from cluster.exchange.segment import (
     FINGERPRINTS,
     SharedLayout,
@@ -27,6 +28,7 @@ from cluster.failures import losses_of, raise_first_failure
 from cluster.node import node_identity
 from cluster.transport import pack
 from distnn.kernels.waiting import LINE, read_word, write_word
+from distnn.reduction import Range
 from distnn.updater import Updater
 
 
@@ -92,7 +94,7 @@ class SharedMemoryExchange(Exchange):
         finally:
             memory.forget_name()
         raise_first_failure(outcomes, assignment)
-        losses = losses_of(outcomes, assignment)
+        losses = losses_of(outcomes, assignment, self._crew.workers, lambda _: "while it mapped the memory")
         if losses:
             raise WorkersLost(losses)
         even, odd = memory.states
@@ -113,7 +115,6 @@ class SharedMemoryExchange(Exchange):
         state = updater.state
         arguments = (state.step, count, state.iterations, pack(updater.plan.optimizer))
         watch = generation.watch()
-        begun = watch.least()
         is_whole = False
         try:
             outcomes = self._crew.ask(
@@ -121,18 +122,23 @@ class SharedMemoryExchange(Exchange):
                 self._deadline_s,
                 watch,
             )
-            is_whole = watch.least() - begun == count * generation.barriers
+            is_whole = watch.least() - watch.begun == count * generation.barriers
         finally:
             # Whatever happened, Ctrl-C included: what the words say is committed, and nothing else.
             if not is_whole:
                 watch.release()
                 self._generation = None
-            committed = (watch.least() - begun) // generation.barriers
+            committed = (watch.least() - watch.begun) // generation.barriers
             updater.follow(state.step + committed, state.iterations + committed)
             parts = generation.memory.fingerprints[:, :committed]
             segment.commit(parts.sum(axis=0, dtype=np.uint64))
         raise_first_failure(outcomes, self._assignment)
-        losses = losses_of(outcomes, self._assignment)
+        losses = losses_of(
+            outcomes,
+            self._assignment,
+            self._crew.workers,
+            lambda worker: watch.phase(worker, self._assignment[worker], generation.barriers, count),
+        )
         if losses:
             raise WorkersLost(losses)
         assert is_whole, "workers left a generation that nobody had ended"
@@ -156,13 +162,18 @@ class _Generation:
 
 
 class _Words(Watch):
-    """What the workers' words tell while they run steps."""
+    """What the workers' words tell while they run steps.
+
+    Attributes:
+        begun: what all words were before.
+    """
 
     def __init__(self, memory: SharedSegment, ranks: dict[int, int]) -> None:
         self._memory = memory
         self._ranks = ranks
         now = time.monotonic()
         self._seen = {worker: (self._read(worker), now) for worker in ranks}
+        self.begun = self.least()
 
     def _read(self, worker: int) -> int:
         return int(read_word(self._memory.words, self._ranks[worker] * LINE))
@@ -170,6 +181,12 @@ class _Words(Watch):
     def least(self) -> int:
         """Barriers that everybody has reached."""
         return min(self._read(worker) for worker in self._ranks)
+
+    def phase(self, worker: int, shards: Range, barriers: int, steps: int) -> str:
+        """What a worker was doing in a call of so many steps."""
+        mine = self._read(worker)
+        others = min((self._read(one) for one in self._ranks if one != worker), default=mine)
+        return phase(shards, mine - self.begun, others - self.begun, barriers, steps)
 
     def release(self) -> None:
         write_word(self._memory.words, self._memory.layout.abort, 1)

@@ -151,7 +151,8 @@ def test_a_lost_worker_is_replaced_at_the_next_load() -> None:
 def test_the_last_workers_death_names_worker_and_step() -> None:
     crew = FaultyCrew(InProcessCrew()).fail_at(worker=0, step=3)
     engine = CrewEngine(crew, 1)
-    with pytest.raises(EngineError, match=r"step 3: worker 0 died \(killed by the test\), and no worker"):
+    what = r"step 3: worker 0 \(pid 0 on here\) died while it computed its shards 0-3 \(killed by the test\)"
+    with pytest.raises(EngineError, match=f"{what}, and no worker"):
         run(engine)
     assert engine.state().step == 3
     crew.assert_all_fired()
@@ -163,8 +164,10 @@ def test_a_shard_that_ends_two_workers_fails_the_run_by_name() -> None:
     with pytest.raises(EngineError) as raised:
         run(engine)
     message = str(raised.value)
-    assert message.startswith("step 2: two workers were lost while they computed shard 3: worker 3 died")
-    assert "then worker 2 died" in message
+    assert message.startswith(
+        "step 2: two workers were lost while they computed shard 3: worker 3 (pid 0 on here) died"
+    )
+    assert "then worker 2 (pid 0 on here) died while it computed" in message
     assert engine.state().step == 2
     assert sorted(crew.workers) == [0, 1]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from cases import make_training, reference, run
 from crews import CrewEngine, InProcessCrew, Killed
-from faults import PLACES, strike
+from faults import PHASES, PLACES, strike
 
 from cluster.exchange import segment as segments
 from cluster.exchange.choice import AutoExchange, choose
@@ -103,11 +103,16 @@ def test_the_optimizer_is_the_coordinators() -> None:
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("rank", [0, 2])
 @pytest.mark.parametrize("step", [0, 4])
-def test_a_worker_may_die_at_any_place_of_a_step(place: str, rank: int, step: int) -> None:
+def test_a_worker_may_die_at_any_place_of_a_step(
+    place: str, rank: int, step: int, caplog: pytest.LogCaptureFixture
+) -> None:
     engine = make_engine(3)
     with strike(place, rank=rank, step=step, blow=die) as fired:
         assert run(engine) == reference()
     assert fired == [step]
+    (told,) = caplog.messages
+    assert told.startswith(f"step {step + (place == 'after the commit')}: worker {rank} (pid 0 on here) died")
+    assert PHASES[place] in told
     assert len(engine.coordinator.assignment) == 2
 
 
@@ -142,7 +147,7 @@ def test_if_all_die_the_coordinator_has_the_committed_state() -> None:
     training = make_training("rich")
     engine.load(training.task, training.data, training.model.training_state(0))
     with strike("in the update", rank=0, step=4, blow=die) as fired:
-        with pytest.raises(EngineError, match=r"^step 4: worker 0 died .*, and no worker is left"):
+        with pytest.raises(EngineError, match=r"^step 4: worker 0 .* died .*, and no worker is left"):
             engine.run_segment(10)
     assert fired and engine.state().step == 4
     committed = engine.state().copy()
@@ -213,19 +218,34 @@ def test_reasons() -> None:
 
 def test_auto_falls_back_where_shared_memory_has_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segments, "_free_bytes", lambda folder: 1000)
-    engine = CrewEngine(InProcessCrew(), 2, exchange="auto")
+    crew = InProcessCrew()
+    engine = CrewEngine(crew, 2, exchange="auto")
     with pytest.warns(
         UserWarning, match=r"bytes of shared memory, and 1,000 are free.*object store"
     ) as warned:
         assert run(engine) == reference()
         assert run(engine) == reference()
     assert len(warned) == 1
+    assert "attach" not in {method for _, method in crew.asked}
+
+
+def test_room_that_is_lost_after_the_start_is_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A generation after a loss needs new memory, when the old is still held."""
+    engine = CrewEngine(InProcessCrew(), 3, exchange="auto")
+    blow_and_fill = lambda: (monkeypatch.setattr(segments, "_free_bytes", lambda folder: 0), die())  # noqa: E731
+    with strike("in the update", rank=1, step=4, blow=blow_and_fill) as fired:
+        with pytest.warns(UserWarning, match="and 0 are free.*object store"):
+            assert run(engine) == reference()
+    assert fired == [4]
 
 
 def test_shared_memory_that_was_asked_for_is_an_error_without_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segments, "_free_bytes", lambda folder: 1000)
+    engine, training = make_engine(2), make_training("plain")
     with pytest.raises(SharedMemoryError, match=r"need \d[\d,]+ bytes .* 1,000 are free in /dev/shm.*docker"):
-        run(make_engine(2))
+        engine.load(training.task, training.data, training.model.training_state(0))
+    asked = {method for _, method in engine.crew.asked}  # type: ignore[attr-defined]
+    assert asked == {"load"}, "nothing is computed before"
 
 
 def test_auto_falls_back_without_shared_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cases import make_training, reference, run
 from crews import CrewEngine, ManyCores
-from faults import PLACES
+from faults import PHASES, PLACES
 from test_ray_processes import read_line, start
 
 if TYPE_CHECKING:
@@ -80,16 +81,21 @@ def test_a_worker_killed_at_any_place_of_a_step_changes_no_byte(crew: Crew, plac
 
 
 @pytest.mark.parametrize("place", ["computing", "in the update"])
-def test_a_stopped_worker_is_killed_at_the_deadline(crew: Crew, place: str) -> None:
+def test_a_stopped_worker_is_killed_at_the_deadline(
+    crew: Crew, place: str, caplog: pytest.LogCaptureFixture
+) -> None:
     engine = CrewEngine(crew, 2, deadline_s=1.0, exchange="shared_memory")
     crew.recruit(2)
-    pid = crew.workers[0].pid
+    pid, host = crew.workers[0].pid, crew.workers[0].host
     prepare_fault(crew, 0, place, rank=0, step=3, signal_number=signal.SIGSTOP)
     began = time.monotonic()
     assert run(engine) == reference()
     assert time.monotonic() - began < 20
     assert sorted(engine.coordinator.assignment) == [1]
     assert not Path(f"/proc/{pid}").exists()
+    (told,) = caplog.messages
+    who = re.escape(f"step 3: worker 0 (pid {pid} on {host})")
+    assert re.match(rf"{who} was silent for \d+ s {PHASES[place]}", told), told
 
 
 def test_more_workers_than_cores_go_on(crew: Crew) -> None:
