@@ -33,6 +33,7 @@ def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
     variables |= {"PYTHONPATH": f"{ROOT}:{HERE}", **environment}
     return subprocess.Popen(
         [sys.executable, str(HERE / "programs.py"), *arguments],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

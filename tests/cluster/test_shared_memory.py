@@ -6,7 +6,6 @@ The workers are threads of this process here; `test_shared_memory_processes.py` 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,8 @@ from cluster.exchange.shared_memory import SharedMemoryExchange
 from distnn.engine import EngineOptions
 from distnn.errors import EngineError, UserCodeError
 
+pytestmark = pytest.mark.usefixtures("folder")
+
 
 def make_engine(workers: int, crew: InProcessCrew | None = None, deadline_s: float = 60.0) -> CrewEngine:
     return CrewEngine(crew or InProcessCrew(), workers, deadline_s, exchange="shared_memory")
@@ -29,12 +30,6 @@ def make_engine(workers: int, crew: InProcessCrew | None = None, deadline_s: flo
 
 def die() -> None:
     raise Killed
-
-
-@pytest.fixture(autouse=True)
-def no_segment_is_left() -> Iterator[None]:
-    yield
-    assert not list(segments.FOLDER.glob("distnn-shared-*"))
 
 
 @pytest.mark.parametrize("kind", ["plain", "rich", "wide"])
