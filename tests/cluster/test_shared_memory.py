@@ -173,6 +173,32 @@ def test_ctrl_c_keeps_what_was_committed(monkeypatch: pytest.MonkeyPatch) -> Non
     assert tuple(map(int, engine.run_segment(6).fingerprints)) == reference().fingerprints[4:]
 
 
+@pytest.mark.parametrize("instant", ["while memory is made", "while it is mapped"])
+def test_ctrl_c_leaves_no_name(instant: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    crew = InProcessCrew()
+    engine = make_engine(2, crew)
+    training = make_training("rich")
+    engine.load(training.task, training.data, training.model.training_state(0))
+    ask = crew.ask
+
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    def interrupted(requests, deadline_s, watch=None):  # type: ignore[no-untyped-def]
+        ask(dict([*requests.items()][:1]), deadline_s, watch)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        if instant == "while memory is made":
+            patch.setattr("os.posix_fallocate", interrupt)
+        else:
+            patch.setattr(crew, "ask", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            engine.run_segment(4)
+    assert not list(folder.iterdir())
+    assert tuple(map(int, engine.run_segment(10).fingerprints)) == reference().fingerprints
+
+
 def test_user_code_that_raises_lets_the_others_leave() -> None:
     engine = make_engine(2)
     training = make_training("touchy", provoke=True)

@@ -46,7 +46,7 @@ def shared_memory() -> doctor.Check:
 
 def test_orphaned_segments_are_told_and_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segment, "FOLDER", tmp_path)
-    assert "segment" not in shared_memory().found and f"in {tmp_path}" in shared_memory().found
+    assert "killed runs" not in shared_memory().found and f"in {tmp_path}" in shared_memory().found
     orphan = tmp_path / f"distnn-shared-{os.geteuid()}-abc-1"
     orphan.write_bytes(bytes(3 << 20))
     check = shared_memory()
