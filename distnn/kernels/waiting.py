@@ -29,8 +29,8 @@ _YIELDS = 400
 _SHORTEST_SLEEP_US = 50
 _LONGEST_SLEEP_US = 1_000
 _SLEEPING_US = 30_000
-"""Sleeps grow with what has been slept: none makes the wait more than an eighth longer, and whoever waits for
-long hardly computes."""
+"""Sleeps grow with what has been slept: none makes the wait more than a sixteenth longer, and whoever waits
+for long hardly computes."""
 
 _sched_yield = types.ExternalFunction("sched_yield", types.int32())
 _usleep = types.ExternalFunction("usleep", types.int32(types.uint32))
@@ -163,7 +163,7 @@ def await_words(words: Array, count: int, target: int, abort: int) -> int:
         else:
             if slept_us >= _SLEEPING_US:
                 return WAITING
-            next_us = min(max(slept_us // 8, _SHORTEST_SLEEP_US), _LONGEST_SLEEP_US)
+            next_us = min(max(slept_us // 16, _SHORTEST_SLEEP_US), _LONGEST_SLEEP_US)
             sleep_us(next_us)
             slept_us += next_us
         rounds += 1

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from cases import arrays, make_training, rich_model
+from cases import arrays, make_training, reference, rich_model, run
 
 from distnn.engine import EngineOptions, create_engine
 
@@ -84,6 +84,22 @@ def train_in(folder: str, instant: str = "", victims: str = "coordinator") -> No
             engine.run_segment(100_000)
     sys.stdin.readline()
     engine.run_segment(1000)
+    engine.close()
+
+
+def train_both_ways() -> None:
+    """Trains with the exchange that works, then with shared memory, and says what is told."""
+    engine = create_engine("ray", EngineOptions(workers=2))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", ".*shared memory")
+        is_same = run(engine) == reference()
+    engine.close()
+    say("auto", is_same, *(one.message for one in caught if "shared memory" in str(one.message)))
+    engine = create_engine("ray", EngineOptions(workers=2, exchange="shared_memory"))
+    try:
+        run(engine)
+    except Exception as error:
+        say(type(error).__name__, "at step", engine.state().step, error)
     engine.close()
 
 
