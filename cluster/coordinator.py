@@ -90,8 +90,10 @@ class Coordinator:
         self._hand_out(task, data)
         self._join()
         new = set(self._crew.workers) - self._holders
-        if "train" in data and task.objective is not None and not task.eager:
-            self._warm_up(new)
+        if "train" in data and task.objective is not None:
+            self._exchange.prepare()
+            if not task.eager:
+                self._warm_up(new)
         self._holders = set(self._crew.workers)
 
     def _hand_out(self, task: Task, data: Mapping[str, ArrayData]) -> None:
@@ -157,7 +159,7 @@ class Coordinator:
         """Ask workers for something that the others need not do in their place."""
         outcomes = self._crew.ask(requests, max(LOAD_DEADLINE_S, self._options.deadline_s))
         raise_first_failure(outcomes, self._assignment)
-        losses = losses_of(outcomes, {})
+        losses = losses_of(outcomes, {}, self._crew.workers)
         if losses:
             self._go_on_without(work, losses)
 
@@ -200,7 +202,7 @@ class Coordinator:
             }
             outcomes = self._crew.ask(requests, deadline_s)
             raise_first_failure(outcomes, self._assignment)
-            losses = losses_of(outcomes, self._assignment)
+            losses = losses_of(outcomes, self._assignment, self._crew.workers)
             if not losses:
                 self._warm_methods.add(method)
                 return _values(outcomes)
@@ -230,7 +232,8 @@ class Coordinator:
     def _call_the_roll(self) -> list[Loss]:
         """End the workers that were lost while they had nothing to do: no shard is to blame for them."""
         present = {worker: Request("progress") for worker in self._crew.workers}
-        losses = losses_of(self._crew.ask(present, self._options.deadline_s), {})
+        outcomes = self._crew.ask(present, self._options.deadline_s)
+        losses = losses_of(outcomes, {}, self._crew.workers, lambda _: "while it had nothing to do")
         for loss in losses:
             self._crew.dismiss(loss.worker)
         return losses

@@ -27,6 +27,7 @@ from cluster.exchange.segment import SharedLayout, SharedSegment
 from cluster.exchange.shared_steps import SharedSteps
 from cluster.fleet import PACKAGE_DIGEST, arithmetic_facts
 from cluster.machine import machine_identity
+from cluster.stopping import end_with_parent
 from cluster.transport import unpack
 from cluster.user_code import describe
 from distnn.data.arrays import ArrayData
@@ -61,6 +62,7 @@ class Worker:
         `find_node` tells the node that this process runs on; only the crew knows how.
         """
         _ignore_interrupts()
+        end_with_parent()
         # No kernel is parallel; should one be, it must not start a thread for every core of the machine.
         os.environ.setdefault("NUMBA_NUM_THREADS", "1")
         load_compiler()

@@ -16,6 +16,7 @@ from cluster import user_code
 from distnn.errors import ClusterUnreachableError, EngineError, UserCodeError
 from distnn.models.fitting import FitArguments, fit_model
 from distnn.models.prediction import Pass, evaluate_model
+from distnn.progress import is_terminal
 from distnn.training import Stopped
 from jobs import journal
 from jobs.build import Job, Placement, build_job
@@ -23,6 +24,7 @@ from jobs.errors import EXIT_DONE, EXIT_FAILED, RequestError
 from jobs.installation import program
 from jobs.problems import Source
 from jobs.recorder import Rhythm, RunRecorder
+from jobs.remarks import listen, shown_warnings
 from jobs.rundir import RunDir, command_name, new_run_dir
 from jobs.signals import StopSignals
 from jobs.spec import JobSpec
@@ -30,6 +32,7 @@ from jobs.specfile import SpecFile, load_spec
 from jobs.status import State, read_status
 
 DEFAULT_CHECKPOINT_S = 30.0
+_CLEARED_LINE = "\r\x1b[2K"
 
 
 @dataclass(frozen=True)
@@ -114,11 +117,15 @@ class _Session:
     def run(self, file: SpecFile, placement: Placement | None, seed: int | None) -> Outcome:
         signals = StopSignals(self._request_stop, self._say_now)
         self.recorder: RunRecorder | None = None
-        with signals.installed():
-            try:
-                return self._run(file, placement, seed, signals)
-            except KeyboardInterrupt:
-                return self._stopped(signals, None)
+        stop_listening = listen(self._warn)
+        try:
+            with signals.installed(), shown_warnings(self._warn_and_keep):
+                try:
+                    return self._run(file, placement, seed, signals)
+                except KeyboardInterrupt:
+                    return self._stopped(signals, None)
+        finally:
+            stop_listening()
 
     def _run(
         self, file: SpecFile, placement: Placement | None, seed: int | None, signals: StopSignals
@@ -189,8 +196,14 @@ class _Session:
             self.recorder.close(state, message)
 
     def _warn(self, message: str) -> None:
-        self.err.write(f"distnn: warning: {message}\n")
+        begin = _CLEARED_LINE if is_terminal(self.err) else ""  # of a progress bar, which is drawn again
+        self.err.write(f"{begin}distnn: warning: {message}\n")
         self.err.flush()
+
+    def _warn_and_keep(self, message: str) -> None:
+        self._warn(message)
+        if self.recorder is not None:
+            self.recorder.remark(message)
 
     def _say_now(self, message: str) -> None:
         """From a signal handler: the stream may be in the middle of something, so it is only tried."""
@@ -203,8 +216,9 @@ class _Session:
     def _announce(self, job: Job) -> None:
         for line in announcement(job, self.run_dir):
             self.err.write(line + "\n")
-        for warning in warnings_about(job):
-            self._warn(warning)
+        if job.spec.cluster.backend != "ray":  # which tells it by itself
+            for warning in warnings_about(job):
+                self._warn(warning)
         self.err.flush()
 
 

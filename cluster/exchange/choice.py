@@ -92,14 +92,23 @@ class AutoExchange(Exchange):
             self._updater.move_out()  # a worker thought dead may still write where the state lay
         self._chosen = name
 
+    def prepare(self) -> None:
+        try:
+            self._exchanges[self._chosen].prepare()
+        except SharedMemoryError as error:
+            self._fall_back(error)
+
     def run(self, segment: Segment) -> None:
         try:
             self._exchanges[self._chosen].run(segment)
         except SharedMemoryError as error:
-            self._has_room = False
-            self._take("object_store")
-            if not self._has_warned:
-                self._has_warned = True
-                text = "; ".join([str(error), *getattr(error, "__notes__", ())])
-                warnings.warn(f"{text}. Going on with the slower object store", stacklevel=5)
+            self._fall_back(error)
             self._exchanges[self._chosen].run(segment)
+
+    def _fall_back(self, error: SharedMemoryError) -> None:
+        self._has_room = False
+        self._take("object_store")
+        if not self._has_warned:
+            self._has_warned = True
+            text = "; ".join([str(error), *getattr(error, "__notes__", ())])
+            warnings.warn(f"{text}. Going on with the slower object store", stacklevel=6)

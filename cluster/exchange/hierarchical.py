@@ -7,6 +7,7 @@ A worker that is alone on its node is asked as in the object store's exchange. A
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,11 +21,14 @@ from cluster.crew import Answer, Crew, Outcome, Request, Watch
 from cluster.exchange.arrivals import Arrivals
 from cluster.exchange.exchange import Exchange, Segment, WorkersLost
 from cluster.exchange.node_steps import node_layout
+from cluster.exchange.phases import computing
 from cluster.exchange.segment import SharedLayout
 from cluster.failures import losses_of, raise_first_failure
 from cluster.progress import LOOK_S, ProgressWatch
 from distnn.reduction import Range, combine
 from distnn.updater import Updater
+
+_JOINING = "while it mapped the memory"
 
 
 class HierarchicalExchange(Exchange):
@@ -49,6 +53,13 @@ class HierarchicalExchange(Exchange):
     def join(self, assignment: Assignment) -> None:
         self._assignment = dict(assignment)
         self._generation = None
+
+    def prepare(self) -> None:
+        updater = self._updater
+        assert updater is not None, "begin comes before prepare"
+        if self._generation is None:
+            with contextlib.suppress(WorkersLost):  # who is lost now is missed by the first step, too
+                self._start_generation(updater)
 
     def run(self, segment: Segment) -> None:
         updater = self._updater
@@ -80,8 +91,8 @@ class HierarchicalExchange(Exchange):
             for node in generation.nodes
         }
         try:
-            paths = self._answers(generation, generation.open_requests(layouts))
-            self._answers(generation, generation.join_requests(layouts, paths))
+            paths = self._answers(generation, generation.open_requests(layouts), _JOINING)
+            self._answers(generation, generation.join_requests(layouts, paths), _JOINING)
         except BaseException:
             generation.release(LOOK_S)  # no name may stay behind, even if this program ends now
             raise
@@ -89,8 +100,10 @@ class HierarchicalExchange(Exchange):
         self._generation = generation
         return generation
 
-    def _answers(self, generation: _Generation, requests: dict[int, Request]) -> dict[int, Any]:
-        """What every asked worker answers.
+    def _answers(
+        self, generation: _Generation, requests: dict[int, Request], doing: str = ""
+    ) -> dict[int, Any]:
+        """What every asked worker answers; `doing` tells what was asked for, if no step.
 
         Raises:
             WorkersLost: some do not.
@@ -98,7 +111,10 @@ class HierarchicalExchange(Exchange):
         """
         outcomes: dict[int, Outcome] = self._crew.ask(requests, self._deadline_s, generation.watch(requests))
         raise_first_failure(outcomes, self._assignment)
-        losses = losses_of(outcomes, self._assignment)
+        shards = self._assignment
+        losses = losses_of(
+            outcomes, shards, self._crew.workers, lambda worker: doing or computing(shards[worker])
+        )
         if losses:
             raise WorkersLost(losses)
         return {worker: one.value for worker, one in outcomes.items() if isinstance(one, Answer)}

@@ -11,6 +11,7 @@ from cluster.assignment import Assignment
 from cluster.crew import Answer, Crew, Request
 from cluster.exchange.arrivals import Arrivals
 from cluster.exchange.exchange import Exchange, Segment, WorkersLost
+from cluster.exchange.phases import computing
 from cluster.failures import losses_of, raise_first_failure
 from distnn.reduction import combine
 from distnn.updater import Updater
@@ -39,6 +40,9 @@ class ObjectStoreExchange(Exchange):
         self._assignment = dict(assignment)
         self._arrivals = None
 
+    def prepare(self) -> None:
+        pass  # whoever can be asked can send objects
+
     def run(self, segment: Segment) -> None:
         updater = self._updater
         assert updater is not None and updater.traced is not None, "only a training task has steps"
@@ -55,7 +59,8 @@ class ObjectStoreExchange(Exchange):
         }
         outcomes = self._crew.ask(requests, self._deadline_s)
         raise_first_failure(outcomes, self._assignment)
-        losses = losses_of(outcomes, self._assignment)
+        assignment = self._assignment
+        losses = losses_of(outcomes, assignment, self._crew.workers, lambda w: computing(assignment[w]))
         if losses:
             raise WorkersLost(losses)
         answers = (outcome.value for outcome in outcomes.values() if isinstance(outcome, Answer))

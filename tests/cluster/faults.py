@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cluster.ray_crew import RayCrew
 
-PLACES = ("computing", "before the update", "in the update", "after the update", "after the commit")
+PHASES = {
+    "computing": "while it computed its shard",
+    "before the update": "while it added up and measured its slice of the gradient",
+    "in the update": "while it updated its slice of the weights",
+    "after the update": "while it updated its slice of the weights",
+    "after the commit": "while it computed its shard",
+}
+"""Places of a step that clips norms, and how a loss there is told (the last place is in the next step)."""
+PLACES = tuple(PHASES)
 
 
 @contextmanager

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 import time
 import warnings
+from pathlib import Path
 from typing import Any
 
+import psutil
 from cases import arrays, make_training, reference, rich_model, run
 
 from distnn.engine import EngineOptions, create_engine
@@ -40,6 +43,67 @@ def train_for_ever(address: str | None = None, workers: str = "2") -> None:
     say("interrupted", step > 1, is_whole, engine.worker_pids == pids)  # type: ignore[attr-defined]
     while True:
         engine.run_segment(100_000)
+
+
+def train_in(folder: str, instant: str = "", victims: str = "coordinator") -> None:
+    """Trains with shared memory in a folder; kills itself, or all it has begun too, at an instant.
+
+    For ever, or at an instant, or to the end (`end`) when it has been told a line.
+    """
+    from cluster.exchange import segment as segments
+
+    segments.FOLDER = Path(folder)
+    training = make_training("rich")
+    engine = create_engine("ray", EngineOptions(workers=2, exchange="shared_memory"))
+    engine.load(training.task, training.data, training.model.training_state(0))
+
+    def kill(*_: Any) -> None:
+        if victims == "everything":
+            for process in psutil.Process().children(recursive=True):
+                process.kill()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def kill_after(count: int) -> Any:
+        def ask(requests: dict[int, Any], *arguments: Any) -> Any:
+            crew_ask(dict(list(requests.items())[:count]), *arguments)
+            kill()
+
+        crew = engine._coordinator._crew  # type: ignore[attr-defined]
+        crew_ask = crew.ask
+        return crew, ask
+
+    if instant == "while it is made":
+        os.posix_fallocate = kill
+    elif instant in ("before anybody maps it", "when one has mapped it"):
+        crew, ask = kill_after(0 if instant.startswith("before") else 1)
+        crew.ask = ask
+    elif instant == "when all have mapped it":
+        segments.SharedSegment.forget_name = kill  # type: ignore[method-assign]
+    if not instant:
+        engine.run_segment(1)
+    say("training")
+    if not instant:
+        while True:
+            engine.run_segment(100_000)
+    sys.stdin.readline()
+    engine.run_segment(1000)
+    engine.close()
+
+
+def train_both_ways() -> None:
+    """Trains with the exchange that works, then with shared memory, and says what is told."""
+    engine = create_engine("ray", EngineOptions(workers=2))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", ".*shared memory")
+        is_same = run(engine) == reference()
+    engine.close()
+    say("auto", is_same, *(one.message for one in caught if "shared memory" in str(one.message)))
+    engine = create_engine("ray", EngineOptions(workers=2, exchange="shared_memory"))
+    try:
+        run(engine)
+    except Exception as error:
+        say(type(error).__name__, "at step", engine.state().step, error)
+    engine.close()
 
 
 def fit_at(address: str) -> None:

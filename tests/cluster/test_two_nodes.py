@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from test_ray_processes import finish, read_line, start
-from test_shared_memory_processes import wait_until_gone
+from test_ray_engine import wait_until_gone
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
 
