@@ -169,7 +169,7 @@ def test_if_all_die_the_coordinator_has_the_committed_state() -> None:
     for worker in (0, 1):
         crew.fail_at(worker=worker, step=4, method="compute_together")
     engine = loaded(make_engine("aa", crew))
-    with pytest.raises(EngineError, match=r"^step 4: worker 0 .* died .* and worker 1 .* died .*, and no worker"):
+    with pytest.raises(EngineError, match=r"^step 4: worker 0 .* and worker 1 .* died .*, and no worker"):
         engine.run_segment(10)
     again = make_engine("aab")
     training = make_training("rich")

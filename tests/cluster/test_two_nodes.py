@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_ray_processes import finish, read_line, start
 from test_ray_engine import wait_until_gone
+from test_ray_processes import finish, read_line, start
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
 
