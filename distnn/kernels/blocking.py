@@ -22,16 +22,13 @@ from distnn.kernels.tiles import (
 
 # The words of a plan. Addresses and strides are in bytes, sizes and blocks in elements.
 ROWS, COLUMNS, INNER, A, A_ROW, A_K, B, B_K, B_COLUMN, C, C_ROW = range(11)
-BLOCK_ROWS, BLOCK_COLUMNS, BLOCK_INNER, IS_A_PACKED, IS_B_PACKED, IS_SWAPPED, STACK, HEADER = range(11, 19)
+BLOCK_ROWS, BLOCK_COLUMNS, BLOCK_INNER, IS_A_PACKED, IS_B_PACKED, SWAPPED_ROW, IS_B_KEPT, STACK, HEADER = range(11, 20)
 # The last, partial panel of B is packed in any case; where B's columns are far apart, packing transposes.
 STRIP = 2 * TILE_ROWS
 GROUP_ROWS = 64 // STRIP * STRIP
-"""Rows of packed A at a time."""
-# Where C is swapped its rows lie in scratch memory, so far apart that they fall into different cache sets.
-SWAPPED_ROWS, SWAPPED_COLUMNS, SWAPPED_ROW = 16, 1024, 1024 + 48
-# Packed A and swapped C, which never meet, lie before the panels of B.
-MAX_PACKED_INNER = 256
-FRONT_FLOATS = max(64 * MAX_PACKED_INNER + 64, SWAPPED_ROWS * SWAPPED_ROW)
+"""Rows of A at a time where they are packed, or where C is swapped."""
+# Packed A and rows of swapped C, which never meet, lie before the panels of B.
+FRONT_FLOATS = 17 * 1024 + 64
 PANEL_FLOATS = SCRATCH_FLOATS - FRONT_FLOATS
 
 
@@ -74,29 +71,45 @@ def _pack_block(plan: Array, b: int, columns: int, count: int, panels: int) -> N
 
 @inlined
 def _multiply_block(
-    plan: Array, a: int, b: int, c: int, c_row: int, columns: int, count: int, is_begun: int, scratch: int
+    plan: Array, a: int, b: int, c: int, columns: int, count: int, is_begun: int, scratch: int
 ) -> None:
     """All rows of C (+)= A[:, block] @ B[block, columns]."""
     panels = scratch + 4 * FRONT_FLOATS
     panel_bytes = 4 * PANEL * LANES * -(-count // LANES)
     first_packed = 0 if plan[IS_B_PACKED] != 0 else columns // PANEL * PANEL
-    # While one panel is multiplied the lines of the next are fetched: row by row, or, where packing
-    # transposes, along two of its columns with each block of rows.
     a_row, a_k = plan[A_ROW], 4 * STRIP if plan[IS_A_PACKED] != 0 else plan[A_K]
-    ahead_row, ahead_k, ahead_more = 0, plan[B_K], 64
-    if plan[B_COLUMN] != 4:
-        ahead_row, ahead_k, ahead_more = 2 * plan[B_COLUMN], 4, plan[B_COLUMN]
     _pack_block(plan, b, columns, count, panels)
     for m in range(0, plan[ROWS], plan[BLOCK_ROWS]):
         rows = min(plan[BLOCK_ROWS], plan[ROWS] - m)
         group = a + m * plan[A_ROW]
+        corner_c, c_row = c + m * plan[C_ROW], plan[C_ROW]
         if plan[IS_A_PACKED] != 0:
             _pack_a(group, plan[A_K], rows, count, scratch)
+        if plan[SWAPPED_ROW] != 0:
+            corner_c, c_row = scratch, 4 * plan[SWAPPED_ROW]
+            if is_begun != 0:
+                _fetch_c(plan, c + 4 * m, rows, columns, scratch)
+        tiles = -(-rows // TILE_ROWS)
+        # While a tile is computed, lines are fetched that are needed next.
+        shift, step, mask, row_step, more = 0, 0, 0, 0, 64
+        if plan[IS_A_PACKED] != 0:
+            mask, row_step = 7, c_row
+        elif plan[SWAPPED_ROW] != 0:
+            shift, step = 4, 64
+            spread = max(1, 4 // -(-columns // PANEL))
+            mask, row_step, more = spread - 1, a_row, spread * a_row
+        elif plan[B_COLUMN] != 4:
+            shift, step, more = 4, 64, plan[B_COLUMN]
+        else:
+            while 2 << shift <= tiles:
+                shift += 1
+            step = plan[B_K]
         for n in range(0, columns, PANEL):
             panel, b_k = b + n * plan[B_COLUMN], plan[B_K]
-            ahead = panel + PANEL * plan[B_COLUMN]
+            next_panel = panel + PANEL * plan[B_COLUMN]
             if n >= first_packed:
                 panel, b_k = panels + (n - first_packed) // PANEL * panel_bytes, 4 * PANEL
+            is_kept = plan[IS_B_KEPT] != 0 and n < first_packed
             first = 0
             while first < rows:
                 taken = min(TILE_ROWS, rows - first)
@@ -105,53 +118,79 @@ def _multiply_block(
                 corner_a = group + first * a_row
                 if plan[IS_A_PACKED] != 0:
                     corner_a = scratch + 4 * (first // STRIP * STRIP * count + first % STRIP)
+                tile_c = corner_c + first * c_row + 4 * n
+                c_ahead = tile_c + TILE_ROWS * c_row
+                if first + TILE_ROWS >= rows:
+                    c_ahead = corner_c + 4 * (n + PANEL)
+                if plan[IS_A_PACKED] != 0:
+                    ahead = tile_c + TILE_ROWS * c_row
+                elif plan[SWAPPED_ROW] != 0:
+                    ahead = corner_a + (plan[BLOCK_ROWS] + 2 * (mask + 1) * (n // PANEL)) * a_row
+                elif plan[B_COLUMN] != 4:
+                    ahead = next_panel + 2 * (first // TILE_ROWS) * plan[B_COLUMN]
+                else:
+                    ahead = next_panel + (first // TILE_ROWS) * -(-count >> shift) * plan[B_K]
                 multiply_tile(
                     corner_a,
                     a_row,
                     a_k,
                     panel,
                     b_k,
-                    c + (m + first) * c_row + 4 * n,
+                    tile_c,
                     c_row,
                     taken,
                     columns - n,
                     count,
                     is_begun,
-                    ahead + first // TILE_ROWS * ahead_row,
-                    ahead_k,
-                    ahead_more,
+                    c_ahead,
+                    ahead,
+                    shift,
+                    step,
+                    mask,
+                    row_step,
+                    more,
+                    panels + panel_bytes if is_kept and first == 0 else 0,
                 )
+                if is_kept:
+                    panel, b_k = panels + panel_bytes, 4 * PANEL
                 first += taken
+        if plan[SWAPPED_ROW] != 0:
+            _store_c(plan, c + 4 * m, rows, columns, scratch)
 
 
 @inlined
-def _transpose_c(source: int, rows: int, columns: int, target: int, target_row: int) -> None:
-    """`rows` x `columns` of swapped C, SWAPPED_ROW apart at `source`, to where C lies."""
+def _fetch_c(plan: Array, c: int, rows: int, columns: int, target: int) -> None:
+    """`rows` x `columns` of swapped C, from where C lies to scratch memory."""
     for row in range(0, rows, LANES):
         for column in range(0, columns, LANES):
-            place = source + 4 * (row * SWAPPED_ROW + column)
-            corner = target + 4 * row + column * target_row
-            transpose_out(place, 4 * SWAPPED_ROW, rows - row, columns - column, corner, target_row)
+            corner = c + 4 * row + column * plan[C_ROW]
+            place = target + 4 * (row * plan[SWAPPED_ROW] + column)
+            transpose_in(corner, plan[C_ROW], columns - column, rows - row, place, 4 * plan[SWAPPED_ROW])
+
+
+@inlined
+def _store_c(plan: Array, c: int, rows: int, columns: int, source: int) -> None:
+    """`rows` x `columns` of swapped C, from scratch memory to where C lies."""
+    for row in range(0, rows, LANES):
+        for column in range(0, columns, LANES):
+            place = source + 4 * (row * plan[SWAPPED_ROW] + column)
+            corner = c + 4 * row + column * plan[C_ROW]
+            transpose_out(place, 4 * plan[SWAPPED_ROW], rows - row, columns - column, corner, plan[C_ROW])
 
 
 @kernel
 def run_product(plan: Array) -> None:
     """C = A @ B as `plan` says, or the transpose of C; with a stack, for each of its triples of offsets."""
     scratch = scratch_memory()
-    is_swapped = plan[IS_SWAPPED] != 0
+    c_column = 4 if plan[SWAPPED_ROW] == 0 else plan[C_ROW]
     for item in range(plan[STACK]):
         at = HEADER + 3 * item
         a, b, c = plan[A] + plan[at], plan[B] + plan[at + 1], plan[C] + plan[at + 2]
-        for n in range(0, plan[COLUMNS], plan[BLOCK_COLUMNS]):
-            columns = min(plan[BLOCK_COLUMNS], plan[COLUMNS] - n)
-            corner_c, c_row = c + 4 * n, plan[C_ROW]
-            if is_swapped:
-                corner_c, c_row = scratch, 4 * SWAPPED_ROW
-            for k in range(0, plan[INNER], plan[BLOCK_INNER]):
-                count = min(plan[BLOCK_INNER], plan[INNER] - k)
+        for k in range(0, plan[INNER], plan[BLOCK_INNER]):
+            count = min(plan[BLOCK_INNER], plan[INNER] - k)
+            for n in range(0, plan[COLUMNS], plan[BLOCK_COLUMNS]):
+                columns = min(plan[BLOCK_COLUMNS], plan[COLUMNS] - n)
                 corner_b = b + k * plan[B_K] + n * plan[B_COLUMN]
                 _multiply_block(
-                    plan, a + k * plan[A_K], corner_b, corner_c, c_row, columns, count, k, scratch
+                    plan, a + k * plan[A_K], corner_b, c + n * c_column, columns, count, k, scratch
                 )
-            if is_swapped:
-                _transpose_c(corner_c, plan[ROWS], columns, c + n * plan[C_ROW], plan[C_ROW])

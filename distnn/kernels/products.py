@@ -26,9 +26,10 @@ Call = Callable[[], object]
 
 _FLOAT_BYTES, _LINE_BYTES = 4, 64
 _MAX_BLOCK_INNER = 1024
-_MAX_DIRECT_ROWS, _MAX_CROSSING_ROWS = 160, 48
+_MAX_DIRECT_ROWS, _MAX_CROSSING_ROWS = int(os.environ.get("MD","100000")), 48
 """Up to so many rows B is read where it lies; for more, copying its panels costs less than its strides, and
 the sooner if its vectors cross lines of the cache."""
+_MAX_SWAPPED_ROWS = int(os.environ.get("MSR","128"))
 _MIN_PART_FLOPS = 4_000_000
 """A thread is not woken for less: some 40 microseconds of work."""
 
@@ -121,10 +122,12 @@ def _bind_tiles(left: Array, right: Array, out: Array) -> Call:
 def make_plan(left: Array, right: Array, out: Array) -> Array:
     """The integers that `run_product` reads: where the operands lie, and the blocks they are cut into.
 
-    Where C is narrower than a vector its transpose is computed, and turned when it is whole.
+    Where C is narrower than a vector, or the columns of B lie far apart and are used few times, the transpose
+    of C is computed, and turned block by block.
     """
-    is_swapped = out.shape[-1] < blocking.SWAPPED_ROWS and out.shape[-2] > out.shape[-1]
+    rows, columns = out.shape[-2:]
     c_row = out.strides[-2]
+    is_swapped = columns < LANES and rows > columns or (not _is_run(right, -1) and rows <= _MAX_SWAPPED_ROWS)
     if is_swapped:
         left, right, out = (np.swapaxes(array, -1, -2) for array in (right, left, out))
     rows, inner, columns = left.shape[-2], left.shape[-1], right.shape[-1]
@@ -136,28 +139,52 @@ def make_plan(left: Array, right: Array, out: Array) -> Array:
     is_row_major = _is_run(right, -1)
     plan[blocking.B_K] = right.strides[-2] if is_row_major else _FLOAT_BYTES
     plan[blocking.B_COLUMN] = _FLOAT_BYTES if is_row_major else right.strides[-1]
-    is_gradient = is_row_major and left.strides[-2] == _FLOAT_BYTES and min(rows, columns) > PANEL
-    is_crossing = (int(plan[blocking.B]) | int(plan[blocking.B_K])) % _LINE_BYTES != 0
-    most_direct = 0 if not is_row_major else _MAX_CROSSING_ROWS if is_crossing else _MAX_DIRECT_ROWS
-    plan[blocking.BLOCK_ROWS : blocking.IS_SWAPPED] = _blocks(rows, inner, columns, is_gradient, most_direct)
-    plan[blocking.IS_SWAPPED : blocking.HEADER] = is_swapped, len(offsets)
+    if is_swapped:
+        blocks = _swapped_blocks(rows, inner, columns, is_row_major)
+    elif is_row_major and left.strides[-2] == _FLOAT_BYTES and min(rows, columns) > PANEL:
+        blocks = _gradient_blocks(inner)
+    else:
+        is_crossing = (int(plan[blocking.B]) | int(plan[blocking.B_K])) % _LINE_BYTES != 0
+        most_direct = 0 if not is_row_major else _MAX_DIRECT_ROWS
+        blocks = _blocks(rows, inner, columns, most_direct)
+    plan[blocking.BLOCK_ROWS : blocking.STACK] = blocks
+    plan[blocking.STACK] = len(offsets)
     plan[blocking.HEADER :] = offsets.reshape(-1)
     return plan
 
 
-def _blocks(
-    rows: int, inner: int, columns: int, is_gradient: bool, most_direct: int
-) -> tuple[int, int, int, int, int]:
-    """Sizes of a block (rows, columns, inner), and whether A and B are packed."""
-    most = blocking.MAX_PACKED_INNER if is_gradient else _MAX_BLOCK_INNER
-    block_inner = -(-inner // -(-inner // most))
-    if is_gradient:
-        # C is large and written once, so a few of its rows at a time.
-        panel_floats = PANEL * LANES * -(-block_inner // LANES)
-        return blocking.GROUP_ROWS, blocking.PANEL_FLOATS // panel_floats * PANEL, block_inner, 1, 1
+_Blocks = tuple[int, int, int, int, int, int, int]
+"""Sizes of a block (rows, columns, inner), whether A and B are packed, floats between rows of swapped C."""
+_E = lambda name, default: int(os.environ.get(name, default))
+
+
+def _even(length: int, most: int) -> int:
+    """The least size that cuts `length` into as few parts of at most `most`."""
+    return -(-length // max(1, -(-length // most)))
+
+
+def _gradient_blocks(inner: int) -> _Blocks:
+    """C is large and written once, so a few of its rows at a time."""
+    block_inner = _even(inner, 256)
+    panel_floats = PANEL * LANES * -(-block_inner // LANES)
+    return blocking.GROUP_ROWS, blocking.PANEL_FLOATS // panel_floats * PANEL, block_inner, 1, 1, 0, 0
+
+
+def _swapped_blocks(rows: int, inner: int, columns: int, is_row_major: bool) -> _Blocks:
+    block_rows = min(rows, blocking.GROUP_ROWS)
+    block_columns = min(columns, (blocking.FRONT_FLOATS // (-(-block_rows // LANES) * LANES) - LANES) // PANEL * PANEL)
+    swapped_row = -(-block_columns // PANEL) * PANEL + LANES
+    most_inner = _E("KB", 1024)
+    if not is_row_major:
+        most_inner = min(most_inner, blocking.PANEL_FLOATS // (-(-block_columns // PANEL) * PANEL) // LANES * LANES)
+    return block_rows, block_columns, _even(inner, most_inner), 0, int(not is_row_major), swapped_row, 0
+
+
+def _blocks(rows: int, inner: int, columns: int, most_direct: int) -> _Blocks:
+    block_inner = _even(inner, max(256, min(_E("KB", 512), _E("AF",65536) // max(rows, 1))))
     if rows <= most_direct:
-        return rows, min(columns, blocking.SWAPPED_COLUMNS), block_inner, 0, 0
-    return rows, PANEL, block_inner, 0, 1
+        return rows, columns, block_inner, 0, 0, 0, int(rows >= _E("KEEP",32))
+    return rows, PANEL, block_inner, 0, 1, 0, 0
 
 
 def _stack_offsets(left: Array, right: Array, out: Array) -> Array:

@@ -108,17 +108,19 @@ def _splat_at(builder: Any, address: Any, lanes: int) -> Any:
 
 def _prefetch(builder: Any, address: Any, is_write: bool) -> None:
     pointer = _at(builder, address, ir.IntType(8))
-    _call(builder, "llvm.prefetch.p0", ir.VoidType(), pointer, _int32(int(is_write)), _int32(3), _int32(1))
+    _call(builder, "llvm.prefetch.p0", ir.VoidType(), pointer, _int32(int(is_write)), _int32(int(__import__("os").environ.get("LOC","2")) if not is_write else 3), _int32(1))
 
 
 class _Tile:
     """Emits one tile; `rows` x `vectors` accumulators."""
 
-    def __init__(self, builder: Any, rows: int, vectors: int, arguments: Any) -> None:
-        self.builder, self.rows, self.vectors = builder, rows, vectors
+    def __init__(self, builder: Any, rows: int, vectors: int, arguments: Any, keep: Any = None) -> None:
+        self.builder, self.rows, self.vectors, self.keep = builder, rows, vectors, keep
         self.a, self.a_row, self.a_k, self.b, self.b_k = arguments[:5]
-        self.c, self.c_row, self.columns, self.count, self.is_begun = arguments[5:10]
-        self.ahead, self.ahead_k, self.ahead_more = arguments[10:]
+        self.c, self.c_row, self.columns, self.count, self.is_begun, self.c_ahead = arguments[5:11]
+        self.ahead, self.ahead_shift, self.ahead_step, self.ahead_mask, self.ahead_row, self.ahead_more = (
+            arguments[11:]
+        )
 
     def addresses(self, base: Any, stride: Any) -> list[Any]:
         return [self.builder.add(base, self.builder.mul(stride, _int64(row))) for row in range(self.rows)]
@@ -126,7 +128,7 @@ class _Tile:
     def emit(self) -> None:
         builder = self.builder
         targets = self.addresses(self.c, self.c_row)
-        for target in targets:
+        for target in self.addresses(self.c_ahead, self.c_row):
             for vector in range(self.vectors):
                 _prefetch(builder, builder.add(target, _int64(4 * LANES * vector)), is_write=True)
         masks = [_mask(builder, self.columns, LANES * v, LANES) for v in range(self.vectors)]
@@ -175,7 +177,7 @@ class _Tile:
 
     def run_down_k(self, sums: list[Any]) -> list[Any]:
         builder = self.builder
-        starts = [_int64(0), *self.addresses(self.a, self.a_row), self.b, self.ahead, *sums]
+        starts = [_int64(0), *self.addresses(self.a, self.a_row), self.b, *sums]
         before = builder.block
         head, body, done = (builder.append_basic_block(f"tile.{name}") for name in ("head", "body", "done"))
         builder.branch(head)
@@ -183,27 +185,23 @@ class _Tile:
         phis = [builder.phi(value.type) for value in starts]
         builder.cbranch(builder.icmp_signed("<", phis[0], self.count), body, done)
         builder.position_at_end(body)
-        index, rows_a, row_b, ahead = (
-            phis[0],
-            phis[1 : self.rows + 1],
-            phis[self.rows + 1],
-            phis[self.rows + 2],
-        )
-        _prefetch(builder, ahead, is_write=False)
-        if self.vectors == 2:
-            _prefetch(builder, builder.add(ahead, self.ahead_more), is_write=False)
+        index, rows_a, row_b = phis[0], phis[1 : self.rows + 1], phis[self.rows + 1]
+        self.prefetch_ahead(index)
         b = [_load(builder, builder.add(row_b, _int64(4 * LANES * v)), LANES) for v in range(self.vectors)]
+        if self.keep is not None:
+            kept = builder.add(self.keep, builder.mul(index, _int64(4 * PANEL)))
+            for v in range(self.vectors):
+                _store(builder, builder.add(kept, _int64(4 * LANES * v)), b[v])
         grown = []
         for row, address in enumerate(rows_a):
             a = _splat_at(builder, address, LANES)
             for vector in range(self.vectors):
-                total = phis[self.rows + 3 + row * self.vectors + vector]
+                total = phis[self.rows + 2 + row * self.vectors + vector]
                 grown.append(_call(builder, f"llvm.fma.v{LANES}f32", a.type, a, b[vector], total))
         following = [
             builder.add(index, _int64(1)),
             *(builder.add(address, self.a_k) for address in rows_a),
             builder.add(row_b, self.b_k),
-            builder.add(ahead, self.ahead_k),
             *grown,
         ]
         for phi, start, value in zip(phis, starts, following, strict=True):
@@ -211,7 +209,16 @@ class _Tile:
             phi.add_incoming(value, body)
         builder.branch(head)
         builder.position_at_end(done)
-        return phis[self.rows + 3 :]
+        return phis[self.rows + 2 :]
+
+    def prefetch_ahead(self, index: Any) -> None:
+        builder = self.builder
+        step = builder.mul(builder.ashr(index, self.ahead_shift), self.ahead_step)
+        row = builder.mul(builder.and_(index, self.ahead_mask), self.ahead_row)
+        ahead = builder.add(self.ahead, builder.add(step, row))
+        _prefetch(builder, ahead, is_write=False)
+        if self.vectors == 2:
+            _prefetch(builder, builder.add(ahead, self.ahead_more), is_write=False)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -228,29 +235,39 @@ def multiply_tile(
     columns: Any,
     count: Any,
     is_begun: Any,
+    c_ahead: Any,
     ahead: Any,
-    ahead_k: Any,
+    ahead_shift: Any,
+    ahead_step: Any,
+    ahead_mask: Any,
+    ahead_row: Any,
     ahead_more: Any,
+    keep: Any,
 ) -> Any:
     """C (+)= A @ B for the first TILE_ROWS of `rows` rows and the first PANEL of `columns` columns.
 
     A has `count` columns, element (m, k) at a + m a_row + k a_k. B's rows are b_k apart and PANEL long (LANES
     are enough where `columns` is no more). With `is_begun` the chains go on from what C holds. For each k the
-    addresses ahead + k ahead_k and `ahead_more` further are prefetched.
+    lines at ahead + (k >> ahead_shift) ahead_step + (k & ahead_mask) ahead_row and `ahead_more` further are
+    prefetched.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         rows = arguments[7]
-        operands = (*arguments[:7], *arguments[8:])
+        operands, keep = (*arguments[:7], *arguments[8:-1]), arguments[-1]
         is_wide = builder.icmp_signed(">", arguments[8], _int64(LANES))
         with builder.if_else(is_wide) as (wide, narrow):
             with wide:
-                _emit_rows(builder, 2, rows, operands)
+                with builder.if_else(builder.icmp_signed("!=", keep, _int64(0))) as (keeping, plain):
+                    with keeping:
+                        _Tile(builder, TILE_ROWS, 2, operands, keep).emit()
+                    with plain:
+                        _emit_rows(builder, 2, rows, operands)
             with narrow:
                 _emit_rows(builder, 1, rows, operands)
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 14), generate
+    return types.void(*[types.int64] * 19), generate
 
 
 def _emit_rows(builder: Any, vectors: int, rows: Any, operands: Any) -> None:
