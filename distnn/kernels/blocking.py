@@ -13,6 +13,7 @@ from distnn.kernels.tiles import (
     PANEL,
     SCRATCH_FLOATS,
     TILE_ROWS,
+    WIDE,
     copy_lanes,
     multiply_tile,
     scratch_memory,
@@ -22,7 +23,9 @@ from distnn.kernels.tiles import (
 
 # The words of a plan. Addresses and strides are in bytes, sizes and blocks in elements.
 ROWS, COLUMNS, INNER, A, A_ROW, A_K, B, B_K, B_COLUMN, C, C_ROW = range(11)
-BLOCK_ROWS, BLOCK_COLUMNS, BLOCK_INNER, IS_A_PACKED, IS_B_PACKED, SWAPPED_ROW, IS_B_KEPT, STACK, HEADER = range(11, 20)
+BLOCK_ROWS, BLOCK_COLUMNS, BLOCK_INNER, IS_A_PACKED, IS_B_PACKED, SWAPPED_ROW, IS_B_KEPT, STACK, HEADER = (
+    range(11, 20)
+)
 # The last, partial panel of B is packed in any case; where B's columns are far apart, packing transposes.
 STRIP = 2 * TILE_ROWS
 GROUP_ROWS = 64 // STRIP * STRIP
@@ -37,12 +40,12 @@ def _pack_b(source: int, k_stride: int, column_stride: int, columns: int, count:
     """One panel: `count` rows of PANEL columns, zeros beyond `columns`."""
     if column_stride == 4:
         for k in range(count):
-            for first in range(0, PANEL, LANES):
+            for first in range(0, columns, LANES):
                 place = target + 4 * (k * PANEL + first)
                 copy_lanes(source + k * k_stride + 4 * first, columns - first, place)
     else:
         for k in range(0, count, LANES):
-            for first in range(0, PANEL, LANES):
+            for first in range(0, columns, LANES):
                 corner = source + k * k_stride + first * column_stride
                 place = target + 4 * (k * PANEL + first)
                 transpose_in(corner, column_stride, columns - first, count - k, place, 4 * PANEL)
@@ -66,7 +69,7 @@ def _pack_block(plan: Array, b: int, columns: int, count: int, panels: int) -> N
     first = 0 if plan[IS_B_PACKED] != 0 else columns // PANEL * PANEL
     for n in range(first, columns, PANEL):
         target = panels + (n - first) // PANEL * panel_bytes
-        _pack_b(b + n * plan[B_COLUMN], plan[B_K], plan[B_COLUMN], columns - n, count, target)
+        _pack_b(b + n * plan[B_COLUMN], plan[B_K], plan[B_COLUMN], min(PANEL, columns - n), count, target)
 
 
 @inlined
@@ -75,9 +78,6 @@ def _multiply_block(
 ) -> None:
     """All rows of C (+)= A[:, block] @ B[block, columns]."""
     panels = scratch + 4 * FRONT_FLOATS
-    panel_bytes = 4 * PANEL * LANES * -(-count // LANES)
-    first_packed = 0 if plan[IS_B_PACKED] != 0 else columns // PANEL * PANEL
-    a_row, a_k = plan[A_ROW], 4 * STRIP if plan[IS_A_PACKED] != 0 else plan[A_K]
     _pack_block(plan, b, columns, count, panels)
     for m in range(0, plan[ROWS], plan[BLOCK_ROWS]):
         rows = min(plan[BLOCK_ROWS], plan[ROWS] - m)
@@ -89,73 +89,84 @@ def _multiply_block(
             corner_c, c_row = scratch, 4 * plan[SWAPPED_ROW]
             if is_begun != 0:
                 _fetch_c(plan, c + 4 * m, rows, columns, scratch)
-        tiles = -(-rows // TILE_ROWS)
-        # While a tile is computed, lines are fetched that are needed next.
-        shift, step, mask, row_step, more = 0, 0, 0, 0, 64
-        if plan[IS_A_PACKED] != 0:
-            mask, row_step = 7, c_row
-        elif plan[SWAPPED_ROW] != 0:
-            shift, step = 4, 64
-            spread = max(1, 4 // -(-columns // PANEL))
-            mask, row_step, more = spread - 1, a_row, spread * a_row
-        elif plan[B_COLUMN] != 4:
-            shift, step, more = 4, 64, plan[B_COLUMN]
-        else:
-            while 2 << shift <= tiles:
-                shift += 1
-            step = plan[B_K]
-        for n in range(0, columns, PANEL):
-            panel, b_k = b + n * plan[B_COLUMN], plan[B_K]
-            next_panel = panel + PANEL * plan[B_COLUMN]
-            if n >= first_packed:
-                panel, b_k = panels + (n - first_packed) // PANEL * panel_bytes, 4 * PANEL
-            is_kept = plan[IS_B_KEPT] != 0 and n < first_packed
-            first = 0
-            while first < rows:
-                taken = min(TILE_ROWS, rows - first)
-                if TILE_ROWS == 6 and rows - first == 8 and plan[IS_A_PACKED] == 0:
-                    taken = 4  # twice four rows keep the units busier than six and two
-                corner_a = group + first * a_row
-                if plan[IS_A_PACKED] != 0:
-                    corner_a = scratch + 4 * (first // STRIP * STRIP * count + first % STRIP)
-                tile_c = corner_c + first * c_row + 4 * n
-                c_ahead = tile_c + TILE_ROWS * c_row
-                if first + TILE_ROWS >= rows:
-                    c_ahead = corner_c + 4 * (n + PANEL)
-                if plan[IS_A_PACKED] != 0:
-                    ahead = tile_c + TILE_ROWS * c_row
-                elif plan[SWAPPED_ROW] != 0:
-                    ahead = corner_a + (plan[BLOCK_ROWS] + 2 * (mask + 1) * (n // PANEL)) * a_row
-                elif plan[B_COLUMN] != 4:
-                    ahead = next_panel + 2 * (first // TILE_ROWS) * plan[B_COLUMN]
-                else:
-                    ahead = next_panel + (first // TILE_ROWS) * -(-count >> shift) * plan[B_K]
-                multiply_tile(
-                    corner_a,
-                    a_row,
-                    a_k,
-                    panel,
-                    b_k,
-                    tile_c,
-                    c_row,
-                    taken,
-                    columns - n,
-                    count,
-                    is_begun,
-                    c_ahead,
-                    ahead,
-                    shift,
-                    step,
-                    mask,
-                    row_step,
-                    more,
-                    panels + panel_bytes if is_kept and first == 0 else 0,
-                )
-                if is_kept:
-                    panel, b_k = panels + panel_bytes, 4 * PANEL
-                first += taken
+        _multiply_rows(plan, group, b, corner_c, c_row, rows, columns, count, is_begun, scratch)
         if plan[SWAPPED_ROW] != 0:
             _store_c(plan, c + 4 * m, rows, columns, scratch)
+
+
+@inlined
+def _multiply_rows(
+    plan: Array,
+    a: int,
+    b: int,
+    c: int,
+    c_row: int,
+    rows: int,
+    columns: int,
+    count: int,
+    is_begun: int,
+    scratch: int,
+) -> None:
+    """The same for one group of rows, panel by panel, all that is to be packed being packed."""
+    panels = scratch + 4 * FRONT_FLOATS
+    panel_bytes = 4 * PANEL * LANES * -(-count // LANES)
+    first_packed = 0 if plan[IS_B_PACKED] != 0 else columns // PANEL * PANEL
+    a_row, a_k = plan[A_ROW], 4 * STRIP if plan[IS_A_PACKED] != 0 else plan[A_K]
+    # While one panel is multiplied the lines of the next are fetched, an equal share with each tile: some of
+    # its rows, or, where packing transposes, two of its columns. Packed and swapped blocks need none of it.
+    shift, step, share, more = 0, 0, 0, 64
+    if plan[IS_A_PACKED] == 0 and plan[SWAPPED_ROW] == 0:
+        if plan[B_COLUMN] == 4:
+            while 2 * TILE_ROWS << shift <= rows:
+                shift += 1
+            step, share = plan[B_K], -(-count >> shift) * plan[B_K]
+        else:
+            shift, step, share, more = 4, 64, 2 * plan[B_COLUMN], plan[B_COLUMN]
+    n = 0
+    while n < columns:
+        width = PANEL
+        if rows < 4 and n + WIDE <= first_packed:
+            width = WIDE
+        panel, b_k = b + n * plan[B_COLUMN], plan[B_K]
+        ahead = panel + width * plan[B_COLUMN]
+        if n >= first_packed:
+            panel, b_k = panels + (n - first_packed) // PANEL * panel_bytes, 4 * PANEL
+        keep = 0
+        if plan[IS_B_KEPT] != 0 and n < first_packed:
+            keep = panels + panel_bytes
+        first = 0
+        while first < rows:
+            taken = min(TILE_ROWS, rows - first)
+            if TILE_ROWS == 6 and rows - first == 8 and plan[IS_A_PACKED] == 0:
+                taken = 4  # twice four rows keep the units busier than six and two
+            corner_a = a + first * a_row
+            if plan[IS_A_PACKED] != 0:
+                corner_a = scratch + 4 * (first // STRIP * STRIP * count + first % STRIP)
+            corner_c = c + first * c_row + 4 * n
+            next_c = corner_c + taken * c_row if first + taken < rows else c + 4 * (n + width)
+            multiply_tile(
+                corner_a,
+                a_row,
+                a_k,
+                panel,
+                b_k,
+                corner_c,
+                c_row,
+                next_c,
+                min(columns - n, width),
+                count,
+                is_begun,
+                ahead + first // TILE_ROWS * share,
+                shift,
+                step,
+                more,
+                taken,
+                keep,
+            )
+            if keep != 0:
+                panel, b_k, keep = keep, 4 * PANEL, 0
+            first += taken
+        n += width
 
 
 @inlined

@@ -24,12 +24,14 @@ from distnn.kernels.tiles import HAS_TILES, LANES, PANEL, TILE_ROWS
 
 Call = Callable[[], object]
 
-_FLOAT_BYTES, _LINE_BYTES = 4, 64
-_MAX_BLOCK_INNER = 1024
-_MAX_DIRECT_ROWS, _MAX_CROSSING_ROWS = int(os.environ.get("MD","100000")), 48
-"""Up to so many rows B is read where it lies; for more, copying its panels costs less than its strides, and
-the sooner if its vectors cross lines of the cache."""
-_MAX_SWAPPED_ROWS = int(os.environ.get("MSR","128"))
+_FLOAT_BYTES = 4
+_MAX_BLOCK_INNER, _MAX_GRADIENT_INNER, _MAX_BLOCK_A_FLOATS = 512, 256, 128 * 512
+"""Blocks so long that a panel of B and, of up to 128 rows, A stay in the L2 cache."""
+_MAX_SWAPPED_ROWS = 128
+"""Up to so many rows C is computed transposed where B's columns lie far apart: packing them would cost more."""
+_MIN_KEPT_ROWS, _SET_BYTES = 64, 4096
+"""From so many rows the first tile keeps a packed copy of B where B's rows are a multiple of so many bytes
+apart, and so meet in few sets of the cache."""
 _MIN_PART_FLOPS = 4_000_000
 """A thread is not woken for less: some 40 microseconds of work."""
 
@@ -125,9 +127,8 @@ def make_plan(left: Array, right: Array, out: Array) -> Array:
     Where C is narrower than a vector, or the columns of B lie far apart and are used few times, the transpose
     of C is computed, and turned block by block.
     """
-    rows, columns = out.shape[-2:]
     c_row = out.strides[-2]
-    is_swapped = columns < LANES and rows > columns or (not _is_run(right, -1) and rows <= _MAX_SWAPPED_ROWS)
+    is_swapped = _is_swapped(left, right, out)
     if is_swapped:
         left, right, out = (np.swapaxes(array, -1, -2) for array in (right, left, out))
     rows, inner, columns = left.shape[-2], left.shape[-1], right.shape[-1]
@@ -144,47 +145,59 @@ def make_plan(left: Array, right: Array, out: Array) -> Array:
     elif is_row_major and left.strides[-2] == _FLOAT_BYTES and min(rows, columns) > PANEL:
         blocks = _gradient_blocks(inner)
     else:
-        is_crossing = (int(plan[blocking.B]) | int(plan[blocking.B_K])) % _LINE_BYTES != 0
-        most_direct = 0 if not is_row_major else _MAX_DIRECT_ROWS
-        blocks = _blocks(rows, inner, columns, most_direct)
+        is_kept = rows >= _MIN_KEPT_ROWS and right.strides[-2] % _SET_BYTES == 0
+        blocks = _usual_blocks(rows, inner, columns, is_row_major, is_kept)
     plan[blocking.BLOCK_ROWS : blocking.STACK] = blocks
     plan[blocking.STACK] = len(offsets)
     plan[blocking.HEADER :] = offsets.reshape(-1)
     return plan
 
 
+def _is_swapped(left: Array, right: Array, out: Array) -> bool:
+    rows, columns = out.shape[-2:]
+    if columns < LANES and rows > columns:
+        return True
+    return not _is_run(right, -1) and rows <= min(_MAX_SWAPPED_ROWS, left.shape[-1])
+
+
 _Blocks = tuple[int, int, int, int, int, int, int]
-"""Sizes of a block (rows, columns, inner), whether A and B are packed, floats between rows of swapped C."""
-_E = lambda name, default: int(os.environ.get(name, default))
+"""The words of a plan from BLOCK_ROWS on."""
 
 
 def _even(length: int, most: int) -> int:
-    """The least size that cuts `length` into as few parts of at most `most`."""
+    """The least size that cuts `length` into as few parts as parts of `most` would."""
     return -(-length // max(1, -(-length // most)))
+
+
+def _whole(length: int, unit: int) -> int:
+    return -(-length // unit) * unit
 
 
 def _gradient_blocks(inner: int) -> _Blocks:
     """C is large and written once, so a few of its rows at a time."""
-    block_inner = _even(inner, 256)
-    panel_floats = PANEL * LANES * -(-block_inner // LANES)
-    return blocking.GROUP_ROWS, blocking.PANEL_FLOATS // panel_floats * PANEL, block_inner, 1, 1, 0, 0
+    block_inner = _even(inner, _MAX_GRADIENT_INNER)
+    block_columns = blocking.PANEL_FLOATS // (PANEL * _whole(block_inner, LANES)) * PANEL
+    return blocking.GROUP_ROWS, block_columns, block_inner, 1, 1, 0, 0
 
 
 def _swapped_blocks(rows: int, inner: int, columns: int, is_row_major: bool) -> _Blocks:
+    """Rows of swapped C fit in scratch memory, far apart enough to fall into different sets of the cache."""
     block_rows = min(rows, blocking.GROUP_ROWS)
-    block_columns = min(columns, (blocking.FRONT_FLOATS // (-(-block_rows // LANES) * LANES) - LANES) // PANEL * PANEL)
-    swapped_row = -(-block_columns // PANEL) * PANEL + LANES
-    most_inner = _E("KB", 1024)
-    if not is_row_major:
-        most_inner = min(most_inner, blocking.PANEL_FLOATS // (-(-block_columns // PANEL) * PANEL) // LANES * LANES)
-    return block_rows, block_columns, _even(inner, most_inner), 0, int(not is_row_major), swapped_row, 0
+    row_floats = blocking.FRONT_FLOATS // _whole(block_rows, LANES)
+    most_columns = row_floats - LANES if is_row_major else 8 * PANEL
+    block_columns = min(columns, most_columns // PANEL * PANEL)
+    swapped_row = _whole(block_columns, PANEL) + LANES
+    most = blocking.PANEL_FLOATS // _whole(block_columns, PANEL) // LANES * LANES
+    block_inner = _even(inner, min(most, 2 * _MAX_BLOCK_INNER))
+    return block_rows, block_columns, block_inner, 0, int(not is_row_major), swapped_row, 0
 
 
-def _blocks(rows: int, inner: int, columns: int, most_direct: int) -> _Blocks:
-    block_inner = _even(inner, max(256, min(_E("KB", 512), _E("AF",65536) // max(rows, 1))))
-    if rows <= most_direct:
-        return rows, columns, block_inner, 0, 0, 0, int(rows >= _E("KEEP",32))
-    return rows, PANEL, block_inner, 0, 1, 0, 0
+def _usual_blocks(rows: int, inner: int, columns: int, is_row_major: bool, is_kept: bool) -> _Blocks:
+    """B is read where it lies, or packed panel by panel if that transposes."""
+    most = min(_MAX_BLOCK_INNER, max(_MAX_BLOCK_INNER // 2, _MAX_BLOCK_A_FLOATS // max(1, rows)))
+    if is_row_major:
+        return rows, columns, _even(inner, most), 0, 0, 0, int(is_kept)
+    return rows, PANEL, _even(inner, most), 0, 1, 0, 0
 
 
 def _stack_offsets(left: Array, right: Array, out: Array) -> Array:

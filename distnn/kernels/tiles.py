@@ -41,6 +41,8 @@ TILE_ROWS = 8 if LANES == 16 else 6
 """Rows of the largest tile: 8 x 32 fills 16 of AVX-512's 32 registers, 6 x 16 fills 12 of AVX2's 16."""
 PANEL = 2 * LANES
 """Columns of a tile, and of a panel of packed B."""
+WIDE = PANEL * (4 if LANES == 16 else 2)
+"""Columns of the tiles of one and two rows, which else had too few chains to keep the units busy."""
 SCRATCH_FLOATS = 112 * 1024
 """Size of the stack memory that `scratch_memory` gives."""
 
@@ -108,31 +110,46 @@ def _splat_at(builder: Any, address: Any, lanes: int) -> Any:
 
 def _prefetch(builder: Any, address: Any, is_write: bool) -> None:
     pointer = _at(builder, address, ir.IntType(8))
-    _call(builder, "llvm.prefetch.p0", ir.VoidType(), pointer, _int32(int(is_write)), _int32(int(__import__("os").environ.get("LOC","2")) if not is_write else 3), _int32(1))
+    level = 3 if is_write else 2  # into L1; into L2, which holds more than one panel
+    _call(
+        builder, "llvm.prefetch.p0", ir.VoidType(), pointer, _int32(int(is_write)), _int32(level), _int32(1)
+    )
+
+
+def _hidden(builder: Any, value: Any) -> Any:
+    """The same value, of which the compiler does not know where it comes from."""
+    return builder.asm(ir.FunctionType(_I64, [_I64]), "", "=r,0", [value], False)
+
+
+_LED_ROWS = 3
+"""Rows of A whose addresses are formed from the first one's: a processor adds once or twice a stride for nothing."""
 
 
 class _Tile:
-    """Emits one tile; `rows` x `vectors` accumulators."""
+    """Emits one tile; `rows` x `vectors` accumulators of `lanes` floats."""
 
-    def __init__(self, builder: Any, rows: int, vectors: int, arguments: Any, keep: Any = None) -> None:
-        self.builder, self.rows, self.vectors, self.keep = builder, rows, vectors, keep
-        self.a, self.a_row, self.a_k, self.b, self.b_k = arguments[:5]
-        self.c, self.c_row, self.columns, self.count, self.is_begun, self.c_ahead = arguments[5:11]
-        self.ahead, self.ahead_shift, self.ahead_step, self.ahead_mask, self.ahead_row, self.ahead_more = (
-            arguments[11:]
-        )
+    def __init__(
+        self, builder: Any, rows: int, vectors: int, operands: Any, keep: Any = None, lanes: int = LANES
+    ) -> None:
+        self.builder, self.rows, self.vectors, self.lanes, self.keep = builder, rows, vectors, lanes, keep
+        self.a, self.a_row, self.a_k, self.b, self.b_k = operands[:5]
+        self.c, self.c_row, self.c_ahead, self.columns, self.count, self.is_begun = operands[5:11]
+        self.ahead, self.ahead_shift, self.ahead_step, self.ahead_more = operands[11:]
 
     def addresses(self, base: Any, stride: Any) -> list[Any]:
         return [self.builder.add(base, self.builder.mul(stride, _int64(row))) for row in range(self.rows)]
 
+    def vectors_at(self, address: Any) -> list[Any]:
+        return [self.builder.add(address, _int64(4 * self.lanes * v)) for v in range(self.vectors)]
+
     def emit(self) -> None:
         builder = self.builder
+        for row in self.addresses(self.c_ahead, self.c_row):
+            for address in self.vectors_at(row):
+                _prefetch(builder, address, is_write=True)
         targets = self.addresses(self.c, self.c_row)
-        for target in self.addresses(self.c_ahead, self.c_row):
-            for vector in range(self.vectors):
-                _prefetch(builder, builder.add(target, _int64(4 * LANES * vector)), is_write=True)
-        masks = [_mask(builder, self.columns, LANES * v, LANES) for v in range(self.vectors)]
-        is_whole = builder.icmp_signed(">=", self.columns, _int64(LANES * self.vectors))
+        masks = [_mask(builder, self.columns, self.lanes * v, self.lanes) for v in range(self.vectors)]
+        is_whole = builder.icmp_signed(">=", self.columns, _int64(self.lanes * self.vectors))
         sums = self.run_down_k(self.first_sums(targets, masks, is_whole))
         with builder.if_else(is_whole) as (whole, partial):
             with whole:
@@ -143,15 +160,15 @@ class _Tile:
                     _masked_store(builder, address, value, masks[vector])
 
     def places(self, targets: list[Any], sums: list[Any]) -> Any:
-        for i, value in enumerate(sums):
-            row, vector = divmod(i, self.vectors)
-            yield self.builder.add(targets[row], _int64(4 * LANES * vector)), vector, value
+        for row, target in enumerate(targets):
+            for vector, address in enumerate(self.vectors_at(target)):
+                yield address, vector, sums[row * self.vectors + vector]
 
     def first_sums(self, targets: list[Any], masks: list[Any], is_whole: Any) -> list[Any]:
         """Zeros, or what C holds."""
         builder = self.builder
         size = self.rows * self.vectors
-        zero = ir.Constant(_vector_type(LANES), [0.0] * LANES)
+        zero = ir.Constant(_vector_type(self.lanes), [0.0] * self.lanes)
         blocks = [builder.append_basic_block(f"tile.{name}") for name in ("go.on", "whole", "part", "run")]
         go_on, whole, part, run = blocks
         start = builder.block
@@ -162,7 +179,7 @@ class _Tile:
         for block in (whole, part):
             builder.position_at_end(block)
             held[block] = [
-                _load(builder, address, LANES)
+                _load(builder, address, self.lanes)
                 if block is whole
                 else _masked_load(builder, address, masks[vector])
                 for address, vector, _ in self.places(targets, [zero] * size)
@@ -177,48 +194,55 @@ class _Tile:
 
     def run_down_k(self, sums: list[Any]) -> list[Any]:
         builder = self.builder
-        starts = [_int64(0), *self.addresses(self.a, self.a_row), self.b, *sums]
+        leads = self.addresses(self.a, self.a_row)[::_LED_ROWS]
+        starts = [_int64(0), self.b, *leads, *sums]
         before = builder.block
         head, body, done = (builder.append_basic_block(f"tile.{name}") for name in ("head", "body", "done"))
         builder.branch(head)
         builder.position_at_end(head)
         phis = [builder.phi(value.type) for value in starts]
-        builder.cbranch(builder.icmp_signed("<", phis[0], self.count), body, done)
+        index, row_b, totals = phis[0], phis[1], phis[2 + len(leads) :]
+        builder.cbranch(builder.icmp_signed("<", index, self.count), body, done)
         builder.position_at_end(body)
-        index, rows_a, row_b = phis[0], phis[1 : self.rows + 1], phis[self.rows + 1]
-        self.prefetch_ahead(index)
-        b = [_load(builder, builder.add(row_b, _int64(4 * LANES * v)), LANES) for v in range(self.vectors)]
+        if self.vectors > 1:
+            self.prefetch(index)
+        b = [_load(builder, address, self.lanes) for address in self.vectors_at(row_b)]
         if self.keep is not None:
             kept = builder.add(self.keep, builder.mul(index, _int64(4 * PANEL)))
-            for v in range(self.vectors):
-                _store(builder, builder.add(kept, _int64(4 * LANES * v)), b[v])
-        grown = []
-        for row, address in enumerate(rows_a):
-            a = _splat_at(builder, address, LANES)
-            for vector in range(self.vectors):
-                total = phis[self.rows + 2 + row * self.vectors + vector]
-                grown.append(_call(builder, f"llvm.fma.v{LANES}f32", a.type, a, b[vector], total))
+            for address, vector in zip(self.vectors_at(kept), b, strict=True):
+                _store(builder, address, vector)
+        leads = [_hidden(builder, phi) for phi in phis[2 : 2 + len(leads)]]
         following = [
             builder.add(index, _int64(1)),
-            *(builder.add(address, self.a_k) for address in rows_a),
             builder.add(row_b, self.b_k),
-            *grown,
+            *(builder.add(lead, self.a_k) for lead in leads),
+            *self.grown(totals, leads, b),
         ]
         for phi, start, value in zip(phis, starts, following, strict=True):
             phi.add_incoming(start, before)
             phi.add_incoming(value, body)
         builder.branch(head)
         builder.position_at_end(done)
-        return phis[self.rows + 2 :]
+        return totals
 
-    def prefetch_ahead(self, index: Any) -> None:
+    def prefetch(self, index: Any) -> None:
         builder = self.builder
         step = builder.mul(builder.ashr(index, self.ahead_shift), self.ahead_step)
-        row = builder.mul(builder.and_(index, self.ahead_mask), self.ahead_row)
-        ahead = builder.add(self.ahead, builder.add(step, row))
-        _prefetch(builder, ahead, is_write=False)
-        if self.vectors == 2:
-            _prefetch(builder, builder.add(ahead, self.ahead_more), is_write=False)
+        line = builder.add(self.ahead, step)
+        _prefetch(builder, line, is_write=False)
+        _prefetch(builder, builder.add(line, self.ahead_more), is_write=False)
+
+    def grown(self, totals: list[Any], leads: list[Any], b: list[Any]) -> list[Any]:
+        """The sums and one product more each."""
+        builder = self.builder
+        result: list[Any] = []
+        for row in range(self.rows):
+            distance = builder.mul(self.a_row, _int64(row % _LED_ROWS))
+            a = _splat_at(builder, builder.add(leads[row // _LED_ROWS], distance), self.lanes)
+            for vector in b:
+                name = f"llvm.fma.v{self.lanes}f32"
+                result.append(_call(builder, name, a.type, a, vector, totals[len(result)]))
+        return result
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -231,60 +255,79 @@ def multiply_tile(
     b_k: Any,
     c: Any,
     c_row: Any,
-    rows: Any,
+    c_ahead: Any,
     columns: Any,
     count: Any,
     is_begun: Any,
-    c_ahead: Any,
     ahead: Any,
     ahead_shift: Any,
     ahead_step: Any,
-    ahead_mask: Any,
-    ahead_row: Any,
     ahead_more: Any,
+    rows: Any,
     keep: Any,
 ) -> Any:
     """C (+)= A @ B for the first TILE_ROWS of `rows` rows and the first PANEL of `columns` columns.
 
     A has `count` columns, element (m, k) at a + m a_row + k a_k. B's rows are b_k apart and PANEL long (LANES
-    are enough where `columns` is no more). With `is_begun` the chains go on from what C holds. For each k the
-    lines at ahead + (k >> ahead_shift) ahead_step + (k & ahead_mask) ahead_row and `ahead_more` further are
-    prefetched.
+    are enough where `columns` is no more). One to three rows may have WIDE columns. With `is_begun` the chains
+    go on from what C holds. Unless `keep` is 0, the rows of B, of which C must have as many as a tile, are
+    also written there, packed. Meanwhile memory is fetched: for writing C's rows at `c_ahead`, and for each k
+    the lines at ahead + (k >> ahead_shift) ahead_step and `ahead_more` further.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        rows = arguments[7]
-        operands, keep = (*arguments[:7], *arguments[8:-1]), arguments[-1]
-        is_wide = builder.icmp_signed(">", arguments[8], _int64(LANES))
-        with builder.if_else(is_wide) as (wide, narrow):
-            with wide:
-                with builder.if_else(builder.icmp_signed("!=", keep, _int64(0))) as (keeping, plain):
-                    with keeping:
-                        _Tile(builder, TILE_ROWS, 2, operands, keep).emit()
-                    with plain:
-                        _emit_rows(builder, 2, rows, operands)
-            with narrow:
-                _emit_rows(builder, 1, rows, operands)
+        *operands, rows, keep = arguments
+        columns = operands[8]
+
+        def emit_by_width() -> None:
+            with builder.if_else(builder.icmp_signed(">", columns, _int64(LANES))) as (wide, narrow):
+                with wide:
+                    _emit_rows(builder, 2, rows, operands)
+                with narrow:
+                    _emit_rows(builder, 1, rows, operands)
+
+        with builder.if_else(builder.icmp_signed("!=", keep, _int64(0))) as (keeping, plain):
+            with keeping:
+                _Tile(builder, TILE_ROWS, 2, operands, keep).emit()
+            with plain:
+                with builder.if_else(builder.icmp_signed(">", columns, _int64(PANEL))) as (few, usual):
+                    with few:
+                        _emit_sizes(builder, (2, 1), WIDE // LANES, rows, operands)
+                    with usual:
+                        emit_by_width()
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 19), generate
+    return types.void(*[types.int64] * 17), generate
 
 
 def _emit_rows(builder: Any, vectors: int, rows: Any, operands: Any) -> None:
     """The largest tile, or tiles of 4, 2 and 1 rows for fewer."""
-    a, a_row, _, _, _, c, c_row = operands[:7]
     with builder.if_else(builder.icmp_signed(">=", rows, _int64(TILE_ROWS))) as (whole, fewer):
         with whole:
-            _Tile(builder, TILE_ROWS, vectors, operands).emit()
+            if vectors == 1 and LANES == 16:
+                # Half a vector is a shorter load, and as many chains in half the time.
+                is_half = builder.icmp_signed("<=", operands[8], _int64(LANES // 2))
+                with builder.if_else(is_half) as (half, full):
+                    with half:
+                        _Tile(builder, TILE_ROWS, 1, operands, lanes=LANES // 2).emit()
+                    with full:
+                        _Tile(builder, TILE_ROWS, 1, operands).emit()
+            else:
+                _Tile(builder, TILE_ROWS, vectors, operands).emit()
         with fewer:
-            for size in (4, 2, 1):
-                # The rows before these: what the larger sizes took.
-                first = builder.and_(rows, _int64(8 - 2 * size))
-                with builder.if_then(builder.icmp_signed("!=", builder.and_(rows, _int64(size)), _int64(0))):
-                    moved = list(operands)
-                    moved[0] = builder.add(a, builder.mul(first, a_row))
-                    moved[5] = builder.add(c, builder.mul(first, c_row))
-                    _Tile(builder, size, vectors, moved).emit()
+            _emit_sizes(builder, (4, 2, 1), vectors, rows, operands)
+
+
+def _emit_sizes(builder: Any, sizes: tuple[int, ...], vectors: int, rows: Any, operands: Any) -> None:
+    """Tiles of these sizes, powers of two falling to 1, one of each at most, for fewer rows than twice the largest."""
+    for size in sizes:
+        # The rows before these: what the larger sizes took.
+        first = builder.and_(rows, _int64(2 * sizes[0] - 2 * size))
+        with builder.if_then(builder.icmp_signed("!=", builder.and_(rows, _int64(size)), _int64(0))):
+            moved = list(operands)
+            for place, stride in ((0, operands[1]), (5, operands[6]), (7, operands[6])):
+                moved[place] = builder.add(operands[place], builder.mul(first, stride))
+            _Tile(builder, size, vectors, moved).emit()
 
 
 @intrinsic  # type: ignore[untyped-decorator]
