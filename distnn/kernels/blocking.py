@@ -7,19 +7,10 @@ lie in scratch memory on the stack, which stays in the cache from one product to
 
 from __future__ import annotations
 
+from distnn.kernels.instructions import LANES
 from distnn.kernels.jit import Array, inlined, kernel
-from distnn.kernels.tiles import (
-    LANES,
-    PANEL,
-    SCRATCH_FLOATS,
-    TILE_ROWS,
-    WIDE,
-    copy_lanes,
-    multiply_tile,
-    scratch_memory,
-    transpose_in,
-    transpose_out,
-)
+from distnn.kernels.panels import SCRATCH_FLOATS, copy_lanes, scratch_memory, transpose_in, transpose_out
+from distnn.kernels.tiles import PANEL, TILE_ROWS, WIDE, multiply_tile
 
 # The words of a plan. Addresses and strides are in bytes, sizes and blocks in elements.
 ROWS, COLUMNS, INNER, A, A_ROW, A_K, B, B_K, B_COLUMN, C, C_ROW = range(11)

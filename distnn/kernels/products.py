@@ -18,9 +18,10 @@ from functools import partial
 import numpy as np
 
 from distnn.kernels import blocking
+from distnn.kernels.instructions import HAS_TILES, LANES
 from distnn.kernels.jit import Array
 from distnn.kernels.team import run_together
-from distnn.kernels.tiles import HAS_TILES, LANES, PANEL, TILE_ROWS
+from distnn.kernels.tiles import PANEL, TILE_ROWS
 
 Call = Callable[[], object]
 
@@ -28,7 +29,7 @@ _FLOAT_BYTES = 4
 _MAX_BLOCK_INNER, _MAX_GRADIENT_INNER, _MAX_BLOCK_A_FLOATS = 512, 256, 128 * 512
 """Blocks so long that a panel of B and, of up to 128 rows, A stay in the L2 cache."""
 _MAX_SWAPPED_ROWS = 128
-"""Up to so many rows C is computed transposed where B's columns lie far apart: packing them would cost more."""
+"""Up to so many rows C is computed transposed where B's columns lie far apart: packing B would cost more."""
 _MIN_KEPT_ROWS, _SET_BYTES = 64, 4096
 """From so many rows the first tile keeps a packed copy of B where B's rows are a multiple of so many bytes
 apart, and so meet in few sets of the cache."""
