@@ -119,7 +119,8 @@ def _multiply_rows(
         if rows < 4 and n + WIDE <= first_packed:
             width = WIDE
         panel, b_k = b + n * plan[B_COLUMN], plan[B_K]
-        ahead = panel + width * plan[B_COLUMN]
+        # Where lines cross the edge of a panel, the first was fetched for the panel before.
+        ahead = panel + width * plan[B_COLUMN] + 63
         if n >= first_packed:
             panel, b_k = panels + (n - first_packed) // PANEL * panel_bytes, 4 * PANEL
         keep = 0

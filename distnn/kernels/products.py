@@ -26,13 +26,14 @@ from distnn.kernels.tiles import PANEL, TILE_ROWS
 Call = Callable[[], object]
 
 _FLOAT_BYTES = 4
-_MAX_BLOCK_INNER, _MAX_GRADIENT_INNER, _MAX_BLOCK_A_FLOATS = 512, 256, 128 * 512
-"""Blocks so long that a panel of B and, of up to 128 rows, A stay in the L2 cache."""
+_BLOCK_INNER, _LONG_BLOCK_INNER, _MAX_GRADIENT_INNER, _MAX_SHORT_ROWS = 512, 1024, 256, 128
+"""Lengths of blocks: the shorter for up to so many rows, whose A then stays in the L2 cache beside a panel of
+B; for more, the fewer the blocks the better."""
 _MAX_SWAPPED_ROWS = 128
 """Up to so many rows C is computed transposed where B's columns lie far apart: packing B would cost more."""
-_MIN_KEPT_ROWS, _SET_BYTES = 64, 4096
-"""From so many rows the first tile keeps a packed copy of B where B's rows are a multiple of so many bytes
-apart, and so meet in few sets of the cache."""
+_MIN_KEPT_ROWS, _LINE_BYTES, _SET_BYTES = 64, 64, 4096
+"""From so many rows the first tile keeps a packed copy of B for the others where B's vectors cross lines of
+the cache, or B's rows are a multiple of so many bytes apart and so meet in few of its sets."""
 _MIN_PART_FLOPS = 4_000_000
 """A thread is not woken for less: some 40 microseconds of work."""
 
@@ -146,8 +147,7 @@ def make_plan(left: Array, right: Array, out: Array) -> Array:
     elif is_row_major and left.strides[-2] == _FLOAT_BYTES and min(rows, columns) > PANEL:
         blocks = _gradient_blocks(inner)
     else:
-        is_kept = rows >= _MIN_KEPT_ROWS and right.strides[-2] % _SET_BYTES == 0
-        blocks = _usual_blocks(rows, inner, columns, is_row_major, is_kept)
+        blocks = _usual_blocks(rows, inner, columns, right)
     plan[blocking.BLOCK_ROWS : blocking.STACK] = blocks
     plan[blocking.STACK] = len(offsets)
     plan[blocking.HEADER :] = offsets.reshape(-1)
@@ -189,16 +189,18 @@ def _swapped_blocks(rows: int, inner: int, columns: int, is_row_major: bool) -> 
     block_columns = min(columns, most_columns // PANEL * PANEL)
     swapped_row = _whole(block_columns, PANEL) + LANES
     most = blocking.PANEL_FLOATS // _whole(block_columns, PANEL) // LANES * LANES
-    block_inner = _even(inner, min(most, 2 * _MAX_BLOCK_INNER))
+    block_inner = _even(inner, min(most, _LONG_BLOCK_INNER))
     return block_rows, block_columns, block_inner, 0, int(not is_row_major), swapped_row, 0
 
 
-def _usual_blocks(rows: int, inner: int, columns: int, is_row_major: bool, is_kept: bool) -> _Blocks:
+def _usual_blocks(rows: int, inner: int, columns: int, right: Array) -> _Blocks:
     """B is read where it lies, or packed panel by panel if that transposes."""
-    most = min(_MAX_BLOCK_INNER, max(_MAX_BLOCK_INNER // 2, _MAX_BLOCK_A_FLOATS // max(1, rows)))
-    if is_row_major:
-        return rows, columns, _even(inner, most), 0, 0, 0, int(is_kept)
-    return rows, PANEL, _even(inner, most), 0, 1, 0, 0
+    block_inner = _even(inner, _BLOCK_INNER if rows <= _MAX_SHORT_ROWS else _LONG_BLOCK_INNER)
+    if not _is_run(right, -1):
+        return rows, PANEL, block_inner, 0, 1, 0, 0
+    is_crossing = (right.ctypes.data | right.strides[-2]) % _LINE_BYTES != 0
+    is_kept = rows >= _MIN_KEPT_ROWS and (is_crossing or right.strides[-2] % _SET_BYTES == 0)
+    return rows, columns, block_inner, 0, 0, 0, int(is_kept)
 
 
 def _stack_offsets(left: Array, right: Array, out: Array) -> Array:
