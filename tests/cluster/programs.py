@@ -20,10 +20,10 @@ def say(*words: Any) -> None:
     print(*words, flush=True)
 
 
-def train_for_ever() -> None:
+def train_for_ever(address: str | None = None) -> None:
     """Trains until Ctrl-C, says what was committed, goes on, and is then killed by the test."""
     training = make_training("rich")
-    engine = create_engine("ray", EngineOptions(workers=2))
+    engine = create_engine("ray", EngineOptions(workers=2, address=address))
     pids = engine.worker_pids  # type: ignore[attr-defined]
     engine.load(training.task, training.data, training.model.training_state(0))
     engine.run_segment(1)
