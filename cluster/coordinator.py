@@ -106,9 +106,11 @@ class Coordinator:
             requests |= {worker: load for worker in new}
         self._ask_all(requests, "loading")
 
-    def forget_data(self) -> None:
-        """Let go of what was shared with the workers."""
+    def close(self) -> None:
+        """Let go of all that was shared with the workers, memory included."""
         self._shared = SharedData(self._crew)
+        self._exchange.join({})
+        self._updater = None
 
     def _warn_of_idle(self, shards: int) -> None:
         idle = self._options.workers - shards

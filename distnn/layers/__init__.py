@@ -10,8 +10,15 @@ from distnn.layers.core import Dense as Dense
 from distnn.layers.core import Input as Input
 from distnn.layers.core import InputLayer as InputLayer
 from distnn.layers.layer import Layer as Layer
+from distnn.layers.lookup import IntegerLookup as IntegerLookup
+from distnn.layers.lookup import StringLookup as StringLookup
+from distnn.layers.lookup import TextVectorization as TextVectorization
 from distnn.layers.normalization import BatchNormalization as BatchNormalization
 from distnn.layers.normalization import LayerNormalization as LayerNormalization
+from distnn.layers.preprocessing import CategoryEncoding as CategoryEncoding
+from distnn.layers.preprocessing import Discretization as Discretization
+from distnn.layers.preprocessing import Normalization as Normalization
+from distnn.layers.preprocessing import Rescaling as Rescaling
 from distnn.layers.regularization import Dropout as Dropout
 from distnn.layers.reshaping import Flatten as Flatten
 from distnn.layers.reshaping import Reshape as Reshape
@@ -22,12 +29,19 @@ _CLASSES: dict[str, type[Layer]] = {
     for layer_class in (
         Activation,
         BatchNormalization,
+        CategoryEncoding,
         Dense,
+        Discretization,
         Dropout,
         Flatten,
         InputLayer,
+        IntegerLookup,
         LayerNormalization,
+        Normalization,
+        Rescaling,
         Reshape,
+        StringLookup,
+        TextVectorization,
     )
 }
 _CLASSES["Input"] = InputLayer
