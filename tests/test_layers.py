@@ -70,16 +70,24 @@ CASES = [
     Case("Rescaling", {"scale": 0.5, "offset": [1.0, 2.0, 3.0]}, (2, 3), (2, 3)),
     Case("Normalization", {"mean": [1.0, 2.0, 3.0], "variance": [4.0, 1.0, 9.0]}, (2, 3), (2, 3)),
     Case("Normalization", {"axis": None, "mean": 0.5, "variance": 4.0, "invert": True}, (3,), (3,)),
+    Case("Resizing", {"height": 3, "width": 2}, (4, 5, 2), (3, 2, 2)),
+    Case("Resizing", {"height": 6, "width": 4, "crop_to_aspect_ratio": True}, (3, 3, 1), (6, 4, 1)),
     Case("InputLayer", {"shape": (2, 3)}, (2, 3), (2, 3)),
 ]
 NOT_DIFFERENTIABLE = {
     "CategoryEncoding",
     "Discretization",
     "IntegerLookup",
+    "RandomBrightness",
+    "RandomContrast",
+    "RandomFlip",
+    "RandomRotation",
+    "RandomTranslation",
+    "RandomZoom",
     "StringLookup",
     "TextVectorization",
 }
-"""Layers whose inputs are no reals; `test_preprocessing_layers.py` has them."""
+"""Layers whose inputs are no reals, and random changes of images; they have tests of their own."""
 NOT_SMALL = 8
 """Samples in a batch of these tests."""
 

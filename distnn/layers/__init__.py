@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from distnn.layers.augmentation import RandomBrightness as RandomBrightness
+from distnn.layers.augmentation import RandomContrast as RandomContrast
+from distnn.layers.augmentation import RandomFlip as RandomFlip
+from distnn.layers.augmentation import RandomRotation as RandomRotation
+from distnn.layers.augmentation import RandomTranslation as RandomTranslation
+from distnn.layers.augmentation import RandomZoom as RandomZoom
+from distnn.layers.augmentation import Resizing as Resizing
 from distnn.layers.core import Activation as Activation
 from distnn.layers.core import Dense as Dense
 from distnn.layers.core import Input as Input
@@ -38,8 +45,15 @@ _CLASSES: dict[str, type[Layer]] = {
         IntegerLookup,
         LayerNormalization,
         Normalization,
+        RandomBrightness,
+        RandomContrast,
+        RandomFlip,
+        RandomRotation,
+        RandomTranslation,
+        RandomZoom,
         Rescaling,
         Reshape,
+        Resizing,
         StringLookup,
         TextVectorization,
     )

@@ -165,6 +165,9 @@ CASES = [
 ]
 
 NOT_DIFFERENTIABLE = {
+    "ChangeBrightness",
+    "ChangeContrast",
+    "TransformImages",
     "Argmax",
     "Argmin",
     "Cast",
