@@ -75,9 +75,11 @@ class Coordinator:
     def load(self, task: Task, data: Mapping[str, ArrayData], state: TrainingState) -> None:
         """Give every worker the task and access to the data; workers lost before are replaced.
 
-        Those that hold this very task already are given the data only.
+        Those that hold it already, or one that differs in the seed only, are given seed and data.
         """
-        if self._updater is None or self._updater.task is not task:
+        if self._updater is not None and self._updater.task.key == task.key:
+            self._updater.take_task(task)
+        else:
             traced = None if task.objective is None else ShardRunner(task, {}).training
             self._updater = Updater(task, traced)
             self._exchange.begin(self._updater)
@@ -98,7 +100,8 @@ class Coordinator:
 
     def _hand_out(self, task: Task, data: Mapping[str, ArrayData]) -> None:
         handles = self._shared.handles(data.values())
-        requests = {worker: Request("take_data", (list(data), *handles)) for worker in self._holders}
+        again = Request("take_data", (task.batching.seed, list(data), *handles))
+        requests = dict.fromkeys(self._holders, again)
         new = set(self._crew.workers) - self._holders
         if new:
             packed = self._crew.share(_packed(task))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import cast
 
 from distnn.data.arrays import ArrayData
@@ -32,7 +33,10 @@ class CountingRunner:
     def data(self) -> Mapping[str, ArrayData]:
         return self._runner.data
 
-    def set_data(self, data: Mapping[str, ArrayData]) -> None:
+    def take(self, seed: int, data: Mapping[str, ArrayData]) -> None:
+        """Go on with another seed, on other data of the same signature."""
+        self.task = replace(self.task, batching=replace(self.task.batching, seed=seed))
+        self._runner.take_task(self.task)
         self._runner.set_data(data)
 
     @property

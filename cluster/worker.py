@@ -105,9 +105,9 @@ class Worker:
         self._optimizer = b""
         self._node.let_go()
 
-    def take_data(self, names: Sequence[str], *data: ArrayData) -> None:
-        """Compute the task it has on other data of the same signature."""
-        self._running.set_data(dict(zip(names, data, strict=True)))
+    def take_data(self, seed: int, names: Sequence[str], *data: ArrayData) -> None:
+        """Compute the task it has with this seed, on other data of the same signature."""
+        self._running.take(seed, dict(zip(names, data, strict=True)))
 
     @property
     def _running(self) -> CountingRunner:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 from cases import make_training, reference, run
@@ -65,6 +66,18 @@ def test_other_data_reaches_the_workers_of_a_held_task() -> None:
     before = engine.predict("validation", 8)[0]
     engine.load(training.task, data, training.model.training_state(0))
     assert engine.predict("validation", 8)[0].tolist() == before[5:20].tolist()
+
+
+def test_another_seed_needs_no_other_task() -> None:
+    crew = InProcessCrew()
+    engine = CrewEngine(crew, 2)
+    training = make_training("rich")
+    for seed in (5, training.task.batching.seed):
+        task = replace(training.task, batching=replace(training.task.batching, seed=seed))
+        engine.load(task, training.data, training.model.training_state(0))
+        found = tuple(map(int, engine.run_segment(10).fingerprints))
+        assert (found == reference().fingerprints) == (seed != 5)
+    assert sum(type(value) is bytes for value in crew.shared) == 1, "the task is sent once"
 
 
 def test_data_is_shared_once() -> None:
