@@ -128,7 +128,7 @@ def _type_key(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         flags = value.flags
         layout = (flags.c_contiguous, flags.f_contiguous, flags.writeable, flags.aligned)
-        return value.dtype.char, value.ndim, layout
+        return value.dtype, value.ndim, layout
     return type(value)
 
 
