@@ -5,29 +5,107 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from distnn.layers.convolution import Conv1D as Conv1D
+from distnn.layers.convolution import Conv2D as Conv2D
+from distnn.layers.convolution import Conv3D as Conv3D
 from distnn.layers.core import Activation as Activation
 from distnn.layers.core import Dense as Dense
 from distnn.layers.core import Input as Input
 from distnn.layers.core import InputLayer as InputLayer
+from distnn.layers.depthwise import DepthwiseConv1D as DepthwiseConv1D
+from distnn.layers.depthwise import DepthwiseConv2D as DepthwiseConv2D
+from distnn.layers.depthwise import SeparableConv1D as SeparableConv1D
+from distnn.layers.depthwise import SeparableConv2D as SeparableConv2D
+from distnn.layers.global_pooling import GlobalAveragePooling1D as GlobalAveragePooling1D
+from distnn.layers.global_pooling import GlobalAveragePooling2D as GlobalAveragePooling2D
+from distnn.layers.global_pooling import GlobalAveragePooling3D as GlobalAveragePooling3D
+from distnn.layers.global_pooling import GlobalMaxPooling1D as GlobalMaxPooling1D
+from distnn.layers.global_pooling import GlobalMaxPooling2D as GlobalMaxPooling2D
+from distnn.layers.global_pooling import GlobalMaxPooling3D as GlobalMaxPooling3D
 from distnn.layers.layer import Layer as Layer
 from distnn.layers.normalization import BatchNormalization as BatchNormalization
 from distnn.layers.normalization import LayerNormalization as LayerNormalization
+from distnn.layers.pooling import AveragePooling1D as AveragePooling1D
+from distnn.layers.pooling import AveragePooling2D as AveragePooling2D
+from distnn.layers.pooling import AveragePooling3D as AveragePooling3D
+from distnn.layers.pooling import MaxPooling1D as MaxPooling1D
+from distnn.layers.pooling import MaxPooling2D as MaxPooling2D
+from distnn.layers.pooling import MaxPooling3D as MaxPooling3D
 from distnn.layers.regularization import Dropout as Dropout
 from distnn.layers.reshaping import Flatten as Flatten
 from distnn.layers.reshaping import Reshape as Reshape
+from distnn.layers.resizing import Cropping1D as Cropping1D
+from distnn.layers.resizing import Cropping2D as Cropping2D
+from distnn.layers.resizing import UpSampling1D as UpSampling1D
+from distnn.layers.resizing import UpSampling2D as UpSampling2D
+from distnn.layers.resizing import ZeroPadding1D as ZeroPadding1D
+from distnn.layers.resizing import ZeroPadding2D as ZeroPadding2D
+from distnn.layers.transposed import Conv1DTranspose as Conv1DTranspose
+from distnn.layers.transposed import Conv2DTranspose as Conv2DTranspose
+from distnn.layers.transposed import Conv3DTranspose as Conv3DTranspose
 from distnn.naming import did_you_mean
+
+# Other names that Keras gives to some of them.
+AvgPool1D = AveragePooling1D
+AvgPool2D = AveragePooling2D
+AvgPool3D = AveragePooling3D
+Convolution1D = Conv1D
+Convolution1DTranspose = Conv1DTranspose
+Convolution2D = Conv2D
+Convolution2DTranspose = Conv2DTranspose
+Convolution3D = Conv3D
+Convolution3DTranspose = Conv3DTranspose
+GlobalAvgPool1D = GlobalAveragePooling1D
+GlobalAvgPool2D = GlobalAveragePooling2D
+GlobalAvgPool3D = GlobalAveragePooling3D
+GlobalMaxPool1D = GlobalMaxPooling1D
+GlobalMaxPool2D = GlobalMaxPooling2D
+GlobalMaxPool3D = GlobalMaxPooling3D
+MaxPool1D = MaxPooling1D
+MaxPool2D = MaxPooling2D
+MaxPool3D = MaxPooling3D
+SeparableConvolution1D = SeparableConv1D
+SeparableConvolution2D = SeparableConv2D
 
 _CLASSES: dict[str, type[Layer]] = {
     layer_class.__name__: layer_class
     for layer_class in (
         Activation,
+        AveragePooling1D,
+        AveragePooling2D,
+        AveragePooling3D,
         BatchNormalization,
+        Conv1D,
+        Conv1DTranspose,
+        Conv2D,
+        Conv2DTranspose,
+        Conv3D,
+        Conv3DTranspose,
+        Cropping1D,
+        Cropping2D,
         Dense,
+        DepthwiseConv1D,
+        DepthwiseConv2D,
         Dropout,
         Flatten,
+        GlobalAveragePooling1D,
+        GlobalAveragePooling2D,
+        GlobalAveragePooling3D,
+        GlobalMaxPooling1D,
+        GlobalMaxPooling2D,
+        GlobalMaxPooling3D,
         InputLayer,
         LayerNormalization,
+        MaxPooling1D,
+        MaxPooling2D,
+        MaxPooling3D,
         Reshape,
+        SeparableConv1D,
+        SeparableConv2D,
+        UpSampling1D,
+        UpSampling2D,
+        ZeroPadding1D,
+        ZeroPadding2D,
     )
 }
 _CLASSES["Input"] = InputLayer
