@@ -57,6 +57,10 @@ def _gather(
     channels = plan[CHANNELS] // plan[GROUPS]
     run = plan[KERNEL_W] if plan[STEP_W] == 1 and plan[GROUPS] == 1 else 1
     source = plan[X] + 4 * group * channels
+    # Windows along W from `whole` up to `end` have all of their taps inside.
+    whole = -(-plan[BEFORE_W] // plan[STRIDE_W])
+    reach = (plan[KERNEL_W] - 1) * plan[STEP_W]
+    end = (plan[IN_W] - 1 - reach + plan[BEFORE_W]) // plan[STRIDE_W] + 1
     begin_w = first % plan[OUT_W]
     begin_h = first // plan[OUT_W] % plan[OUT_H]
     begin_d = first // (plan[OUT_W] * plan[OUT_H]) % plan[OUT_D]
@@ -65,33 +69,38 @@ def _gather(
         offset_d = tap_line // plan[KERNEL_H] * plan[STEP_D] - plan[BEFORE_D]
         offset_h = tap_line % plan[KERNEL_H] * plan[STEP_H] - plan[BEFORE_H]
         n, d, h, w = begin_n, begin_d, begin_h, begin_w
-        for p in range(count):
+        place = target + 4 * (tap_line - line) * plan[KERNEL_W] * channels
+        p = 0
+        while p < count:
+            # The windows that are left in this row of the image.
             in_d, in_h = d * plan[STRIDE_D] + offset_d, h * plan[STRIDE_H] + offset_h
             is_inside = 0 <= in_d < plan[IN_D] and 0 <= in_h < plan[IN_H]
-            place = target + p * row + 4 * (tap_line - line) * plan[KERNEL_W] * channels
             image_line = ((n * plan[IN_D] + in_d) * plan[IN_H] + in_h) * plan[IN_W]
-            for tap in range(0, plan[KERNEL_W], run):
-                in_w = w * plan[STRIDE_W] + tap * plan[STEP_W] - plan[BEFORE_W]
-                low, high = max(0, -in_w), min(run, plan[IN_W] - in_w)
-                if not is_inside or high <= low:
-                    low, high = run, run
-                at = place + 4 * tap * channels
-                for i in range(0, low * channels, LANES):
-                    copy_lanes(at, 0, at + 4 * i)
-                start = source + 4 * (image_line + in_w + low) * plan[CHANNELS]
-                _copy(start, (high - low) * channels, at + 4 * low * channels)
-                for i in range(high * channels, run * channels, LANES):
-                    copy_lanes(at, 0, at + 4 * i)
-            w += 1
-            if w == plan[OUT_W]:
-                w = 0
-                h += 1
-                if h == plan[OUT_H]:
-                    h = 0
-                    d += 1
-                    if d == plan[OUT_D]:
-                        d = 0
-                        n += 1
+            last = min(plan[OUT_W], w + count - p)
+            for window in range(w, last):
+                in_w = window * plan[STRIDE_W] - plan[BEFORE_W]
+                start = source + 4 * (image_line + in_w) * plan[CHANNELS]
+                if is_inside and whole <= window < end:
+                    for tap in range(0, plan[KERNEL_W], run):
+                        from_tap = start + 4 * tap * plan[STEP_W] * plan[CHANNELS]
+                        _copy(from_tap, run * channels, place + 4 * tap * channels)
+                else:
+                    for tap in range(plan[KERNEL_W]):
+                        at = place + 4 * tap * channels
+                        from_tap = start + 4 * tap * plan[STEP_W] * plan[CHANNELS]
+                        is_read = is_inside and 0 <= in_w + tap * plan[STEP_W] < plan[IN_W]
+                        for i in range(0, channels, LANES):
+                            copy_lanes(from_tap + 4 * i, (channels - i) * is_read, at + 4 * i)
+                place += row
+            p += last - w
+            w = 0
+            h += 1
+            if h == plan[OUT_H]:
+                h = 0
+                d += 1
+                if d == plan[OUT_D]:
+                    d = 0
+                    n += 1
 
 
 @inlined
