@@ -18,12 +18,13 @@ from distnn.kernels import convolution_reference as reference
 from distnn.kernels import patches, winograd
 from distnn.kernels.jit import Array
 from distnn.kernels.products import products_kind
+from distnn.kernels.shared_tile import panel_address
 from distnn.kernels.windows import Windows
 from distnn.kernels.winograd_transforms import TILE
 
 Call = Callable[[], object]
 
-_WIDEST_PANEL, _MOST_TILE_ROWS = 32, 8
+_WIDEST_PANEL = 32
 _BLOCK_FLOATS, _GRAIN_FLOATS = 32 * 1024, 64 * 1024
 _WINOGRAD_CHANNELS, _WINOGRAD_FLOATS, _WINOGRAD_GAIN = 16, 256 * 1024, 2.0
 
@@ -53,7 +54,7 @@ def _patches_floats(windows: Windows, channels: int, filters: int, groups: int) 
     block = _block(inner) * (inner + patches.SLACK) + patches.SLACK
     forward = _rounded(inner) * filters_of_group + block
     line = _lines(windows, channels, groups) * windows.kernel[2] * (channels // groups)
-    weights = (_MOST_TILE_ROWS * _WIDEST_PANEL) + patches.GRAIN * (filters_of_group + line + patches.SLACK)
+    weights = patches.RESULT_ROWS * _WIDEST_PANEL + patches.GRAIN * (filters_of_group + line + patches.SLACK)
     return max(forward, weights + patches.SLACK)
 
 
@@ -86,7 +87,7 @@ def _winograd_floats(windows: Windows, channels: int, filters: int) -> int:
     planes = _rounded(filters) * channels + _winograd_block(channels, filters) * (channels + filters)
     height, width = (TILE * -(-size // TILE) for size in windows.outputs[1:])
     frames = (height + 2) * (width + 2) * channels + height * width * filters
-    turned = max(9 * channels * filters, _MOST_TILE_ROWS * _WIDEST_PANEL)
+    turned = max(9 * channels * filters, winograd.RESULT_ROWS * _WIDEST_PANEL)
     return winograd.PLANES * (planes + 3 * winograd.GAP) + frames + turned
 
 
@@ -106,6 +107,7 @@ def _make_plan(x: Array, w: Array, y: Array, workspace: Array, windows: Windows,
     inner = _inner(windows, x.shape[-1], groups)
     plan[: patches.IN_D] = (
         *addresses,
+        panel_address(),
         len(x),
         groups,
         x.shape[-1],
@@ -132,7 +134,7 @@ def _make_winograd_plan(
     channels, filters = x.shape[-1], y.shape[-1]
     sizes = (*windows.inputs[1:], *windows.outputs[1:], *windows.before[1:])
     block = _winograd_block(channels, filters)
-    plan[:] = (*addresses, len(x), channels, filters, block, *sizes, int(is_inverse))
+    plan[:] = (*addresses, panel_address(), len(x), channels, filters, block, *sizes, int(is_inverse))
     return plan
 
 

@@ -11,14 +11,17 @@ from __future__ import annotations
 
 from distnn.kernels.jit import Array, inlined, kernel
 from distnn.kernels.masked_lanes import add_lanes, clear_lanes, put_lanes
-from distnn.kernels.tiles import LANES, PANEL, TILE_ROWS, copy_lanes, multiply_tile, transpose_in
+from distnn.kernels.shared_tile import call_panel
+from distnn.kernels.tiles import LANES, PANEL, copy_lanes, transpose_in
 
 # The words of a plan. Sizes in elements; X is [N, D, H, W, C], W [KD, KH, KW, C / groups, O], Y [..., O].
-X, W, Y, WORK, IMAGES, GROUPS, CHANNELS, FILTERS, BLOCK, LINES = range(10)
-IN_D, IN_H, IN_W, KERNEL_D, KERNEL_H, KERNEL_W, OUT_D, OUT_H, OUT_W = range(10, 19)
-STRIDE_D, STRIDE_H, STRIDE_W, STEP_D, STEP_H, STEP_W, BEFORE_D, BEFORE_H, BEFORE_W, WORDS = range(19, 29)
+X, W, Y, WORK, TILES, IMAGES, GROUPS, CHANNELS, FILTERS, BLOCK, LINES = range(11)
+IN_D, IN_H, IN_W, KERNEL_D, KERNEL_H, KERNEL_W, OUT_D, OUT_H, OUT_W = range(11, 20)
+STRIDE_D, STRIDE_H, STRIDE_W, STEP_D, STEP_H, STEP_W, BEFORE_D, BEFORE_H, BEFORE_W, WORDS = range(20, 30)
 GRAIN = 256
 """Windows whose part of a weight gradient is one chain."""
+RESULT_ROWS = 48
+"""Rows of a weight gradient that are summed aside before they are added."""
 SLACK = 16
 """Floats that may be written beyond a patch, by a copy of whole registers."""
 
@@ -147,23 +150,19 @@ def convolve_patches(plan: Array) -> None:
             _gather(plan, group, first, count, 0, plan[KERNEL_D] * plan[KERNEL_H], patches, row)
             for n in range(0, filters, PANEL):
                 panel = panels + 4 * n * inner
-                for r in range(0, count, TILE_ROWS):
-                    multiply_tile(
-                        patches + r * row,
-                        row,
-                        4,
-                        panel,
-                        4 * PANEL,
-                        plan[Y] + 4 * ((first + r) * plan[FILTERS] + group * filters + n),
-                        4 * plan[FILTERS],
-                        min(TILE_ROWS, count - r),
-                        filters - n,
-                        inner,
-                        0,
-                        panel,
-                        0,
-                        0,
-                    )
+                call_panel(
+                    plan[TILES],
+                    patches,
+                    row,
+                    4,
+                    panel,
+                    4 * PANEL,
+                    plan[Y] + 4 * (first * plan[FILTERS] + group * filters + n),
+                    4 * plan[FILTERS],
+                    count,
+                    filters - n,
+                    inner,
+                )
 
 
 @kernel
@@ -187,23 +186,19 @@ def convolve_patches_input_gradient(plan: Array) -> None:
             count = min(plan[BLOCK], windows - first)
             for n in range(0, inner, PANEL):
                 panel = panels + 4 * n * depth
-                for r in range(0, count, TILE_ROWS):
-                    multiply_tile(
-                        plan[Y] + 4 * ((first + r) * plan[FILTERS] + group * filters),
-                        4 * plan[FILTERS],
-                        4,
-                        panel,
-                        4 * PANEL,
-                        patches + r * row + 4 * n,
-                        row,
-                        min(TILE_ROWS, count - r),
-                        inner - n,
-                        filters,
-                        0,
-                        panel,
-                        0,
-                        0,
-                    )
+                call_panel(
+                    plan[TILES],
+                    plan[Y] + 4 * (first * plan[FILTERS] + group * filters),
+                    4 * plan[FILTERS],
+                    4,
+                    panel,
+                    4 * PANEL,
+                    patches + 4 * n,
+                    row,
+                    count,
+                    inner - n,
+                    filters,
+                )
             _scatter(plan, group, first, count, patches, row)
 
 
@@ -217,7 +212,7 @@ def convolve_patches_weight_gradient(plan: Array) -> None:
     row = 4 * (plan[LINES] * line_floats + SLACK)
     lines = plan[KERNEL_D] * plan[KERNEL_H]
     result = plan[WORK]
-    panels = result + 4 * TILE_ROWS * PANEL
+    panels = result + 4 * RESULT_ROWS * PANEL
     patches = panels + 4 * GRAIN * (-(-filters // PANEL) * PANEL)
     for group in range(plan[GROUPS]):
         for first in range(0, windows, GRAIN):
@@ -231,9 +226,10 @@ def convolve_patches_weight_gradient(plan: Array) -> None:
                 inner = (stop - line) * line_floats
                 for n in range(0, filters, PANEL):
                     panel = panels + 4 * n * GRAIN
-                    for k in range(0, inner, TILE_ROWS):
-                        rows = min(TILE_ROWS, inner - k)
-                        multiply_tile(
+                    for k in range(0, inner, RESULT_ROWS):
+                        rows = min(RESULT_ROWS, inner - k)
+                        call_panel(
+                            plan[TILES],
                             patches + 4 * k,
                             4,
                             row,
@@ -244,10 +240,6 @@ def convolve_patches_weight_gradient(plan: Array) -> None:
                             rows,
                             filters - n,
                             count,
-                            0,
-                            panel,
-                            0,
-                            0,
                         )
                         corner = plan[W] + 4 * (group * filters + n)
                         for r in range(rows):

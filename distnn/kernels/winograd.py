@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from distnn.kernels.jit import Array, inlined, kernel
 from distnn.kernels.masked_lanes import add_lanes
-from distnn.kernels.tiles import LANES, PANEL, TILE_ROWS, copy_lanes, multiply_tile, transpose_in
+from distnn.kernels.shared_tile import call_panel
+from distnn.kernels.tiles import LANES, PANEL, copy_lanes, transpose_in
 from distnn.kernels.winograd_transforms import (
     SIDE,
     TILE,
@@ -25,9 +26,11 @@ from distnn.kernels.winograd_transforms import (
 
 # The words of a plan. X is read and Y made (or both read, for the weights); W is [3, 3, CHANNELS, FILTERS],
 # or with IS_INVERSE [3, 3, FILTERS, CHANNELS], taken backwards: then Y is the gradient by the input.
-X, W, Y, WORK, IMAGES, CHANNELS, FILTERS, BLOCK, IN_H, IN_W, OUT_H, OUT_W = range(12)
-BEFORE_H, BEFORE_W, IS_INVERSE, WORDS = range(12, 16)
+X, W, Y, WORK, TILES, IMAGES, CHANNELS, FILTERS, BLOCK, IN_H, IN_W, OUT_H, OUT_W = range(13)
+BEFORE_H, BEFORE_W, IS_INVERSE, WORDS = range(13, 17)
 PLANES = SIDE * SIDE
+RESULT_ROWS = 48
+"""Rows of a weight gradient's plane that are summed aside before they are added."""
 GAP = 16
 """Floats between planes, so that they fall into different sets of the cache."""
 
@@ -123,23 +126,19 @@ def convolve_winograd(plan: Array) -> None:
         for plane in range(PLANES):
             for f in range(0, filters, PANEL):
                 panel = kernels + plane * kernel_plane + 4 * f * channels
-                for t in range(0, count, TILE_ROWS):
-                    multiply_tile(
-                        inputs + plane * input_plane + 4 * t * channels,
-                        4 * channels,
-                        4,
-                        panel,
-                        4 * PANEL,
-                        outputs + plane * output_plane + 4 * (t * filters + f),
-                        4 * filters,
-                        min(TILE_ROWS, count - t),
-                        filters - f,
-                        channels,
-                        0,
-                        panel,
-                        0,
-                        0,
-                    )
+                call_panel(
+                    plan[TILES],
+                    inputs + plane * input_plane,
+                    4 * channels,
+                    4,
+                    panel,
+                    4 * PANEL,
+                    outputs + plane * output_plane + 4 * f,
+                    4 * filters,
+                    count,
+                    filters - f,
+                    channels,
+                )
         for t in range(count):
             image = (first + t) // (down * across)
             i, j = (first + t) // across % down * TILE, (first + t) % across * TILE
@@ -230,13 +229,14 @@ def convolve_winograd_weight_gradient(plan: Array) -> None:
         for plane in range(PLANES):
             for f in range(0, filters, PANEL):
                 panel = outputs + plane * output_plane + 4 * f
-                for c in range(0, channels, TILE_ROWS):
-                    rows = min(TILE_ROWS, channels - c)
+                for c in range(0, channels, RESULT_ROWS):
+                    rows = min(RESULT_ROWS, channels - c)
                     target, row = kernels + plane * kernel_plane + 4 * (c * filters + f), 4 * filters
                     place, place_row = target, row
                     if first > 0:
                         place, place_row = small, 4 * PANEL
-                    multiply_tile(
+                    call_panel(
+                        plan[TILES],
                         inputs + plane * input_plane + 4 * c,
                         4,
                         4 * channels,
@@ -247,10 +247,6 @@ def convolve_winograd_weight_gradient(plan: Array) -> None:
                         rows,
                         filters - f,
                         count,
-                        0,
-                        panel,
-                        0,
-                        0,
                     )
                     if first > 0:
                         for r in range(rows):
