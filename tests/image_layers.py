@@ -44,7 +44,7 @@ ROWS: list[Row] = [
     ("MaxPooling3D", {}, (2, 2, 4, 1), (1, 1, 2, 1)),
     ("AveragePooling1D", {"pool_size": 3, "strides": 1}, (4, 2), (2, 2)),
     ("AveragePooling2D", {"pool_size": (2, 3), **SAME}, (3, 4, 2), (2, 2, 2)),
-    ("AveragePooling3D", {}, (2, 2, 2, 1), (1, 1, 1, 1)),
+    ("AveragePooling3D", {"pool_size": 2}, (2, 2, 2, 1), (1, 1, 1, 1)),
     *(
         (f"Global{kind}Pooling{rank}D", config, (2,) * rank + (3,), outputs)
         for kind in ("Max", "Average")

@@ -104,7 +104,7 @@ class AveragePooling1D(_Pooling):
 
     def __init__(
         self,
-        pool_size: Any = 2,
+        pool_size: Any,
         strides: Any = None,
         padding: str = "valid",
         data_format: str | None = None,
@@ -122,7 +122,7 @@ class AveragePooling2D(_Pooling):
 
     def __init__(
         self,
-        pool_size: Any = (2, 2),
+        pool_size: Any,
         strides: Any = None,
         padding: str = "valid",
         data_format: str | None = None,
@@ -140,7 +140,7 @@ class AveragePooling3D(_Pooling):
 
     def __init__(
         self,
-        pool_size: Any = (2, 2, 2),
+        pool_size: Any,
         strides: Any = None,
         padding: str = "valid",
         data_format: str | None = None,
