@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from image_layers import ROWS as IMAGE_ROWS
 from trainings import Array, train
 
 from distnn import activations, layers
@@ -73,6 +74,7 @@ CASES = [
     Case("Resizing", {"height": 3, "width": 2}, (4, 5, 2), (3, 2, 2)),
     Case("Resizing", {"height": 6, "width": 4, "crop_to_aspect_ratio": True}, (3, 3, 1), (6, 4, 1)),
     Case("InputLayer", {"shape": (2, 3)}, (2, 3), (2, 3)),
+    *(Case(*row) for row in IMAGE_ROWS),
 ]
 NOT_DIFFERENTIABLE = {
     "CategoryEncoding",
@@ -110,8 +112,8 @@ def model_with(case: Case) -> Sequential:
 
 def test_every_layer_is_in_the_table() -> None:
     public = {
-        name
-        for name, value in vars(layers).items()
+        value.__name__  # some have other names as well
+        for value in vars(layers).values()
         if isinstance(value, type) and issubclass(value, Layer) and value is not Layer
     }
     assert public == {case.layer for case in CASES} | NOT_DIFFERENTIABLE, "every layer needs a case"
@@ -137,7 +139,8 @@ def test_config_is_kept(case: Case) -> None:
     assert layers.deserialize(layers.serialize(layer)).get_config() == layer.get_config()
     for name, value in case.config.items():
         if isinstance(value, bool | int | float) or name == "name":
-            assert config[name] == value
+            kept = config[name]
+            assert kept == ([value] * len(kept) if isinstance(kept, list) else value)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -24,6 +24,10 @@ from distnn.ops.comparison import logical_and as logical_and
 from distnn.ops.comparison import logical_not as logical_not
 from distnn.ops.comparison import logical_or as logical_or
 from distnn.ops.comparison import not_equal as not_equal
+from distnn.ops.convolution import conv as conv
+from distnn.ops.convolution import conv_transpose as conv_transpose
+from distnn.ops.convolution import depthwise_conv as depthwise_conv
+from distnn.ops.convolution import separable_conv as separable_conv
 from distnn.ops.elementwise import abs as abs
 from distnn.ops.elementwise import absolute as absolute
 from distnn.ops.elementwise import add as add
@@ -49,6 +53,8 @@ from distnn.ops.noise import dropout as dropout
 from distnn.ops.normalization import batch_norm_inference as batch_norm_inference
 from distnn.ops.normalization import batch_norm_training as batch_norm_training
 from distnn.ops.normalization import layer_norm as layer_norm
+from distnn.ops.pooling import average_pool as average_pool
+from distnn.ops.pooling import max_pool as max_pool
 from distnn.ops.products import dot as dot
 from distnn.ops.products import matmul as matmul
 from distnn.ops.reductions import all as all
@@ -60,6 +66,7 @@ from distnn.ops.reductions import mean as mean
 from distnn.ops.reductions import min as min
 from distnn.ops.reductions import sum as sum
 from distnn.ops.reductions import var as var
+from distnn.ops.resizing import pad as pad
 from distnn.ops.shapes import broadcast_to as broadcast_to
 from distnn.ops.shapes import concatenate as concatenate
 from distnn.ops.shapes import expand_dims as expand_dims

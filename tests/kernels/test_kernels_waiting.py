@@ -127,3 +127,15 @@ def test_processes_meet_and_see_what_was_written_before(workers: int) -> None:
         children.append(child)
     assert work(0)
     assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0] * (workers - 1)
+
+
+def test_pass_barrier_reaches_the_next_one_and_stays_there_if_others_do_not_come() -> None:
+    alone, pair = make_words(1), make_words(2)
+    for reached in (1, 2, 3):
+        waiting.pass_barrier(alone, 0, 1, LINE)
+        assert waiting.read_word(alone, 0) == reached
+    with pytest.raises(RuntimeError, match="not everybody"):
+        waiting.pass_barrier(pair, 0, 2, 2 * LINE)
+    assert waiting.read_word(pair, 0) == 1
+    pair[LINE] = 1
+    assert await_words(pair, 2, waiting.read_word(pair, 0), 2 * LINE) == ARRIVED

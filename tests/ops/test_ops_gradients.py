@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import image_ops
 import numpy as np
 import pytest
 
@@ -159,6 +160,8 @@ CASES = [
     ),
     Case("layer norm", lambda x, g, b: ops.layer_norm(x, g, b, 1e-3), ((4, 5), (5,), (5,))),
     Case("layer norm of a long row", ops.layer_norm, ((2, 2, 37), (37,), (37,))),
+    # images
+    *(Case(*row) for row in image_ops.ROWS),
     # the rest
     Case("dropout", lambda x: ops.dropout(x, 0.4, seed=3), ((5, 20),)),
     Case("times samples", TimesSamples(), ((3,),)),
@@ -192,7 +195,7 @@ NOT_DIFFERENTIABLE = {
 }
 """Ops whose gradient is none."""
 
-BACKWARD_ONLY = {
+BACKWARD_ONLY = image_ops.BACKWARD_ONLY | {
     "ActivationGradient",
     "BatchNormGradient",
     "BiasActivation",
