@@ -107,7 +107,7 @@ class Spec:
 class Tensor:
     """One result of a graph's node, or a leaf (input, variable, constant) of the graph."""
 
-    __slots__ = ("graph", "spec", "node", "index", "value", "name", "__weakref__")
+    __slots__ = ("graph", "spec", "node", "index", "value", "name", "mask", "__weakref__")
     __array_priority__ = 1000  # NumPy's operators leave `array + tensor` to us
 
     def __init__(
@@ -119,6 +119,8 @@ class Tensor:
         self.index = index
         self.value: Array | None = None
         self.name = name
+        self.mask: Tensor | None = None
+        """Which steps count (bool, `shape[:2]`), as the layer that made the tensor says; None: all."""
 
     @property
     def shape(self) -> tuple[int | None, ...]:

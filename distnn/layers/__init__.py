@@ -9,12 +9,24 @@ from distnn.layers.core import Activation as Activation
 from distnn.layers.core import Dense as Dense
 from distnn.layers.core import Input as Input
 from distnn.layers.core import InputLayer as InputLayer
+from distnn.layers.embedding import Embedding as Embedding
 from distnn.layers.layer import Layer as Layer
 from distnn.layers.normalization import BatchNormalization as BatchNormalization
 from distnn.layers.normalization import LayerNormalization as LayerNormalization
+from distnn.layers.recurrent import GRU as GRU
+from distnn.layers.recurrent import LSTM as LSTM
+from distnn.layers.recurrent import RNN as RNN
+from distnn.layers.recurrent import SimpleRNN as SimpleRNN
+from distnn.layers.recurrent_cells import GRUCell as GRUCell
+from distnn.layers.recurrent_cells import LSTMCell as LSTMCell
+from distnn.layers.recurrent_cells import SimpleRNNCell as SimpleRNNCell
+from distnn.layers.recurrent_cells import StackedRNNCells as StackedRNNCells
 from distnn.layers.regularization import Dropout as Dropout
 from distnn.layers.reshaping import Flatten as Flatten
 from distnn.layers.reshaping import Reshape as Reshape
+from distnn.layers.sequence import Masking as Masking
+from distnn.layers.sequence import RepeatVector as RepeatVector
+from distnn.layers.sequence import TimeDistributed as TimeDistributed
 from distnn.naming import did_you_mean
 
 _CLASSES: dict[str, type[Layer]] = {
@@ -24,10 +36,22 @@ _CLASSES: dict[str, type[Layer]] = {
         BatchNormalization,
         Dense,
         Dropout,
+        Embedding,
         Flatten,
+        GRU,
+        GRUCell,
         InputLayer,
+        LSTM,
+        LSTMCell,
         LayerNormalization,
+        Masking,
+        RNN,
+        RepeatVector,
         Reshape,
+        SimpleRNN,
+        SimpleRNNCell,
+        StackedRNNCells,
+        TimeDistributed,
     )
 }
 _CLASSES["Input"] = InputLayer

@@ -25,6 +25,8 @@ class Dense(Layer):
         kernel_regularizer, bias_regularizer: penalties on the weights.
     """
 
+    supports_masking = True
+
     kernel: Variable
     bias: Variable | None
 
@@ -100,6 +102,8 @@ class Dense(Layer):
 class Activation(Layer):
     """Applies an activation function by name, or a function of the user's own."""
 
+    supports_masking = True
+
     def __init__(self, activation: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.activation = activations.get(activation)
@@ -113,6 +117,8 @@ class Activation(Layer):
 
 class InputLayer(Layer):
     """Where a model begins: the shape of a sample, without the batch axis."""
+
+    supports_masking = True
 
     def __init__(
         self, shape: Sequence[int] | None = None, dtype: str | None = None, name: str | None = None

@@ -185,6 +185,12 @@ class Model(Layer):
             )
         return self._network
 
+    supports_masking = True
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        """None: masks are on the outputs where the layers inside put them."""
+        return None
+
     def objective(self, targets: Sequence[Spec], outputs: Sequence[Spec]) -> Objective:
         """Losses and metrics for such targets and outputs."""
         return make_objective(self.compiled, self.names_of_outputs(len(outputs)), targets, outputs)
