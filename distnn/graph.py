@@ -79,6 +79,7 @@ class Graph:
         samples: the number of samples this trace stands for (the largest shard's, or the eager shard's).
         concrete: the batch axis is a number; the graph holds for `samples` samples only. Eager graphs are.
         batch_samples: of the whole batch; known in an eager graph only.
+        batch_counts: of the whole batch's values that masks let count; known in an eager graph only.
         eager: run each node when it is recorded.
         dtype: what `float32` stands for: float32 for work, float64 for gradient checks.
         training: whether layers behave as in training.
@@ -86,6 +87,7 @@ class Graph:
 
     samples: int = 1
     batch_samples: int = 1
+    batch_counts: Array = field(default_factory=lambda: np.zeros(0))
     eager: bool = False
     concrete: bool = False
     dtype: Any = np.float32

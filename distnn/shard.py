@@ -27,14 +27,23 @@ from distnn.control import (
     STEP_WORD,
 )
 from distnn.kernels.gather import gather_rows
-from distnn.kernels.stepping import begin_shard, indices_in_turn, set_value, shuffled_indices
+from distnn.kernels.stepping import (
+    begin_shard,
+    clear_sums,
+    indices_in_turn,
+    set_quotient,
+    set_value,
+    shuffled_indices,
+)
 from distnn.kernels.tape import Call, Tape
+from distnn.kernels.update import add_into
 from distnn.program import BoundProgram, Program
-from distnn.reduction import Range, ShardSums, depth, fold, maximal_subtrees
+from distnn.reduction import Range, ShardSums, SumsLayout, depth, fold, maximal_subtrees
 from distnn.rng import stream_key
 from distnn.task import Task
 from distnn.tensor import Array
 from distnn.tracing import EagerValues, Mode, Traced, input_specs, trace
+from distnn.variable import Variable
 
 if TYPE_CHECKING:
     from distnn.data.arrays import ArrayData
@@ -67,6 +76,8 @@ class ShardRunner:
         self._indices = np.zeros(0, np.int64)
         self._roots: list[ShardSums] = []
         self._scratch: list[ShardSums] = []
+        self._counts: Array = np.zeros(0)
+        self._shard_counts = ShardSums(SumsLayout(0, 0, ()))
 
     @property
     def shard(self) -> int:
@@ -139,7 +150,7 @@ class ShardRunner:
         start, stop = subtree
         while len(self._scratch) < depth(stop - start) - 1:
             self._scratch.append(ShardSums(self.training.sums_layout))
-        calls: list[Call] = []
+        calls: list[Call] = self._bind_counts(weights, batch_samples)
         bind = partial(self._bind_shard, calls, weights, batch_samples)
         has_samples = fold(start, stop, [into, *self._scratch], bind, partial(_bind_addition, calls))
         return calls if has_samples else None
@@ -159,8 +170,40 @@ class ShardRunner:
         bound = program.bind(high - low, weights, into)
         for seed in self.training.seeds:
             word = bound.inputs[seed.input_name].reshape(-1)
-            calls.append(partial(set_value, word, float(seed.value(batch_samples))))
+            if seed.count is None:
+                calls.append(partial(set_value, word, float(seed.value(batch_samples))))
+            else:
+                calls.append(partial(set_quotient, word, seed.weight, self._counts, 2 * seed.count))
         calls.append(self._fed(bound, "train", batching.shuffle))
+        return True
+
+    def _bind_counts(self, weights: Array, batch_samples: int) -> list[Call]:
+        """Calls that count, over all shards of a batch, the loss values that masks let count.
+
+        Each worker does so by itself: what counts is a matter of the inputs, and waiting for others costs more.
+        """
+        if self.task.objective is None or not self._has_counts():
+            return []
+        batching = self.task.batching
+        calls: list[Call] = [partial(clear_sums, self._counts)]
+        for shard in range(batching.shards):
+            low, high = shard_bounds(0, batch_samples, batching.shards, shard)
+            if low < high:
+                calls.append(partial(begin_shard, self.control, shard, low, high - low))
+                bound = self._program("count", high - low, batching.largest_shard).bind(
+                    high - low, weights, self._shard_counts
+                )
+                calls.append(self._fed(bound, "train", batching.shuffle))
+                calls.append(partial(add_into, self._counts, self._shard_counts.sums))
+        return calls
+
+    def _has_counts(self) -> bool:
+        """Whether any loss is divided by a count; makes the room for them."""
+        if all(seed.count is None for seed in self.training.seeds):
+            return False
+        layout = self._trace("count", self.task.batching.largest_shard).sums_layout
+        if len(self._counts) != layout.sums:
+            self._counts, self._shard_counts = np.zeros(layout.sums), ShardSums(layout)
         return True
 
     def _compute_eagerly(self, weights: Array, into: ShardSums, samples: int, batch_samples: int) -> None:
@@ -270,7 +313,11 @@ class ShardRunner:
         control = self.control
         control[STEP_WORD], control[SHARD_WORD], control[SAMPLES_WORD] = *place, samples
         layout = self.task.layout()
-        eager = EagerValues(inputs, lambda variable: layout.view(weights, variable), control, batch_samples)
+
+        def weight_of(variable: Variable) -> Array:
+            return layout.view(weights, variable)
+
+        eager = EagerValues(inputs, weight_of, control, batch_samples, self._counts)
         traced = trace(self.task, mode, samples, dtype=self.dtype, eager=eager)
         if into is not None:
             for tensor, destination in traced.results.destinations(layout, into):
@@ -312,7 +359,7 @@ class ShardRunner:
             indices = self._index_buffer(samples)
             calls: list[Call] = [self._order(indices, shuffle)]
             for key, target in bound.inputs.items():
-                if not key.startswith("seed"):
+                if key in bound.reads and not key.startswith("seed"):
                     rows = target.reshape(samples, -1)
                     calls.append(partial(gather_rows, self._source(name, key), indices, rows))
             tapes[name] = Tape([*calls, *bound.calls])
