@@ -287,7 +287,8 @@ def _weighted_mean(
 ) -> Tensor:
     """float64 (sum of weighted values, sum of weights); weights count once per value.
 
-    Values of masked steps weigh nothing. One number for the whole shard is taken for the mean over its samples.
+    Values of masked steps weigh nothing. One number for the whole shard is taken for the mean over its
+    samples.
     """
     if not isinstance(values, Tensor):
         raise ValueError(

@@ -180,7 +180,8 @@ class ShardRunner:
     def _bind_counts(self, weights: Array, batch_samples: int) -> list[Call]:
         """Calls that count, over all shards of a batch, the loss values that masks let count.
 
-        Each worker does so by itself: what counts is a matter of the inputs, and waiting for others costs more.
+        Each worker does so by itself: what counts is a matter of the inputs, and waiting for others costs
+        more.
         """
         if self.task.objective is None or not self._has_counts():
             return []

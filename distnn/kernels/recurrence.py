@@ -8,12 +8,19 @@ Bound by `recurrent_plans`, which also packs.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from distnn.kernels.jit import Array, kernel
+from distnn.kernels.jit import Array, helper, kernel
 from distnn.kernels.recurrent_cells import copy_row
-from distnn.kernels.recurrent_steps import backward_rows, forward_rows
+from distnn.kernels.recurrent_steps import GRU, backward_rows, forward_rows
 from distnn.kernels.tiles import PANEL, TILE_ROWS, multiply_tile
+
+
+@helper
+def _address(array: Array) -> Any:
+    return np.int64(array.ctypes.data)  # unsigned as it comes, which signed offsets would make a float
 
 
 @kernel
@@ -99,14 +106,14 @@ def run_forward(
     rows, gate_row = last - first, 4 * gates_TBP.shape[2]
     rest = bias_G.size - keep
     columns = keep if rest == 0 else keep + units
-    x_at, h_at = np.int64(x_panels.ctypes.data), np.int64(h_panels.ctypes.data)
+    x_at, h_at = _address(x_panels), _address(h_panels)
     rest_at = h_at + 4 * units * (-(-keep // PANEL) * PANEL)
     for t in range(gates_TBP.shape[0]):
         for b in range(first, last):
             copy_row(bias_G, gates_TBP[t, b, : bias_G.size])
-        gates = np.int64(gates_TBP.ctypes.data) + gate_row * (t * gates_TBP.shape[1] + first)
-        x = np.int64(x_TBI.ctypes.data) + 4 * inputs * (t * x_TBI.shape[1] + first)
-        h = np.int64(hs_TBH.ctypes.data) + 4 * units * (t * hs_TBH.shape[1] + first)
+        gates = _address(gates_TBP) + gate_row * (t * gates_TBP.shape[1] + first)
+        x = _address(x_TBI) + 4 * inputs * (t * x_TBI.shape[1] + first)
+        h = _address(hs_TBH) + 4 * units * (t * hs_TBH.shape[1] + first)
         add_panels_product(x, 4 * inputs, rows, inputs, x_at, gates, gate_row, columns)
         add_panels_product(h, 4 * units, rows, units, h_at, gates, gate_row, keep)
         if rest != 0:
@@ -140,9 +147,9 @@ def run_backward(
     """
     units = hs_TBH.shape[2]
     rows, d_row = last - first, 4 * d_TBP.shape[2]
-    h_at = np.int64(h_panels.ctypes.data)
+    h_at = _address(h_panels)
     rest_at = h_at + 4 * keep * (-(-units // PANEL) * PANEL)
-    dh = np.int64(dh_BH.ctypes.data) + 4 * units * first
+    dh = _address(dh_BH) + 4 * units * first
     for t in range(d_TBP.shape[0] - 1, -1, -1):
         backward_rows(
             kind,
@@ -159,9 +166,7 @@ def run_backward(
             dc_BH,
             d_TBP,
         )
-        d = np.int64(d_TBP.ctypes.data) + d_row * (t * d_TBP.shape[1] + first)
+        d = _address(d_TBP) + d_row * (t * d_TBP.shape[1] + first)
         add_panels_product(d, d_row, rows, keep, h_at, dh, 4 * units, units)
-        if kind == 2:
-            add_panels_product(
-                d + 4 * (keep + units), d_row, rows, units, rest_at, dh, 4 * units, units
-            )
+        if kind == GRU:
+            add_panels_product(d + 4 * (keep + units), d_row, rows, units, rest_at, dh, 4 * units, units)

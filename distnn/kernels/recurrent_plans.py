@@ -196,9 +196,7 @@ def bind_backward(
 
         def bind(first: int, last: int) -> Call:
             numbers = (*kind, first, last, keep)
-            return partial(
-                recurrence.run_backward, *numbers, panels, *arrays, dy_BTH, dh_BH, dc_BH, d_TBP
-            )
+            return partial(recurrence.run_backward, *numbers, panels, *arrays, dy_BTH, dh_BH, dc_BH, d_TBP)
 
         calls: list[Call] = [partial(recurrence.pack_transposed, recurrent, 0, keep, panels)]
         if keep < recurrent.shape[1]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from distnn.layers.bidirectional import Bidirectional as Bidirectional
 from distnn.layers.core import Activation as Activation
 from distnn.layers.core import Dense as Dense
 from distnn.layers.core import Input as Input
@@ -34,6 +35,7 @@ _CLASSES: dict[str, type[Layer]] = {
     for layer_class in (
         Activation,
         BatchNormalization,
+        Bidirectional,
         Dense,
         Dropout,
         Embedding,

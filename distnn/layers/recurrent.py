@@ -22,7 +22,7 @@ from distnn.layers.recurrent_cells import (
     sizes_of,
 )
 from distnn.structure import leaves
-from distnn.tensor import Tensor, keras_shape
+from distnn.tensor import Tensor
 
 
 class RNN(Layer):
@@ -126,9 +126,7 @@ class RNN(Layer):
         noise = kept(one, self.cell.dropout, self.cell.seed)
         return sequences if isinstance(noise, float) else sequences * ops.expand_dims(noise, 1)
 
-    def _run(
-        self, sequences: Any, states: list[Any], mask: Any, training: bool
-    ) -> tuple[Any, list[Any]]:
+    def _run(self, sequences: Any, states: list[Any], mask: Any, training: bool) -> tuple[Any, list[Any]]:
         cell = self.cell
         if isinstance(cell, Cell) and not (training and cell.recurrent_dropout > 0):
             op = cell.recurrence(
@@ -141,9 +139,7 @@ class RNN(Layer):
             if op is not None:
                 bias = [] if cell.bias is None else [cell.bias]
                 masks = [] if mask is None else [ops.cast(mask, "bool")]
-                output, h, c, *_ = op(
-                    sequences, cell.kernel, cell.recurrent_kernel, *states, *bias, *masks
-                )
+                output, h, c, *_ = op(sequences, cell.kernel, cell.recurrent_kernel, *states, *bias, *masks)
                 return output, [h, c] if cell.has_carry else [h]
         return self._unrolled(sequences, states, mask, training)
 
@@ -246,7 +242,10 @@ class _CellLayer(RNN):
 
     @classmethod
     def _cell_arguments(cls) -> list[str]:
-        return [*cls.cell_class(1).own_config(), *(f"{of}_constraint" for of in ("kernel", "recurrent", "bias"))]
+        return [
+            *cls.cell_class(1).own_config(),
+            *(f"{of}_constraint" for of in ("kernel", "recurrent", "bias")),
+        ]
 
     def __getattr__(self, name: str) -> Any:
         """`units`, `activation` and the cell's other arguments, as Keras's layers have them."""

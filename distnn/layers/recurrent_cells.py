@@ -53,8 +53,7 @@ class Cell(Layer):
         super().__init__(**kwargs)
         if not isinstance(units, int | np.integer) or isinstance(units, bool) or units <= 0:
             raise ValueError(
-                "Received an invalid value for argument `units`, expected a positive integer, "
-                f"got {units}."
+                f"Received an invalid value for argument `units`, expected a positive integer, got {units}."
             )
         refuse_constraints(
             self,
@@ -108,9 +107,7 @@ class Cell(Layer):
         self.bias = None
         if self.use_bias:
             shape, initializer = self._bias()
-            self.bias = self.add_weight(
-                shape, initializer, regularizer=self.bias_regularizer, name="bias"
-            )
+            self.bias = self.add_weight(shape, initializer, regularizer=self.bias_regularizer, name="bias")
 
     def _bias(self) -> tuple[tuple[int, ...], Any]:
         """Shape of the bias, and how it begins."""
@@ -134,10 +131,6 @@ class Cell(Layer):
     def recurrence(self, **options: Any) -> Recurrence | None:
         """All steps as one op, or None if there is none for these activations."""
         raise NotImplementedError
-
-    def weights_in_order(self) -> list[Variable]:
-        """What the recurrence takes besides inputs and states: kernels, bias last."""
-        return [self.kernel, self.recurrent_kernel]
 
     def _sum(self, inputs: Any, h: Any, noise: Any) -> Any:
         total = ops.matmul(inputs, self.kernel) + ops.matmul(noisy(h, noise), self.recurrent_kernel)
@@ -173,7 +166,7 @@ def noisy(h: Any, noise: Any) -> Any:
     return h if isinstance(noise, float) else h * noise
 
 
-_SIMPLE = {
+_SIMPLE: dict[Any, int] = {
     activations.tanh: kernels.TANH,
     activations.relu: kernels.RELU,
     activations.linear: kernels.LINEAR,
@@ -216,9 +209,7 @@ class ForgetBias(Initializer):
     def __init__(self, inner: Initializer, units: int) -> None:
         self.inner, self.units = inner, units
 
-    def __call__(
-        self, shape: tuple[int, ...], dtype: str = "float32", *, key: int | None = None
-    ) -> Array:
+    def __call__(self, shape: Sequence[int], dtype: str = "float32", *, key: int | None = None) -> Array:
         others = np.asarray(self.inner((3 * self.units,), dtype, key=key), dtype)
         return np.concatenate([others[: self.units], np.ones(self.units, dtype), others[self.units :]])
 
@@ -371,7 +362,8 @@ class StackedRNNCells(Layer):
         return getattr(self.cells[-1], "output_size", sizes_of(self.cells[-1])[0])
 
     def call(self, inputs: Any, states: Sequence[Any], training: bool = False) -> Any:
-        left, found = list(states), []
+        left = list(states)
+        found: list[Any] = []
         for cell in self.cells:
             count = len(sizes_of(cell))
             inputs, after = cell(inputs, left[:count], training=training)

@@ -33,7 +33,6 @@ def _row_columns(cell: CellKind, units: int) -> int:
     return gates + 16 if gates % 256 == 0 else gates
 
 
-
 class Recurrence(Op):
     """(y, last h, last c, ...) from (x, kernel, recurrent kernel, h, [c], [bias], [mask]).
 
@@ -126,15 +125,14 @@ class Recurrence(Op):
         sequence = plans.Sequence(x_tm, gates, hs, cs, status)
         y_BTH = y.reshape(len(x), -1, units) if len(x) else y.reshape(0, 1, units)
         is_reversed = int(self.go_backwards)
-        calls = [
+        room = (scratch[0], scratch[1], scratch[2])
+        calls: list[Bound] = [
             partial(sequences.to_time_major, x, is_reversed, x_tm),
             partial(sequences.step_status, mask, is_reversed, int(self.zero_output_for_mask), status),
             partial(steps.copy_state, h, hs[0]),
             partial(steps.copy_state, c, cs[0]),
             partial(steps.whole_bias, bias, self.cell.kept * units, units, whole_bias),
-            *plans.bind_forward(
-                self.cell, sequence, kernel, recurrent, whole_bias, y_BTH, (scratch[0], scratch[1], scratch[2])
-            ),
+            *plans.bind_forward(self.cell, sequence, kernel, recurrent, whole_bias, y_BTH, room),
             partial(steps.copy_state, hs[-1], last_h),
             partial(steps.copy_state, cs[-1], last_c),
         ]
@@ -205,8 +203,10 @@ class RecurrenceGradient(Op):
         samples, units = hs.shape[1:]
         dy = given.pop(0) if self.has_dy else np.zeros((samples, 0, units), hs.dtype)
         d, dh, dc, *scratch = outputs
-        starts = [
-            partial(steps.copy_state, given.pop(0), target) if is_given else partial(steps.clear_values, target.reshape(-1))
+        starts: list[Bound] = [
+            partial(steps.copy_state, given.pop(0), target)
+            if is_given
+            else partial(steps.clear_values, target.reshape(-1))
             for is_given, target in ((self.has_dh, dh), (self.has_dc, dc))
         ]
         sequence = plans.Sequence(hs, gates, hs, cs, status)
@@ -218,6 +218,12 @@ class RecurrenceGradient(Op):
     def flops(self, inputs: Many[Spec], outputs: Many[Spec], samples: int) -> int:
         return 2 * inputs[2].size(samples) * inputs[0].concrete(1)[1]
 
+
+def _start(given: Array | None, target: Array) -> Bound:
+    """A call that sets a state's gradient to what is given, or to zero."""
+    if given is None:
+        return partial(steps.clear_values, target.reshape(-1))
+    return partial(steps.copy_state, given, target)
 
 
 class InputGradient(Op):
@@ -241,9 +247,7 @@ class InputGradient(Op):
         dx, dx_tm = outputs
         rows = d.reshape(-1, d.shape[2])[:, : kernel.shape[1]]
         product = plans.bind_product(rows, kernel.T, dx_tm.reshape(-1, dx_tm.shape[2]))
-        return plans.as_call(
-            [product, partial(sequences.from_time_major, dx_tm, int(self.go_backwards), dx)]
-        )
+        return plans.as_call([product, partial(sequences.from_time_major, dx_tm, int(self.go_backwards), dx)])
 
     def flops(self, inputs: Many[Spec], outputs: Many[Spec], samples: int) -> int:
         return 2 * outputs[0].size(samples) * inputs[1].concrete(1)[1]
