@@ -15,7 +15,7 @@ import numpy as np
 from distnn.kernels.jit import Array, helper, kernel
 from distnn.kernels.recurrent_cells import copy_row
 from distnn.kernels.recurrent_steps import GRU, backward_rows, forward_rows
-from distnn.kernels.tiles import PANEL, TILE_ROWS, multiply_tile
+from distnn.kernels.tiles import LANES, PANEL, TILE_ROWS, copy_lanes, multiply_tile
 
 
 @helper
@@ -25,17 +25,17 @@ def _address(array: Array) -> Any:
 
 @kernel
 def pack_panels(w_KN: Array, first: int, columns: int, panels: Array) -> None:
-    """Columns [first, first + columns) of w as panels of PANEL columns, zeros beyond: [panel][k][column]."""
-    inner = w_KN.shape[0]
-    zero = panels.dtype.type(0)
+    """Columns [first, first + columns) of w as panels of PANEL columns, zeros beyond: [panel][k][column].
+
+    w is C-contiguous.
+    """
+    inner, row = w_KN.shape[0], 4 * w_KN.shape[1]
+    source, target = _address(w_KN) + 4 * first, _address(panels)
     for n in range(0, columns, PANEL):
-        width = min(PANEL, columns - n)
         for k in range(inner):
-            at = n * inner + k * PANEL
-            for c in range(width):
-                panels[at + c] = w_KN[k, first + n + c]
-            for c in range(width, PANEL):
-                panels[at + c] = zero
+            for lane in range(0, PANEL, LANES):
+                place = target + 4 * (n * inner + k * PANEL + lane)
+                copy_lanes(source + k * row + 4 * (n + lane), columns - n - lane, place)
 
 
 @kernel

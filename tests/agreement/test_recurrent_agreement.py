@@ -1,4 +1,4 @@
-"""The same weights in Keras 3 (on torch) and here: outputs, masks, training. Skipped where Keras is missing."""
+"""The same weights in Keras 3 (on torch) and here: outputs, masks, training. Skipped where it is missing."""
 
 from __future__ import annotations
 
