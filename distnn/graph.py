@@ -98,6 +98,7 @@ class Graph:
     constants: dict[Tensor, Array] = field(default_factory=dict)
     moments: list[Moments] = field(default_factory=list)
     assignments: dict[Variable, Assignment] = field(default_factory=dict)
+    states: dict[Variable, Tensor] = field(default_factory=dict)
     control: Array = field(default_factory=lambda: np.zeros(CONTROL_WORDS, np.int64))
     variable_value: Callable[[Variable], Array] = field(default=lambda variable: variable.array)
     _scopes: list[str] = field(default_factory=list)
@@ -214,6 +215,15 @@ class Graph:
                 f"shape {value.shape}"
             )
         self.assignments[variable] = Assignment(variable, value, added)
+
+    def keep_state(self, variable: Variable, rows: Tensor, placed: Tensor) -> None:
+        """Let `variable` (batch size, ...) hold the shard's `rows` from the next batch on.
+
+        Args:
+            placed: the rows in their places among those of the batch, zeros elsewhere.
+        """
+        self.assign(variable, placed)
+        self.states[variable] = rows
 
     def batch_size(self) -> int:
         """The number of samples as a number.

@@ -7,7 +7,7 @@ number of threads, wherever it runs.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -77,6 +77,7 @@ class ShardRunner:
         self._roots: list[ShardSums] = []
         self._scratch: list[ShardSums] = []
         self._counts: Array = np.zeros(0)
+        self._carried: Array = np.zeros(0)
         self._shard_counts = ShardSums(SumsLayout(0, 0, ()))
 
     @property
@@ -229,13 +230,17 @@ class ShardRunner:
         low, high = shard_bounds(start, stop, self.task.batching.shards, shard)
         if low == high:
             return False
-        self._begin_part(shard, low, high)
+        self._begin_part(shard, start, low, high)
         if self.task.eager:
             indices = np.arange(low, high)
-            self._run_eagerly("evaluate", name, indices, (0, shard), weights, into, stop - start)
+            traced = self._run_eagerly("evaluate", name, indices, (0, shard), weights, into, stop - start)
+            self._carry(traced.states, [t.numpy() for t in traced.results.outputs], low - start, weights)
             return True
         program = self._program("evaluate", high - low, self._largest(stop - start))
-        self._fed(program.bind(high - low, weights, into), name, False)()
+        bound = program.bind(high - low, weights, into)
+        self._fed(bound, name, False)()
+        states = self._trace("evaluate", high - low).states
+        self._carry(states, bound.outputs, low - start, weights)
         return True
 
     def evaluation_sums(self, batch_samples: int) -> ShardSums:
@@ -247,20 +252,41 @@ class ShardRunner:
         low, high = shard_bounds(start, stop, self.task.batching.shards, shard)
         if low == high:
             return []
-        self._begin_part(shard, low, high)
+        self._begin_part(shard, start, low, high)
         if self.task.eager:
             indices = np.arange(low, high)
             traced = self._run_eagerly("predict", name, indices, (0, shard), weights, None, stop - start)
-            return [tensor.numpy().copy() for tensor in traced.results.outputs]
+            outputs = [tensor.numpy().copy() for tensor in traced.results.outputs]
+            self._carry(traced.states, outputs, low - start, weights)
+            return outputs
         program = self._program("predict", high - low, self._largest(stop - start))
         bound = program.bind(high - low, weights, None)
         self._fed(bound, name, False)()
+        self._carry(self._trace("predict", high - low).states, bound.outputs, low - start, weights)
         return [output.copy() for output in bound.outputs]
 
-    def _begin_part(self, shard: int, low: int, high: int) -> None:
+    def own_weights(self, mode: Mode, weights: Array) -> Array:
+        """The weights for a pass over data: a copy where layers' states change from batch to batch."""
+        if not self._trace(mode, self.task.batching.largest_shard).states:
+            return weights
+        if len(self._carried) != len(weights):
+            self._carried = np.zeros_like(weights)
+        np.copyto(self._carried, weights)
+        return self._carried
+
+    def _carry(
+        self, states: Sequence[Variable], outputs: Sequence[Array], offset: int, weights: Array
+    ) -> None:
+        """Let the next batch find the states that the shard left: the last outputs."""
+        layout = self.task.layout() if states else None
+        for variable, rows in zip(states, outputs[len(outputs) - len(states) :], strict=True):
+            assert layout is not None
+            layout.view(weights, variable)[offset : offset + len(rows)] = rows
+
+    def _begin_part(self, shard: int, start: int, low: int, high: int) -> None:
         """Write the words of a shard that is no part of a training step."""
         control = self.control
-        control[STEP_WORD], control[START_WORD] = 0, 0
+        control[STEP_WORD], control[START_WORD] = 0, start
         control[SHARD_WORD], control[SAMPLES_WORD], control[POSITION_WORD] = shard, high - low, low
 
     def _largest(self, batch_samples: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,9 +22,13 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Batch:
-    """A dimension of `multiple` times the number of samples in the shard."""
+    """A dimension of `multiple` times the number of samples in the shard.
+
+    `batch_size`: of every whole batch, where the model's input says so.
+    """
 
     multiple: int = 1
+    batch_size: int | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         return "None" if self.multiple == 1 else f"{self.multiple}*None"
@@ -102,6 +106,12 @@ class Spec:
 
     def size(self, samples: int) -> int:
         return math.prod(self.concrete(samples))
+
+
+def batch_size_of(spec: Spec) -> int | None:
+    """The batch size that the model's input states, if it does."""
+    first = spec.shape[0] if spec.shape else None
+    return first.batch_size if isinstance(first, Batch) else None
 
 
 class Tensor:

@@ -34,6 +34,7 @@ class Traced:
     """A recorded task.
 
     `assigned`: their merged values lie in the sums after the objective's pairs and the penalty.
+    `states`: kept from batch to batch; outside of training the shard's rows of them are the last outputs.
     """
 
     mode: Mode
@@ -44,6 +45,7 @@ class Traced:
     sums_layout: SumsLayout
     moments: tuple[Moments, ...]
     assigned: tuple[Assignment, ...]
+    states: tuple[Variable, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,9 @@ def _record(task: Task, mode: Mode, graph: Graph, eager: EagerValues | None) -> 
     with recording(graph), _quiet_floats(eager is not None):
         outputs = _as_list(task.model.call_on(inputs, training=graph.training))
         if mode == "predict" or task.objective is None:
-            results = Results(outputs=tuple(outputs))
-            return Traced(mode, graph, results, layout, (), SumsLayout(0, 0, ()), (), ())
+            states = tuple(variable for variable in layout.variables if variable in graph.states)
+            results = Results(outputs=(*outputs, *(graph.states[variable] for variable in states)))
+            return Traced(mode, graph, results, layout, (), SumsLayout(0, 0, ()), (), (), states)
         targets = [leaves[f"y{i}"] for i in range(len(task.signature.targets))]
         recorded = task.objective.record(graph, targets, outputs, leaves.get("sample_weight"))
         if mode == "count":
@@ -112,9 +115,9 @@ def _record(task: Task, mode: Mode, graph: Graph, eager: EagerValues | None) -> 
         penalty_slot = graph.constant(np.zeros(1), "float64")
         sums.append(penalty_slot)
         if mode == "evaluate":
-            return Traced(
-                mode, graph, Results(sums=tuple(sums)), layout, (), _sums_layout(0, sums, ()), (), ()
-            )
+            states = tuple(variable for variable in layout.variables if variable in graph.states)
+            results = Results(sums=tuple(sums), outputs=tuple(graph.states[variable] for variable in states))
+            return Traced(mode, graph, results, layout, (), _sums_layout(0, sums, ()), (), (), states)
         moments, assigned = tuple(graph.moments), tuple(graph.assignments.values())
         sums += [_assigned_sum(assignment, layout, task.batching.shards) for assignment in assigned]
         wrt = [_leaf(graph, variable) for variable in layout.trainable]

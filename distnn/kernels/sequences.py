@@ -6,6 +6,7 @@ and `distnn.ops.recurrence`.
 
 from __future__ import annotations
 
+from distnn.control import POSITION_WORD, START_WORD
 from distnn.kernels.jit import Array, kernel
 
 VALID, SHOWN = 1, 2
@@ -118,3 +119,23 @@ def clear_step(step: int, out_BTF: Array) -> None:
     for b in range(out_BTF.shape[0]):
         for f in range(out_BTF.shape[2]):
             out_BTF[b, step, f] = zero
+
+
+@kernel
+def take_shard_rows(x_NF: Array, control: Array, out_BF: Array) -> None:
+    """The rows of a batch's x that belong to the shard."""
+    first = control[POSITION_WORD] - control[START_WORD]
+    for b in range(out_BF.shape[0]):
+        for f in range(out_BF.shape[1]):
+            out_BF[b, f] = x_NF[first + b, f]
+
+
+@kernel
+def place_shard_rows(x_BF: Array, control: Array, out_NF: Array) -> None:
+    """The shard's rows in their places in the batch, zeros elsewhere."""
+    first = control[POSITION_WORD] - control[START_WORD]
+    zero = out_NF.dtype.type(0)
+    for n in range(out_NF.shape[0]):
+        is_ours = n >= first and n < first + x_BF.shape[0]
+        for f in range(out_NF.shape[1]):
+            out_NF[n, f] = x_BF[n - first, f] if is_ours else zero

@@ -120,6 +120,21 @@ class Bidirectional(Layer):
             return forward * backward
         return forward, backward
 
+    @property
+    def states(self) -> list[Any] | None:
+        """The states of both layers, if they are kept."""
+        forward, backward = self.forward_layer.states, self.backward_layer.states
+        return None if forward is None or backward is None else [*forward, *backward]
+
+    def reset_state(self) -> None:
+        """Let the next batch begin from zeros."""
+        if not self.stateful:
+            raise AttributeError("Layer must be stateful.")
+        self.forward_layer.reset_state()
+        self.backward_layer.reset_state()
+
+    reset_states = reset_state
+
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),

@@ -381,7 +381,7 @@ def _as_array(value: Any) -> Array:
 def _spec_of_array(leaf: Any) -> Any:
     if not isinstance(leaf, np.ndarray):
         return leaf
-    return Spec((Batch(), *leaf.shape[1:]), leaf.dtype.name)
+    return Spec((Batch(1, len(leaf)), *leaf.shape[1:]), leaf.dtype.name)
 
 
 def _commit(graph: Graph) -> None:
@@ -394,9 +394,9 @@ def _commit(graph: Graph) -> None:
         assignment.variable.assign(assignment.value.numpy())
 
 
-def first_axis_shape(sample_shape: Sequence[int]) -> Shape:
+def first_axis_shape(sample_shape: Sequence[int], batch_size: int | None = None) -> Shape:
     """The symbolic shape of a batch of samples."""
-    return (Batch(), *(int(dim) for dim in sample_shape))
+    return (Batch(1, batch_size), *(int(dim) for dim in sample_shape))
 
 
 def _with_batch(spec: Spec) -> Spec:

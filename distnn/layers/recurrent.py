@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
+
 from distnn import layers, ops
 from distnn.layers.layer import Layer
 from distnn.layers.recurrent_cells import (
@@ -21,8 +23,10 @@ from distnn.layers.recurrent_cells import (
     kept,
     sizes_of,
 )
+from distnn.ops.sequences import PlaceRows, ShardRows
 from distnn.structure import leaves
-from distnn.tensor import Tensor
+from distnn.tensor import Tensor, batch_size_of, keras_shape
+from distnn.variable import Variable
 
 
 class RNN(Layer):
@@ -67,6 +71,7 @@ class RNN(Layer):
         self.cell = cell
         self.return_sequences, self.return_state = bool(return_sequences), bool(return_state)
         self.go_backwards, self.stateful = bool(go_backwards), bool(stateful)
+        self.states: list[Variable] | None = None
         self.unroll, self.zero_output_for_mask = bool(unroll), bool(zero_output_for_mask)
 
     @property
@@ -95,10 +100,17 @@ class RNN(Layer):
         if training and isinstance(self.cell, Cell):
             sequences = self._with_dropout(sequences)
         output, states = self._run(sequences, states, mask, training)
+        if self.states is not None:
+            for variable, rows in zip(self.states, states, strict=True):
+                sequences.graph.keep_state(variable, rows, PlaceRows(variable.shape[0])(rows))
         return (output, *states) if self.return_state else output
 
     def _begin(self, sequences: Tensor, initial_state: Any) -> list[Any]:
         """The states before the first step."""
+        if self.stateful:
+            self._make_states(sequences)
+        if initial_state is None and self.states is not None:
+            return [ShardRows(sequences.spec.shape[0])(variable) for variable in self.states]
         if initial_state is None:
             return self.get_initial_state(sequences)
         given = list(leaves(initial_state))
@@ -116,8 +128,34 @@ class RNN(Layer):
             found = own(batch_size=ops.shape(sequences)[0])
             return list(found) if isinstance(found, list | tuple) else [found]
         batch, zero = sequences.spec.shape[0], sequences.graph.constant(0.0)
-        shapes = [size if isinstance(size, list | tuple) else (size,) for size in self.state_size]
-        return [ops.broadcast_to(zero, (batch, *shape)) for shape in shapes]
+        return [ops.broadcast_to(zero, (batch, *shape)) for shape in self._state_shapes()]
+
+    def _make_states(self, sequences: Tensor) -> None:
+        """The variables that hold the states of a batch's samples from one batch to the next."""
+        if self.states is not None:
+            return
+        size = batch_size_of(sequences.spec)
+        if size is None:
+            raise ValueError(
+                "When using `stateful=True` in a RNN, the batch size must be static. Found dynamic batch "
+                f"size: sequence.shape={keras_shape(sequences.spec.shape)}. Say it in the model's input: "
+                "Input(batch_shape=...) or Input(shape, batch_size=...)"
+            )
+        self.states = [
+            self.add_weight((size, *shape), "zeros", trainable=False, aggregation="sum", name="rnn_state")
+            for shape in self._state_shapes()
+        ]
+
+    def _state_shapes(self) -> list[tuple[int, ...]]:
+        return [tuple(size) if isinstance(size, list | tuple) else (size,) for size in self.state_size]
+
+    def reset_state(self) -> None:
+        """Let the next batch begin from zeros."""
+        for variable in self.states or ():
+            if variable.is_initialized:
+                variable.assign(np.zeros(variable.shape, np.float32))
+
+    reset_states = reset_state
 
     def _with_dropout(self, sequences: Tensor) -> Any:
         """The same values are dropped at every step."""

@@ -13,7 +13,7 @@ from distnn.kernels.tape import Tape, WithFallback
 from distnn.ops.arguments import operand, shape_of
 from distnn.ops.elementwise import cast
 from distnn.ops.op import Bound, Op
-from distnn.tensor import Array, Spec, Tensor, keras_shape
+from distnn.tensor import Array, Dim, Spec, Tensor, keras_shape
 
 Tensors = tuple[Tensor, ...]
 Gradients = tuple[Tensor | None, ...]
@@ -127,6 +127,43 @@ class ReverseSteps(Op):
 
     def gradient(self, inputs: Tensors, outputs: Tensors, doutputs: Gradients) -> Gradients:
         return (ReverseSteps()(doutputs[0]),)
+
+
+class ShardRows(Op):
+    """The shard's rows of a value (N, ...) for a whole batch.
+
+    Args:
+        batch: the batch dimension.
+    """
+
+    def __init__(self, batch: Dim) -> None:
+        self.batch = batch
+
+    def infer(self, *inputs: Spec) -> Spec:
+        return Spec((self.batch, *inputs[0].shape[1:]), inputs[0].dtype)
+
+    def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
+        x, out = (array.reshape(len(array), -1) for array in (inputs[0], outputs[0]))
+        if len(out) > len(x):
+            raise ValueError(
+                f"a stateful layer keeps states of {len(x)} samples, its batch size. Received: a batch of "
+                f"{len(out)} samples or more"
+            )
+        return partial(kernels.take_shard_rows, x, control, out)
+
+
+class PlaceRows(Op):
+    """The shard's rows (B, ...) in their places in (N, ...), zeros elsewhere."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows = int(rows)
+
+    def infer(self, *inputs: Spec) -> Spec:
+        return Spec((self.rows, *inputs[0].shape[1:]), inputs[0].dtype)
+
+    def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
+        x, out = (array.reshape(len(array), -1) for array in (inputs[0], outputs[0]))
+        return partial(kernels.place_shard_rows, x, control, out)
 
 
 def take(x: Any, indices: Any, axis: int | None = None) -> Any:
