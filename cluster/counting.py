@@ -13,7 +13,7 @@ from distnn.reduction import Range, ShardSums
 from distnn.shard import ShardRunner
 from distnn.task import Task
 from distnn.tensor import Array
-from distnn.tracing import Traced
+from distnn.tracing import Mode, Traced
 
 
 class CountingRunner:
@@ -90,6 +90,9 @@ class CountingRunner:
         return predict_shards(cast(ShardRunner, self), name, batch_size, shards, weights)
 
     # What evaluate_shards and predict_shards call
+
+    def own_weights(self, mode: Mode, weights: Array) -> Array:
+        return self._runner.own_weights(mode, weights)
 
     def evaluation_sums(self, batch_samples: int) -> ShardSums:
         return self._runner.evaluation_sums(batch_samples)

@@ -12,6 +12,7 @@ from distnn.layers.augmentation import RandomRotation as RandomRotation
 from distnn.layers.augmentation import RandomTranslation as RandomTranslation
 from distnn.layers.augmentation import RandomZoom as RandomZoom
 from distnn.layers.augmentation import Resizing as Resizing
+from distnn.layers.bidirectional import Bidirectional as Bidirectional
 from distnn.layers.convolution import Conv1D as Conv1D
 from distnn.layers.convolution import Conv2D as Conv2D
 from distnn.layers.convolution import Conv3D as Conv3D
@@ -23,6 +24,7 @@ from distnn.layers.depthwise import DepthwiseConv1D as DepthwiseConv1D
 from distnn.layers.depthwise import DepthwiseConv2D as DepthwiseConv2D
 from distnn.layers.depthwise import SeparableConv1D as SeparableConv1D
 from distnn.layers.depthwise import SeparableConv2D as SeparableConv2D
+from distnn.layers.embedding import Embedding as Embedding
 from distnn.layers.global_pooling import GlobalAveragePooling1D as GlobalAveragePooling1D
 from distnn.layers.global_pooling import GlobalAveragePooling2D as GlobalAveragePooling2D
 from distnn.layers.global_pooling import GlobalAveragePooling3D as GlobalAveragePooling3D
@@ -45,6 +47,14 @@ from distnn.layers.preprocessing import CategoryEncoding as CategoryEncoding
 from distnn.layers.preprocessing import Discretization as Discretization
 from distnn.layers.preprocessing import Normalization as Normalization
 from distnn.layers.preprocessing import Rescaling as Rescaling
+from distnn.layers.recurrent import GRU as GRU
+from distnn.layers.recurrent import LSTM as LSTM
+from distnn.layers.recurrent import RNN as RNN
+from distnn.layers.recurrent import SimpleRNN as SimpleRNN
+from distnn.layers.recurrent_cells import GRUCell as GRUCell
+from distnn.layers.recurrent_cells import LSTMCell as LSTMCell
+from distnn.layers.recurrent_cells import SimpleRNNCell as SimpleRNNCell
+from distnn.layers.recurrent_cells import StackedRNNCells as StackedRNNCells
 from distnn.layers.regularization import Dropout as Dropout
 from distnn.layers.reshaping import Flatten as Flatten
 from distnn.layers.reshaping import Reshape as Reshape
@@ -54,6 +64,9 @@ from distnn.layers.resizing import UpSampling1D as UpSampling1D
 from distnn.layers.resizing import UpSampling2D as UpSampling2D
 from distnn.layers.resizing import ZeroPadding1D as ZeroPadding1D
 from distnn.layers.resizing import ZeroPadding2D as ZeroPadding2D
+from distnn.layers.sequence import Masking as Masking
+from distnn.layers.sequence import RepeatVector as RepeatVector
+from distnn.layers.sequence import TimeDistributed as TimeDistributed
 from distnn.layers.transposed import Conv1DTranspose as Conv1DTranspose
 from distnn.layers.transposed import Conv2DTranspose as Conv2DTranspose
 from distnn.layers.transposed import Conv3DTranspose as Conv3DTranspose

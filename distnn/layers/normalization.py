@@ -21,6 +21,8 @@ def _checked_axis(name: str, axis: Any) -> int:
 class _Normalization(Layer):
     """Scale and offset of both layers."""
 
+    supports_masking = True
+
     gamma: Variable | None
     beta: Variable | None
 

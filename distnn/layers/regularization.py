@@ -19,6 +19,8 @@ class Dropout(Layer):
         seed: a number of the layer's own, mixed into its stream.
     """
 
+    supports_masking = True
+
     def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 <= rate <= 1:

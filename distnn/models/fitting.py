@@ -22,6 +22,7 @@ from distnn.engine import BACKENDS, EngineOptions
 from distnn.layers.layer import Layer
 from distnn.models.intake import check_against_model, class_weights, intake, signature_of
 from distnn.models.saving import describe
+from distnn.models.states import check_batches
 from distnn.naming import did_you_mean
 from distnn.objective import Objective
 from distnn.progress import ProgressCallback
@@ -150,6 +151,7 @@ def prepare(model: Model, arguments: FitArguments) -> Training:
     shards, threads = resolve_shards(arguments, batch_size), resolve_threads(arguments)
     batching = Batching(train.num_samples, batch_size, shards, bool(arguments.shuffle), seed, steps)
     model.ensure_initialized(seed)
+    check_batches(model, min(train.num_samples, steps * batch_size), batch_size)
     task, objective = make_task(model, train, batching, threads)
     _warn_of_small_shards(model, batching)
     engine = model.engine_for(arguments.backend, engine_options(arguments, threads))
@@ -284,6 +286,7 @@ def train_on_one_batch(model: Model, arguments: FitArguments) -> dict[str, float
         data = class_weights(data, arguments.class_weight)
     check_against_model(model, data)
     model.ensure_initialized()
+    check_batches(model, data.num_samples, data.num_samples)
     shards, threads = resolve_shards(arguments, data.num_samples), resolve_threads(arguments)
     batching = Batching(data.num_samples, data.num_samples, shards, False, 0, 1)
     task, objective = make_task(model, data, batching, threads)

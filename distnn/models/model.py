@@ -23,6 +23,7 @@ from distnn.models.functional_config import network_config, restored_network, sh
 from distnn.models.holding import Holding
 from distnn.models.outputs import check_compiled, make_objective
 from distnn.models.saving import final_snapshot, load_weights_from, save_model, save_weights_to
+from distnn.models.states import stateful_layers
 from distnn.models.tasks import Tasks, structure_of
 from distnn.network import Network, in_order
 from distnn.objective import Objective
@@ -187,6 +188,19 @@ class Model(Layer):
                 f"{type(self).__name__} '{self.name}' is no functional model: it has no `{attribute}`"
             )
         return self._network
+
+    def reset_state(self) -> None:
+        """Let stateful layers begin the next batch from zeros."""
+        for layer in stateful_layers(self):
+            layer.reset_state()
+
+    reset_states = reset_state
+
+    supports_masking = True
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        """None: masks are on the outputs where the layers inside put them."""
+        return None
 
     def objective(self, targets: Sequence[Spec], outputs: Sequence[Spec]) -> Objective:
         """Losses and metrics for such targets and outputs."""

@@ -67,6 +67,10 @@ from distnn.ops.reductions import min as min
 from distnn.ops.reductions import sum as sum
 from distnn.ops.reductions import var as var
 from distnn.ops.resizing import pad as pad
+from distnn.ops.sequences import flip as flip
+from distnn.ops.sequences import stack_steps as stack_steps
+from distnn.ops.sequences import take as take
+from distnn.ops.sequences import unstack_steps as unstack_steps
 from distnn.ops.shapes import broadcast_to as broadcast_to
 from distnn.ops.shapes import concatenate as concatenate
 from distnn.ops.shapes import expand_dims as expand_dims
