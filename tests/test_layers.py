@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from more_layer_cases import CALLED_ON_LISTS, MORE_CASES
 from trainings import Array, train
 
 from distnn import activations, layers
@@ -53,7 +54,8 @@ CASES = [
     Case("Dense", {"units": 3, "activation": "relu"}, (4,), (3,)),
     Case("Dense", ALL_OF_DENSE, (2, 4), (2, 2)),
     Case("Dense", {"units": 3, "activation": "softmax", "bias_regularizer": "l1"}, (2, 3, 4), (2, 3, 3)),
-    *(Case("Activation", {"activation": name}, (5,), (5,)) for name in activations.names()),
+    *(Case("Activation", {"activation": name}, (5,), (5,)) for name in activations.names() if name != "glu"),
+    Case("Activation", {"activation": "glu"}, (2, 6), (2, 3)),
     Case("Dropout", {"rate": 0.4}, (5,), (5,)),
     Case("Dropout", {"rate": 0.4, "seed": 7}, (2, 3), (2, 3)),
     Case("Dropout", {"rate": 0}, (5,), (5,)),
@@ -67,7 +69,11 @@ CASES = [
     Case("LayerNormalization", {}, (4,), (4,)),
     Case("LayerNormalization", {**NORMALIZED, "epsilon": 0.1, "beta_regularizer": "l2"}, (2, 4), (2, 4)),
     Case("LayerNormalization", {"center": False, "scale": False}, (4,), (4,)),
+    Case("BatchNormalization", {"axis": 1}, (3, 2), (3, 2)),
+    Case("LayerNormalization", {**NORMALIZED, "axis": (1, 2)}, (3, 2), (3, 2)),
+    Case("LayerNormalization", {**NORMALIZED, "axis": 1}, (3, 2), (3, 2)),
     Case("InputLayer", {"shape": (2, 3)}, (2, 3), (2, 3)),
+    *(Case(*given) for given in MORE_CASES),
 ]
 NOT_SMALL = 8
 """Samples in a batch of these tests."""
@@ -95,7 +101,7 @@ def test_every_layer_is_in_the_table() -> None:
         for name, value in vars(layers).items()
         if isinstance(value, type) and issubclass(value, Layer) and value is not Layer
     }
-    assert public == {case.layer for case in CASES}, "every layer needs a case"
+    assert public == {case.layer for case in CASES} | CALLED_ON_LISTS, "every layer needs a case"
     assert public <= set(layers.names()), "every layer must be found by its name"
 
 
@@ -245,10 +251,11 @@ MESSAGES = [
     (lambda: Input((-4,)), r"Received: shape=\(-4,\)"),
     (lambda: Input((4,), dtype="complex64"), "Received: dtype='complex64'"),
     (lambda: layers.BatchNormalization(synchronized=True), "synchronized=True.* not supported"),
-    (lambda: layers.BatchNormalization(axis=1), "last axis. Received: axis=1"),
+    (lambda: layers.BatchNormalization(axis=(1, 2)), r"takes one axis. Received: axis=\(1, 2\)"),
     (lambda: layers.BatchNormalization(momentum=2), "`momentum` must be between 0 and 1"),
     (lambda: layers.LayerNormalization(epsilon=0), "`epsilon` must be a positive number"),
-    (lambda: layers.LayerNormalization(axis=(1, 2)), r"Received: axis=\(1, 2\)"),
+    (lambda: layers.LayerNormalization(axis=0), "behind the batch's. Received: axis=0"),
+    (lambda: called(layers.LayerNormalization(axis=2), 2, 4), "axis 2 does not exist in inputs of 2 axes"),
     (lambda: layers.Activation("softmacks"), "Did you mean 'softmax'"),
     (lambda: layers.get_class("Dens"), "Unknown layer: 'Dens'. Did you mean 'Dense'"),
     (lambda: layers.Layer().count_params(), "You tried to call `count_params` on layer 'layer', but the"),

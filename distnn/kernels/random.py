@@ -54,7 +54,7 @@ def philox(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> Any:
 
 
 @helper
-def _stream_key(key: Any, stream: Any) -> Any:
+def stream_words(key: Any, stream: Any) -> Any:
     """The key of one stream (of one op) under a step's key."""
     key_bits, stream_bits = u64(key), u64(stream)
     c0, c1, _, _ = philox(
@@ -81,7 +81,7 @@ def dropout(
         y: the result.
         mask: for the gradient.
     """
-    k0, k1 = _stream_key(control[SEED_WORD], stream)
+    k0, k1 = stream_words(control[SEED_WORD], stream)
     step, shard = u64(control[STEP_WORD]) & _LOW, u64(control[SHARD_WORD])
     limit, zero, scale_ = u64(threshold), x.dtype.type(0), x.dtype.type(scale)
     groups = x.size // 64

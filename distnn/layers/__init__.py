@@ -5,15 +5,46 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from distnn.layers.activation_layers import ELU as ELU
+from distnn.layers.activation_layers import LeakyReLU as LeakyReLU
+from distnn.layers.activation_layers import PReLU as PReLU
+from distnn.layers.activation_layers import ReLU as ReLU
+from distnn.layers.activation_layers import Softmax as Softmax
 from distnn.layers.core import Activation as Activation
 from distnn.layers.core import Dense as Dense
 from distnn.layers.core import Input as Input
 from distnn.layers.core import InputLayer as InputLayer
+from distnn.layers.group_normalization import GroupNormalization as GroupNormalization
+from distnn.layers.group_normalization import UnitNormalization as UnitNormalization
+from distnn.layers.lambda_layer import Lambda as Lambda
 from distnn.layers.layer import Layer as Layer
+from distnn.layers.merging import Add as Add
+from distnn.layers.merging import Average as Average
+from distnn.layers.merging import Concatenate as Concatenate
+from distnn.layers.merging import Dot as Dot
+from distnn.layers.merging import Maximum as Maximum
+from distnn.layers.merging import Minimum as Minimum
+from distnn.layers.merging import Multiply as Multiply
+from distnn.layers.merging import Subtract as Subtract
+from distnn.layers.merging import add as add
+from distnn.layers.merging import average as average
+from distnn.layers.merging import concatenate as concatenate
+from distnn.layers.merging import dot as dot
+from distnn.layers.merging import maximum as maximum
+from distnn.layers.merging import minimum as minimum
+from distnn.layers.merging import multiply as multiply
+from distnn.layers.merging import subtract as subtract
 from distnn.layers.normalization import BatchNormalization as BatchNormalization
 from distnn.layers.normalization import LayerNormalization as LayerNormalization
+from distnn.layers.regularization import AlphaDropout as AlphaDropout
 from distnn.layers.regularization import Dropout as Dropout
+from distnn.layers.regularization import GaussianDropout as GaussianDropout
+from distnn.layers.regularization import GaussianNoise as GaussianNoise
+from distnn.layers.regularization import SpatialDropout1D as SpatialDropout1D
+from distnn.layers.regularization import SpatialDropout2D as SpatialDropout2D
+from distnn.layers.regularization import SpatialDropout3D as SpatialDropout3D
 from distnn.layers.reshaping import Flatten as Flatten
+from distnn.layers.reshaping import Permute as Permute
 from distnn.layers.reshaping import Reshape as Reshape
 from distnn.naming import did_you_mean
 
@@ -21,13 +52,36 @@ _CLASSES: dict[str, type[Layer]] = {
     layer_class.__name__: layer_class
     for layer_class in (
         Activation,
+        Add,
+        AlphaDropout,
+        Average,
         BatchNormalization,
+        Concatenate,
         Dense,
+        Dot,
         Dropout,
+        ELU,
         Flatten,
+        GaussianDropout,
+        GaussianNoise,
+        GroupNormalization,
         InputLayer,
+        Lambda,
         LayerNormalization,
+        LeakyReLU,
+        Maximum,
+        Minimum,
+        Multiply,
+        PReLU,
+        Permute,
+        ReLU,
         Reshape,
+        Softmax,
+        SpatialDropout1D,
+        SpatialDropout2D,
+        SpatialDropout3D,
+        Subtract,
+        UnitNormalization,
     )
 }
 _CLASSES["Input"] = InputLayer

@@ -268,20 +268,24 @@ class Layer:
                 f"layer '{self.name}' must be called on tensors or arrays. Received: "
                 f"{', '.join(type(arg).__name__ for arg in args) or 'nothing'}"
             )
-        arrays = [np.asarray(arg) for arg in args]
-        arrays = [array.astype(np.float32 if array.dtype.kind == "f" else np.int32) for array in arrays]
+        given = mapped(_as_value, ([_as_arrays(arg) for arg in args], kwargs))
+        arrays = [leaf for leaf in leaves(given) if isinstance(leaf, np.ndarray)]
         if any(array.ndim == 0 for array in arrays):
             raise ValueError(f"layer '{self.name}' must be called on samples along axis 0, not on a number")
         if not self.built:
-            self._build_for(*(Spec((Batch(), *array.shape[1:]), array.dtype.name) for array in arrays))
+            self._build_for(*mapped(_spec_of_samples, given))
         self.ensure_initialized()
         graph = Graph(samples=len(arrays[0]), eager=True, training=bool(kwargs.get("training")))
         graph.control[SEED_WORD] = draw_seed() if graph.training else 0
-        leaves = [
-            graph.add_input(f"x{i}", Spec(array.shape, array.dtype.name), np.ascontiguousarray(array))
-            for i, array in enumerate(arrays)
-        ]
-        output = self(*leaves, **kwargs)
+
+        def entered(leaf: Any) -> Any:
+            if not isinstance(leaf, np.ndarray):
+                return leaf
+            name, spec = f"x{len(graph.inputs)}", Spec(leaf.shape, leaf.dtype.name)
+            return graph.add_input(name, spec, np.ascontiguousarray(leaf))
+
+        args, kwargs = mapped(entered, given)
+        output = self(*args, **kwargs)
         _commit(graph)
         return output.numpy() if isinstance(output, Tensor) else [tensor.numpy() for tensor in output]
 
@@ -311,11 +315,11 @@ class Layer:
         specs = self._probe(Graph(samples=_PROBE_SAMPLES, concrete=True), args, kwargs)
         return mapped(_with_batch, specs)
 
-    def _build_for(self, *inputs: Spec) -> None:
+    def _build_for(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Build this layer and those inside, whatever it returns, and name them."""
         for is_concrete in (False, True):
             with contextlib.suppress(ReadsBatchSizeError):
-                self._call_symbolically(Graph(samples=_PROBE_SAMPLES, concrete=is_concrete), inputs, {})
+                self._call_symbolically(Graph(samples=_PROBE_SAMPLES, concrete=is_concrete), args, kwargs)
                 break
         self.name_parts("")
 
@@ -347,6 +351,24 @@ class Layer:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+def _as_arrays(value: Any) -> Any:
+    """A list that holds arrays as it is; anything else as one array."""
+    if isinstance(value, list | tuple) and any(isinstance(one, np.ndarray) for one in leaves(value)):
+        return value
+    return np.asarray(value)
+
+
+def _as_value(leaf: Any) -> Any:
+    """An array of one of our dtypes; other things as they are."""
+    if not isinstance(leaf, np.ndarray):
+        return leaf
+    return leaf.astype({"f": np.float32, "b": np.bool_}.get(leaf.dtype.kind, np.int32))
+
+
+def _spec_of_samples(leaf: Any) -> Any:
+    return Spec((Batch(), *leaf.shape[1:]), leaf.dtype.name) if isinstance(leaf, np.ndarray) else leaf
 
 
 def _commit(graph: Graph) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from more_gradient_cases import BACKWARD_ONLY_TOO, MORE_CASES, NOT_DIFFERENTIABLE_EITHER
 
 import distnn.ops
 from distnn import ops
@@ -162,6 +163,7 @@ CASES = [
     # the rest
     Case("dropout", lambda x: ops.dropout(x, 0.4, seed=3), ((5, 20),)),
     Case("times samples", TimesSamples(), ((3,),)),
+    *(Case(*given) for given in MORE_CASES),
 ]
 
 NOT_DIFFERENTIABLE = {
@@ -206,6 +208,8 @@ BACKWARD_ONLY = {
 }
 """Ops that only a gradient records, or only a program makes; the checks above go through them."""
 
+NOT_DIFFERENTIABLE |= NOT_DIFFERENTIABLE_EITHER
+BACKWARD_ONLY |= BACKWARD_ONLY_TOO
 STEP = 1e-6
 
 
