@@ -21,7 +21,7 @@ MORE_CASES: list[Row] = [
     ("Permute", {"dims": (2, 1)}, (2, 3), (3, 2)),
     ("Permute", {"dims": (3, 1, 2)}, (2, 3, 4), (4, 2, 3)),
     ("ReLU", {}, (5,), (5,)),
-    ("ReLU", {"max_value": 0.2, "negative_slope": 0.1, "threshold": 0.05}, (5,), (5,)),
+    ("ReLU", {"max_value": 0.23, "negative_slope": 0.1, "threshold": 0.07}, (5,), (5,)),
     ("LeakyReLU", {"negative_slope": 0.2}, (5,), (5,)),
     ("PReLU", {"alpha_initializer": "random_normal"}, (2, 3), (2, 3)),
     ("PReLU", {"shared_axes": (1,), "alpha_regularizer": "l2"}, (2, 3), (2, 3)),
@@ -37,6 +37,9 @@ MORE_CASES: list[Row] = [
 ]
 
 CALLED_ON_LISTS = {
+    "AdditiveAttention",
+    "Attention",
+    "MultiHeadAttention",
     "Add",
     "Average",
     "Concatenate",
@@ -47,4 +50,4 @@ CALLED_ON_LISTS = {
     "Multiply",
     "Subtract",
 }
-"""Layers of several inputs, or of a function: `test_layers_merging` has them."""
+"""Layers of several inputs, or of a function: other files have them."""

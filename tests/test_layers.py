@@ -47,6 +47,8 @@ ALL_OF_DENSE = {
     "kernel_regularizer": "l2",
     "name": "named",
 }
+PLAIN_ACTIVATIONS = sorted(set(activations.names()) - {"glu", "sparsemax"})
+"""Without sparsemax, which has kinks at the values that samples have here."""
 NORMALIZED = {"beta_initializer": "random_normal", "gamma_initializer": "random_normal"}
 
 CASES = [
@@ -54,7 +56,7 @@ CASES = [
     Case("Dense", {"units": 3, "activation": "relu"}, (4,), (3,)),
     Case("Dense", ALL_OF_DENSE, (2, 4), (2, 2)),
     Case("Dense", {"units": 3, "activation": "softmax", "bias_regularizer": "l1"}, (2, 3, 4), (2, 3, 3)),
-    *(Case("Activation", {"activation": name}, (5,), (5,)) for name in activations.names() if name != "glu"),
+    *(Case("Activation", {"activation": name}, (5,), (5,)) for name in PLAIN_ACTIVATIONS),
     Case("Activation", {"activation": "glu"}, (2, 6), (2, 3)),
     Case("Dropout", {"rate": 0.4}, (5,), (5,)),
     Case("Dropout", {"rate": 0.4, "seed": 7}, (2, 3), (2, 3)),

@@ -10,6 +10,8 @@ from distnn.layers.activation_layers import LeakyReLU as LeakyReLU
 from distnn.layers.activation_layers import PReLU as PReLU
 from distnn.layers.activation_layers import ReLU as ReLU
 from distnn.layers.activation_layers import Softmax as Softmax
+from distnn.layers.attention import AdditiveAttention as AdditiveAttention
+from distnn.layers.attention import Attention as Attention
 from distnn.layers.core import Activation as Activation
 from distnn.layers.core import Dense as Dense
 from distnn.layers.core import Input as Input
@@ -34,6 +36,7 @@ from distnn.layers.merging import maximum as maximum
 from distnn.layers.merging import minimum as minimum
 from distnn.layers.merging import multiply as multiply
 from distnn.layers.merging import subtract as subtract
+from distnn.layers.multi_head_attention import MultiHeadAttention as MultiHeadAttention
 from distnn.layers.normalization import BatchNormalization as BatchNormalization
 from distnn.layers.normalization import LayerNormalization as LayerNormalization
 from distnn.layers.regularization import AlphaDropout as AlphaDropout
@@ -52,6 +55,8 @@ _CLASSES: dict[str, type[Layer]] = {
     layer_class.__name__: layer_class
     for layer_class in (
         Activation,
+        AdditiveAttention,
+        Attention,
         Add,
         AlphaDropout,
         Average,
@@ -71,6 +76,7 @@ _CLASSES: dict[str, type[Layer]] = {
         LeakyReLU,
         Maximum,
         Minimum,
+        MultiHeadAttention,
         Multiply,
         PReLU,
         Permute,

@@ -56,6 +56,9 @@ from distnn.ops.arranging import tile as tile
 from distnn.ops.arranging import tril as tril
 from distnn.ops.arranging import triu as triu
 from distnn.ops.arranging import unstack as unstack
+from distnn.ops.attention import attend as attend
+from distnn.ops.attention import attend_with_weights as attend_with_weights
+from distnn.ops.attention import dot_product_attention as dot_product_attention
 from distnn.ops.comparison import cast as cast
 from distnn.ops.comparison import equal as equal
 from distnn.ops.comparison import greater as greater

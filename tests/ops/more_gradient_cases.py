@@ -6,11 +6,13 @@ Each is a label, a call, the inputs (shapes or arrays), and whether they are dra
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from distnn import ops
+from distnn.ops.activations import Gelu
 
 Row = tuple[str, Callable[..., Any], tuple[Any, ...], bool]
 
@@ -24,6 +26,21 @@ WITH_ZEROS = np.array([[1.5, 0.0, -2.0, 0.7], [0.0, 3.0, 0.0, 1.0], [1.1, 2.0, 0
 def zeroed(x: Any) -> Any:
     """NaN of indices out of range would spoil the sum that is checked."""
     return ops.nan_to_num(x)
+
+
+KEY_MASK = np.array([[[True, False, True, True, False]], [[True, True, True, False, True]]])
+
+
+THREE = ((2, 4, 2), (2, 5, 2), (2, 5, 6))
+"""Shapes of queries, keys and values."""
+
+
+def attention(**options: Any) -> Callable[..., Any]:
+    return partial(ops.attend, num_heads=2, scale=0.7, **options)
+
+
+def stepwise(place: int = 0, **options: Any) -> Callable[..., Any]:
+    return lambda *x: ops.attend_with_weights(*x, num_heads=2, scale=0.7, **options)[place]
 
 
 MORE_CASES: list[Row] = [
@@ -115,7 +132,31 @@ MORE_CASES: list[Row] = [
     ("sparsemax", ops.sparsemax, ((3, 5),), False),
     ("sparsemax along axis 1", lambda x: ops.sparsemax(x, axis=1), ((2, 4, 3),), False),
     ("threshold", lambda x: ops.threshold(x, 0.2, -1.0), ((4, 5),), False),
+    ("gelu without its slope", Gelu(), ((4, 5),), False),
+    ("gelu after a bias", lambda x, b: ops.gelu(ops.bias_add(x, b), False), ((4, 5), (5,)), False),
+    ("attention", attention(), ((2, 3, 4), (2, 5, 4), (2, 5, 6)), False),
+    ("attention, causal", attention(is_causal=True), ((2, 5, 4), (2, 5, 4), (2, 5, 4)), False),
+    ("attention, masked", attention(mask=KEY_MASK), ((2, 3, 4), (2, 5, 4), (2, 5, 4)), False),
+    (
+        "attention, causal and masked",
+        attention(mask=KEY_MASK, is_causal=True),
+        ((2, 4, 2), (2, 5, 2), (2, 5, 6)),
+        False,
+    ),
+    (
+        "attention step by step",
+        stepwise(mask=KEY_MASK, is_causal=True, rate=0.3, seed=1),
+        ((2, 5, 4),) * 3,
+        False,
+    ),
+    ("attention with weights", lambda q, k: stepwise(place=1)(q, k, k), ((2, 3, 4), (2, 5, 4)), False),
+    (
+        "attention of separate heads",
+        lambda q, k, v: ops.dot_product_attention(q, k, v, is_causal=True),
+        ((2, 3, 2, 2), (2, 3, 2, 2), (2, 3, 2, 3)),
+        False,
+    ),
 ]
 
 NOT_DIFFERENTIABLE_EITHER = {"Argsort", "Ceil", "Floor", "LogicalXor", "NormalNoise", "Round"}
-BACKWARD_ONLY_TOO = {"ProdGradient", "ScatterAddAlongAxis"}
+BACKWARD_ONLY_TOO = {"DotProductAttentionGradient", "ProdGradient", "ScatterAddAlongAxis"}
