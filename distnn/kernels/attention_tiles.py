@@ -116,11 +116,7 @@ def _end(row: int, keys: int, is_causal: bool) -> int:
 def _weigh(row: Array, count: int, wide: int, scale: Any) -> None:
     """Scores row[:count] to weights; zeros follow. The exponentials run to `wide`, in whole runs."""
     largest = run_max(row, 0, count)
-    whole = wide // _RUN * _RUN
-    for first in range(0, whole, _RUN):
-        for i in range(first, first + _RUN):
-            row[i] = exp(scale * (row[i] - largest))
-    for i in range(whole, count):
+    for i in range(wide):
         row[i] = exp(scale * (row[i] - largest))
     inverse = np.float32(1.0) / run_sum(row, 0, count)
     for i in range(count):
@@ -199,11 +195,7 @@ def _dot(x: Array, y: Array, count: int) -> Any:
 def _score_gradient(p_S: Array, ds_S: Array, count: int, last: int, scale: Any) -> None:
     """ds = scale * p * (dp - sum of dp * p), in the place of dp; zeros from `count` to `last`."""
     inner = _dot(p_S, ds_S, count)
-    whole = count // _RUN * _RUN
-    for first in range(0, whole, _RUN):
-        for i in range(first, first + _RUN):
-            ds_S[i] = scale * (p_S[i] * (ds_S[i] - inner))
-    for i in range(whole, count):
+    for i in range(count):
         ds_S[i] = scale * (p_S[i] * (ds_S[i] - inner))
     for i in range(count, last):
         ds_S[i] = np.float32(0.0)
