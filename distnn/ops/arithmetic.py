@@ -77,7 +77,8 @@ def isclose(x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan:
     """Whether |x1 - x2| <= atol + rtol |x2|, or both are the same infinity."""
     x, y = (cast(value, "float32") for value in operands(x1, x2))
     allowed = add(multiply(magnitude(y), rtol), atol)
-    near = where(isfinite(y), less_equal(magnitude(subtract(x, y)), allowed), False)
+    distance = magnitude(subtract(x, where(isfinite(y), y, 0.0)))  # no infinity minus another
+    near = where(isfinite(y), less_equal(distance, allowed), False)
     close = logical_or(near, equal(x, y))
     if equal_nan:
         close = logical_or(close, logical_not(logical_or(equal(x, x), equal(y, y))))
