@@ -74,6 +74,7 @@ def test_values_are_numpys_on_arrays_and_in_models(
     inputs = [Input(shape[1:]) for shape in shapes]
     model = Model(inputs, make()(inputs))
     assert model.output_shape == (None, *wanted.shape[1:])
+    assert make().compute_output_shape([(None, *shape[1:]) for shape in shapes]) == model.output_shape
     given = arrays if len(arrays) > 1 else arrays[0]
     np.testing.assert_allclose(model.predict(given, verbose=0), wanted, rtol=1e-4, atol=1e-6)
 

@@ -1,8 +1,8 @@
 """Sine, cosine, tangent and their inverses over 1-D arrays.
 
 float32 values are computed in float64, by polynomials of our own and correctly rounded operations, and
-rounded once: within 1e-7 relative. An angle loses exactness beyond 3e9, where float64 no longer holds its
-remainder. float64 (gradient checks only) is libm's.
+rounded once: within 1e-7 relative, for angles up to a million; beyond, their remainder loses digits.
+float64 (gradient checks only) is libm's.
 """
 
 from __future__ import annotations

@@ -110,12 +110,12 @@ class Round(Floor):
 
 
 def sin(x: Any) -> Any:
-    """Sine, within 1e-7 relative up to 3e9."""
+    """Sine, within 1e-7 relative up to a million."""
     return Sin()(cast(x, "float32"))
 
 
 def cos(x: Any) -> Any:
-    """Cosine, within 1e-7 relative up to 3e9."""
+    """Cosine, within 1e-7 relative up to a million."""
     return Cos()(cast(x, "float32"))
 
 
