@@ -97,6 +97,7 @@ sparse_sigmoid = ops.sparse_sigmoid
 sparsemax = ops.sparsemax
 squareplus = ops.squareplus
 tanh_shrink = ops.tanh_shrink
+threshold = ops.threshold
 
 _FUNCTIONS: dict[str, Activation] = {
     "linear": linear,
