@@ -121,6 +121,16 @@ def _uses_tiles(*arrays: Array) -> bool:
     return products_kind() == "tiles" and all(array.dtype == np.float32 for array in arrays)
 
 
+_LINE_BYTES = 64
+
+
+def _scratch(floats: int) -> Array:
+    """Zeros that begin with a line of the cache, so that no vector of a row of panels crosses one."""
+    memory = np.zeros(floats + _LINE_BYTES // 4, np.float32)
+    first = -memory.ctypes.data % _LINE_BYTES // 4
+    return memory[first : first + floats]
+
+
 def bind_attention(
     q: Array, k: Array, v: Array, mask: Array, scale: float, is_causal: bool, o: Array, p: Array
 ) -> Call:
@@ -128,7 +138,7 @@ def bind_attention(
     if o.size == 0 or k.size == 0 or q.size == 0:
         return partial(attention, q, k, v, mask, scale, is_causal, o, p)
     if _uses_tiles(q, k, v):
-        scratch = np.zeros(tiles.forward_scratch(q, v, p), np.float32)
+        scratch = _scratch(tiles.forward_scratch(q, v, p))
         return partial(tiles.attention, q, k, v, mask, scale, is_causal, o, p, scratch)
     return partial(attention, q, k, v, mask, scale, is_causal, o, p)
 
@@ -140,7 +150,7 @@ def bind_attention_gradient(
     q, k, v, p, do = inputs
     dq, dk, dv = outputs
     if _uses_tiles(q, k, v) and p.size and q.size and v.size:
-        scratch = np.zeros(tiles.backward_scratch(q, v, p), np.float32)
+        scratch = _scratch(tiles.backward_scratch(q, v, p))
         return partial(tiles.attention_gradient, q, k, v, p, do, scale, is_causal, dq, dk, dv, scratch)
     scratch = np.zeros(p.shape[-1], q.dtype)
     return partial(attention_gradient, q, k, v, p, do, scale, is_causal, dq, dk, dv, scratch)

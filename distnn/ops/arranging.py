@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from distnn.ops.arguments import normalized_axes, operand, shape_of
-from distnn.ops.elementwise import where
+from distnn.ops.elementwise import subtract, where
+from distnn.ops.reductions import sum as sum_over
 from distnn.ops.selection import Take
 from distnn.ops.shapes import (
     Slice,
@@ -174,3 +175,61 @@ def meshgrid(*x: Any, indexing: str = "xy") -> list[Any]:
         lying = reshape(value, tuple(size if at == place else 1 for at, size in enumerate(sizes)))
         grids.append(broadcast_to(lying, tuple(sizes)))
     return grids
+
+
+def append(x1: Any, x2: Any, axis: int | None = None) -> Any:
+    """x2 after x1 along `axis`; both as vectors for None."""
+    return concatenate([ravel(x1), ravel(x2)], 0) if axis is None else concatenate([x1, x2], axis)
+
+
+def vstack(xs: Sequence[Any]) -> Any:
+    """Tensors one below the other; vectors are rows."""
+    values = [operand(x) for x in xs]
+    return concatenate([expand_dims(x, 0) if len(shape_of(x)) == 1 else x for x in values], 0)
+
+
+def hstack(xs: Sequence[Any]) -> Any:
+    """Tensors side by side: along the second axis, or the only one."""
+    values = [operand(x) for x in xs]
+    return concatenate(values, 0 if len(shape_of(values[0])) == 1 else 1)
+
+
+def diff(a: Any, n: int = 1, axis: int = -1) -> Any:
+    """Differences of neighbours along `axis`, taken n times."""
+    value = operand(a)
+    (place,) = normalized_axes(axis, len(shape_of(value)))
+    for _ in range(n):
+        size = check_static_axis(shape_of(value), place, "diff")
+        value = subtract(Slice(place, 1, size)(value), Slice(place, 0, size - 1)(value))
+    return value
+
+
+def diagonal(x: Any) -> Any:
+    """The diagonals of the last two axes, along a new last one."""
+    value = operand(x)
+    *leading, rows, columns = shape_of(value)
+    if not isinstance(rows, int) or not isinstance(columns, int):
+        raise ValueError(f"a diagonal of shape {keras_shape(shape_of(value))} would depend on the batch size")
+    places = np.arange(min(rows, columns), dtype=np.int32) * np.int32(columns + 1)
+    flat = reshape(value, (*leading, rows * columns))
+    return Take(len(leading))(flat, places)
+
+
+def trace(x: Any) -> Any:
+    """The sums of the diagonals of the last two axes."""
+    return sum_over(diagonal(x), axis=-1)
+
+
+def slice(inputs: Any, start_indices: Sequence[int], shape: Sequence[int]) -> Any:  # noqa: A001
+    """The block of `shape` that begins at `start_indices`; -1 takes an axis to its end."""
+    value = operand(inputs)
+    for axis, (start, size) in enumerate(zip(start_indices, shape, strict=True)):
+        whole = shape_of(value)[axis]
+        if isinstance(whole, int):
+            value = Slice(axis, start, whole if size == -1 else start + size)(value)
+        elif start != 0 or size != -1:
+            raise ValueError(
+                f"slice: the batch axis of shape {keras_shape(shape_of(value))} must be taken whole "
+                "(start 0, size -1)"
+            )
+    return value

@@ -9,6 +9,7 @@ from typing import Any
 
 from distnn.ops.arguments import normalized_axes, operand, operands, shape_of
 from distnn.ops.arithmetic import isfinite
+from distnn.ops.arranging import roll
 from distnn.ops.comparison import cast
 from distnn.ops.elementwise import abs as magnitude
 from distnn.ops.elementwise import (
@@ -30,7 +31,8 @@ from distnn.ops.products import matmul
 from distnn.ops.reductions import max as max_over
 from distnn.ops.reductions import mean, var
 from distnn.ops.reductions import sum as sum_over
-from distnn.ops.shapes import product, reshape, transpose
+from distnn.ops.selection import sort
+from distnn.ops.shapes import Slice, check_static_axis, product, reshape, transpose
 from distnn.tensor import keras_shape
 
 
@@ -148,6 +150,55 @@ def outer(x1: Any, x2: Any) -> Any:
     """Every product of a value of x1 and one of x2; both taken as vectors."""
     x, y = operands(x1, x2)
     return multiply(reshape(x, (-1, 1)), reshape(y, (1, -1)))
+
+
+def inner(x1: Any, x2: Any) -> Any:
+    """Products summed over the last axis of both."""
+    return tensordot(x1, x2, axes=[[-1], [-1]])
+
+
+def vdot(x1: Any, x2: Any) -> Any:
+    """The sum of the products of all values; both taken as vectors."""
+    x, y = operands(x1, x2)
+    return sum_over(multiply(reshape(x, (-1,)), reshape(y, (-1,))))
+
+
+def cross(x1: Any, x2: Any) -> Any:
+    """The vector product of vectors of three along the last axis."""
+    x, y = operands(x1, x2)
+    if shape_of(x)[-1] != 3 or shape_of(y)[-1] != 3:
+        raise ValueError(
+            "cross takes vectors of three along the last axis. Received: shapes "
+            f"{keras_shape(shape_of(x))}, {keras_shape(shape_of(y))}"
+        )
+    first = multiply(roll(x, -1, -1), roll(y, -2, -1))
+    return subtract(first, multiply(roll(x, -2, -1), roll(y, -1, -1)))
+
+
+def moments(x: Any, axes: int | Sequence[int], keepdims: bool = False) -> tuple[Any, Any]:
+    """Mean and variance over `axes`."""
+    return mean(x, axes, keepdims), var(x, axes, keepdims)
+
+
+def median(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+    """The middle value along `axis` (None: of all), or the mean of the two in the middle."""
+    value = cast(x, "float32")
+    shape = shape_of(value)
+    if axis is None:
+        found = median(reshape(value, (-1,)), 0)
+        return reshape(found, (1,) * len(shape)) if keepdims else found
+    (place,) = normalized_axes(axis, len(shape))
+    size = check_static_axis(shape, place, "median")
+    ordered = sort(value, place)
+    middle = Slice(place, (size - 1) // 2, size // 2 + 1)(ordered)
+    return mean(middle, place, keepdims)
+
+
+def rms_normalization(x: Any, scale: Any = 1.0, axis: int = -1, epsilon: float = 1e-7) -> Any:
+    """x divided by the root of its mean square along `axis`, times `scale`."""
+    value = cast(x, "float32")
+    size = rsqrt(add(mean(square(value), axis, keepdims=True), epsilon))
+    return multiply(multiply(value, size), scale)
 
 
 def logsumexp(x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:

@@ -6,6 +6,7 @@ Their kernels are polynomials of our own and correctly rounded operations: no li
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from distnn.kernels import elementwise as kernels
@@ -17,19 +18,26 @@ from distnn.ops.elementwise import (
     divide,
     exp,
     log,
+    log1p,
     multiply,
     negative,
     rsqrt,
+    sign,
+    sqrt,
     square,
     subtract,
 )
-from distnn.tensor import Tensor
+from distnn.ops.elementwise import abs as magnitude
+from distnn.tensor import Spec, Tensor
 
 
 class _Kernel(_Unary):
     """Of a kernel over 1-D arrays."""
 
     is_kernel = True
+
+    def flops(self, inputs: Sequence[Spec], outputs: Sequence[Spec], samples: int) -> int:
+        return 20 * outputs[0].size(samples)
 
 
 class Sin(_Kernel):
@@ -161,6 +169,28 @@ def cosh(x: Any) -> Any:
     return multiply(add(exp(value), exp(negative(value))), 0.5)
 
 
+def arcsinh(x: Any) -> Any:
+    """The inverse of `sinh`."""
+    value = cast(x, "float32")
+    size = magnitude(value)
+    squares = square(size)
+    # log(s + sqrt(1 + s^2)), accurate near 0
+    grown = log1p(add(size, divide(squares, add(sqrt(add(squares, 1.0)), 1.0))))
+    return multiply(sign(value), grown)
+
+
+def arccosh(x: Any) -> Any:
+    """The inverse of `cosh`, for x of 1 or more; NaN below."""
+    value = cast(x, "float32")
+    return log(add(value, sqrt(multiply(subtract(value, 1.0), add(value, 1.0)))))
+
+
+def arctanh(x: Any) -> Any:
+    """The inverse of `tanh`; NaN outside [-1, 1]."""
+    value = cast(x, "float32")
+    return multiply(subtract(log1p(value), log1p(negative(value))), 0.5)
+
+
 def log2(x: Any) -> Any:
     """Logarithm to the base 2."""
     return multiply(log(x), 1.0 / math.log(2.0))
@@ -196,8 +226,5 @@ def round(x: Any, decimals: int = 0) -> Any:  # noqa: A001  (Keras's name)
 
 def trunc(x: Any) -> Any:
     """Cut towards zero; no gradient passes."""
-    from distnn.ops.elementwise import abs as magnitude
-    from distnn.ops.elementwise import sign
-
     value = cast(x, "float32")
     return multiply(sign(value), floor(magnitude(value)))
