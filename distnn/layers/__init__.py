@@ -16,7 +16,9 @@ from distnn.layers.core import Activation as Activation
 from distnn.layers.core import Dense as Dense
 from distnn.layers.core import Input as Input
 from distnn.layers.core import InputLayer as InputLayer
+from distnn.layers.einsum_dense import EinsumDense as EinsumDense
 from distnn.layers.group_normalization import GroupNormalization as GroupNormalization
+from distnn.layers.group_normalization import RMSNormalization as RMSNormalization
 from distnn.layers.group_normalization import UnitNormalization as UnitNormalization
 from distnn.layers.lambda_layer import Lambda as Lambda
 from distnn.layers.layer import Layer as Layer
@@ -66,6 +68,7 @@ _CLASSES: dict[str, type[Layer]] = {
         Dot,
         Dropout,
         ELU,
+        EinsumDense,
         Flatten,
         GaussianDropout,
         GaussianNoise,
@@ -80,6 +83,7 @@ _CLASSES: dict[str, type[Layer]] = {
         Multiply,
         PReLU,
         Permute,
+        RMSNormalization,
         ReLU,
         Reshape,
         Softmax,

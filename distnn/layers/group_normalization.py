@@ -1,4 +1,4 @@
-"""GroupNormalization, and UnitNormalization, which has no weights."""
+"""GroupNormalization, RMSNormalization, and UnitNormalization, which has no weights."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from distnn import ops
 from distnn.layers.layer import Layer
 from distnn.layers.normalization import _Normalization
 from distnn.ops.shapes import product
+from distnn.variable import Variable
 
 
 class GroupNormalization(_Normalization):
@@ -77,6 +78,37 @@ class GroupNormalization(_Normalization):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "groups": self.groups}
+
+
+class RMSNormalization(Layer):
+    """Each sample divided by the root of its mean square along `axis`, times trained numbers.
+
+    Zhang & Sennrich 2019.
+    """
+
+    scale: Variable
+
+    def __init__(self, axis: int = -1, epsilon: float = 1e-6, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(axis, int) or axis == 0:
+            raise ValueError(f"RMSNormalization takes one axis, not the batch's. Received: axis={axis}")
+        self.axis = axis
+        self.epsilon = float(epsilon)
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        size = input_shape[self.axis]
+        if size is None:
+            raise ValueError(f"layer '{self.name}' needs a known axis. Received: {tuple(input_shape)}")
+        self.scale = self.add_weight((size,), "ones", name="scale")
+
+    def call(self, inputs: Any) -> Any:
+        rank = len(inputs.spec.shape)
+        behind = rank - 1 - self.axis % rank
+        scale = ops.reshape(self.scale, (-1, *(1 for _ in range(behind))))
+        return ops.rms_normalization(inputs, scale, axis=self.axis, epsilon=self.epsilon)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "axis": self.axis, "epsilon": self.epsilon}
 
 
 class UnitNormalization(Layer):
