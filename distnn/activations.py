@@ -16,9 +16,16 @@ def linear(x: Any) -> Any:
     return x
 
 
-def relu(x: Any) -> Any:
-    """max(x, 0)."""
-    return ops.relu(x)
+def relu(x: Any, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0) -> Any:
+    """max(x, 0).
+
+    Args:
+        x: any shape.
+        negative_slope: slope below the threshold.
+        max_value: the largest result, or None.
+        threshold: where x begins to pass.
+    """
+    return ops.general_relu(x, negative_slope, max_value, threshold)
 
 
 def sigmoid(x: Any) -> Any:
@@ -66,7 +73,31 @@ def softplus(x: Any) -> Any:
     return ops.softplus(x)
 
 
+def exponential(x: Any) -> Any:
+    """e^x."""
+    return ops.exp(x)
+
+
 swish = silu
+celu = ops.celu
+glu = ops.glu
+hard_shrink = ops.hard_shrink
+hard_sigmoid = ops.hard_sigmoid
+hard_silu = ops.hard_silu
+hard_swish = ops.hard_swish
+hard_tanh = ops.hard_tanh
+log_sigmoid = ops.log_sigmoid
+mish = ops.mish
+relu6 = ops.relu6
+selu = ops.selu
+soft_shrink = ops.soft_shrink
+softsign = ops.softsign
+sparse_plus = ops.sparse_plus
+sparse_sigmoid = ops.sparse_sigmoid
+sparsemax = ops.sparsemax
+squareplus = ops.squareplus
+tanh_shrink = ops.tanh_shrink
+threshold = ops.threshold
 
 _FUNCTIONS: dict[str, Activation] = {
     "linear": linear,
@@ -81,6 +112,25 @@ _FUNCTIONS: dict[str, Activation] = {
     "silu": silu,
     "swish": silu,
     "softplus": softplus,
+    "exponential": exponential,
+    "celu": celu,
+    "glu": glu,
+    "hard_shrink": hard_shrink,
+    "hard_sigmoid": hard_sigmoid,
+    "hard_silu": hard_silu,
+    "hard_swish": hard_swish,
+    "hard_tanh": hard_tanh,
+    "log_sigmoid": log_sigmoid,
+    "mish": mish,
+    "relu6": relu6,
+    "selu": selu,
+    "soft_shrink": soft_shrink,
+    "softsign": softsign,
+    "sparse_plus": sparse_plus,
+    "sparse_sigmoid": sparse_sigmoid,
+    "sparsemax": sparsemax,
+    "squareplus": squareplus,
+    "tanh_shrink": tanh_shrink,
 }
 
 

@@ -12,12 +12,12 @@ from trainings import Array, classification, regression
 from distnn import layers
 from distnn.callbacks import Callback
 from distnn.layers import Dense, Input
-from distnn.models import Sequential
+from distnn.models import Model, Sequential
 from distnn.optimizers import SGD, Adam
 from distnn.program import Program
 
 
-def trained(model: Sequential, x: Array, y: Array, steps: int, **options: Any) -> Any:
+def trained(model: Model, x: Array, y: Array, steps: int, **options: Any) -> Any:
     """The warm engine of a fit, ready for more steps."""
     model.fit(x, y, epochs=1, steps_per_epoch=steps, verbose=0, seed=1, **options)
     return model._engines["local"][1]
@@ -49,6 +49,28 @@ def test_steps_10_to_100_allocate_no_array(optimizer: Any, shuffle: bool) -> Non
     finally:
         tracemalloc.stop()
     assert peak < 16384, f"{peak} bytes; the smallest array of a shard's activations has {128 * 64 * 4}"
+
+
+def test_steps_of_attention_and_merges_allocate_no_array() -> None:
+    """Beside the buffer of 32 KB that NumPy's ufuncs take while they broadcast."""
+    x, y = regression(500, 32 * 16)
+    sample = Input((32, 16))
+    h = layers.MultiHeadAttention(4, 8)(sample, sample, use_causal_mask=True)
+    h = layers.GroupNormalization(4)(layers.add([h, layers.Dense(16, "gelu")(h)]))
+    h = layers.concatenate([layers.SpatialDropout1D(0.2)(h), layers.GaussianNoise(0.1)(h)])
+    model = Model(sample, Dense(1)(layers.Flatten()(layers.PReLU()(h))))
+    model.compile("sgd", "mse")
+    engine = trained(model, x.reshape(-1, 32, 16), y, 8, batch_size=64, shards=2)
+    gc.collect()
+    engine.run_segment(10)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        engine.run_segment(50)
+        peak = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    assert peak < 48 * 1024, f"{peak} bytes; a shard's smallest activations have {32 * 32 * 16 * 4}"
 
 
 def test_setting_weights_at_every_step_keeps_no_memory() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from image_layers import ROWS as IMAGE_ROWS
+from more_layer_cases import CALLED_ON_LISTS, MORE_CASES
 from trainings import Array, train
 
 from distnn import activations, layers
@@ -47,6 +48,8 @@ ALL_OF_DENSE = {
     "kernel_regularizer": "l2",
     "name": "named",
 }
+PLAIN_ACTIVATIONS = sorted(set(activations.names()) - {"glu", "sparsemax"})
+"""Without sparsemax, which has kinks at the values that samples have here."""
 NORMALIZED = {"beta_initializer": "random_normal", "gamma_initializer": "random_normal"}
 
 UNROLLED = {"units": 2, "recurrent_activation": "softplus", "dropout": 0.2, "recurrent_dropout": 0.3}
@@ -63,7 +66,8 @@ CASES = [
     Case("Dense", {"units": 3, "activation": "relu"}, (4,), (3,)),
     Case("Dense", ALL_OF_DENSE, (2, 4), (2, 2)),
     Case("Dense", {"units": 3, "activation": "softmax", "bias_regularizer": "l1"}, (2, 3, 4), (2, 3, 3)),
-    *(Case("Activation", {"activation": name}, (5,), (5,)) for name in activations.names()),
+    *(Case("Activation", {"activation": name}, (5,), (5,)) for name in PLAIN_ACTIVATIONS),
+    Case("Activation", {"activation": "glu"}, (2, 6), (2, 3)),
     Case("Dropout", {"rate": 0.4}, (5,), (5,)),
     Case("Dropout", {"rate": 0.4, "seed": 7}, (2, 3), (2, 3)),
     Case("Dropout", {"rate": 0}, (5,), (5,)),
@@ -92,6 +96,10 @@ CASES = [
     Case("LSTM", {**UNROLLED, "unit_forget_bias": False, "return_sequences": True}, (3, 2), (3, 2)),
     Case("GRU", {"units": 3, "return_sequences": True, "use_bias": False}, (4, 2), (4, 3)),
     Case("GRU", {**UNROLLED, "reset_after": False, "kernel_regularizer": "l2"}, (3, 2), (2,)),
+    Case("BatchNormalization", {"axis": 1}, (3, 2), (3, 2)),
+    Case("LayerNormalization", {**NORMALIZED, "axis": (1, 2)}, (3, 2), (3, 2)),
+    Case("LayerNormalization", {**NORMALIZED, "axis": 1}, (3, 2), (3, 2)),
+    *(Case(*given) for given in MORE_CASES),
 ]
 NOT_DIFFERENTIABLE = {
     "CategoryEncoding",
@@ -133,9 +141,8 @@ def test_every_layer_is_in_the_table() -> None:
         for value in vars(layers).values()
         if isinstance(value, type) and issubclass(value, Layer) and value is not Layer
     }
-    assert public == {case.layer for case in CASES} | NOT_DIFFERENTIABLE | ELSEWHERE, (
-        "every layer needs a case"
-    )
+    tested = {case.layer for case in CASES} | NOT_DIFFERENTIABLE | ELSEWHERE | CALLED_ON_LISTS
+    assert public == tested, "every layer needs a case"
     assert public <= set(layers.names()), "every layer must be found by its name"
 
 
@@ -286,10 +293,11 @@ MESSAGES = [
     (lambda: Input((-4,)), r"Received: shape=\(-4,\)"),
     (lambda: Input((4,), dtype="complex64"), "Received: dtype='complex64'"),
     (lambda: layers.BatchNormalization(synchronized=True), "synchronized=True.* not supported"),
-    (lambda: layers.BatchNormalization(axis=1), "last axis. Received: axis=1"),
+    (lambda: layers.BatchNormalization(axis=(1, 2)), r"takes one axis. Received: axis=\(1, 2\)"),
     (lambda: layers.BatchNormalization(momentum=2), "`momentum` must be between 0 and 1"),
     (lambda: layers.LayerNormalization(epsilon=0), "`epsilon` must be a positive number"),
-    (lambda: layers.LayerNormalization(axis=(1, 2)), r"Received: axis=\(1, 2\)"),
+    (lambda: layers.LayerNormalization(axis=0), "behind the batch's. Received: axis=0"),
+    (lambda: called(layers.LayerNormalization(axis=2), 2, 4), "axis 2 does not exist in inputs of 2 axes"),
     (lambda: layers.Activation("softmacks"), "Did you mean 'softmax'"),
     (lambda: layers.get_class("Dens"), "Unknown layer: 'Dens'. Did you mean 'Dense'"),
     (lambda: layers.Layer().count_params(), "You tried to call `count_params` on layer 'layer', but the"),

@@ -109,6 +109,18 @@ def gelu(x: Array, y: Array) -> None:
 
 
 @kernel
+def gelu_with_slope(x: Array, y: Array, slope: Array) -> None:
+    """`gelu`, and its derivative."""
+    half, one, sqrt_half = x.dtype.type(0.5), x.dtype.type(1), x.dtype.type(_SQRT_HALF)
+    density = x.dtype.type(_INVERSE_SQRT_2_PI)
+    for i in range(x.size):
+        v = x[i]
+        level = one + erf(v * sqrt_half)
+        y[i] = (half * v) * level
+        slope[i] = half * level + v * (density * exp(-half * (v * v)))
+
+
+@kernel
 def gelu_tanh(x: Array, y: Array) -> None:
     """gelu by its tanh approximation."""
     scale, cubic = x.dtype.type(2 * _SQRT_2_OVER_PI), x.dtype.type(_GELU_CUBIC)
@@ -272,6 +284,19 @@ def bias_gelu(x_BO: Array, bias_O: Array, y_BO: Array) -> None:
         for o in range(x_BO.shape[1]):
             s = x_BO[b, o] + bias_O[o]
             y_BO[b, o] = gelu_of(s, half, one, sqrt_half)
+
+
+@kernel
+def bias_gelu_with_slope(x_BO: Array, bias_O: Array, y_BO: Array, slope_BO: Array) -> None:
+    """`gelu_with_slope` of s = x + bias."""
+    half, one, sqrt_half = x_BO.dtype.type(0.5), x_BO.dtype.type(1), x_BO.dtype.type(_SQRT_HALF)
+    density = x_BO.dtype.type(_INVERSE_SQRT_2_PI)
+    for b in range(x_BO.shape[0]):
+        for o in range(x_BO.shape[1]):
+            v = x_BO[b, o] + bias_O[o]
+            level = one + erf(v * sqrt_half)
+            y_BO[b, o] = (half * v) * level
+            slope_BO[b, o] = half * level + v * (density * exp(-half * (v * v)))
 
 
 @kernel

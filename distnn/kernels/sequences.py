@@ -87,16 +87,6 @@ def step_status(mask_BT: Array, is_reversed: int, is_zeroed: int, status_TB: Arr
 
 
 @kernel
-def reverse_steps(x_BTF: Array, out_BTF: Array) -> None:
-    """The second axis in reverse."""
-    steps = x_BTF.shape[1]
-    for b in range(x_BTF.shape[0]):
-        for t in range(steps):
-            for f in range(x_BTF.shape[2]):
-                out_BTF[b, t, f] = x_BTF[b, steps - 1 - t, f]
-
-
-@kernel
 def copy_step(x_BTF: Array, step: int, out_BF: Array) -> None:
     """One step of all samples."""
     for b in range(out_BF.shape[0]):

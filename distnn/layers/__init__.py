@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from distnn.layers.activation_layers import ELU as ELU
+from distnn.layers.activation_layers import LeakyReLU as LeakyReLU
+from distnn.layers.activation_layers import PReLU as PReLU
+from distnn.layers.activation_layers import ReLU as ReLU
+from distnn.layers.activation_layers import Softmax as Softmax
+from distnn.layers.attention import AdditiveAttention as AdditiveAttention
+from distnn.layers.attention import Attention as Attention
 from distnn.layers.augmentation import RandomBrightness as RandomBrightness
 from distnn.layers.augmentation import RandomContrast as RandomContrast
 from distnn.layers.augmentation import RandomFlip as RandomFlip
@@ -24,6 +31,7 @@ from distnn.layers.depthwise import DepthwiseConv1D as DepthwiseConv1D
 from distnn.layers.depthwise import DepthwiseConv2D as DepthwiseConv2D
 from distnn.layers.depthwise import SeparableConv1D as SeparableConv1D
 from distnn.layers.depthwise import SeparableConv2D as SeparableConv2D
+from distnn.layers.einsum_dense import EinsumDense as EinsumDense
 from distnn.layers.embedding import Embedding as Embedding
 from distnn.layers.global_pooling import GlobalAveragePooling1D as GlobalAveragePooling1D
 from distnn.layers.global_pooling import GlobalAveragePooling2D as GlobalAveragePooling2D
@@ -31,10 +39,31 @@ from distnn.layers.global_pooling import GlobalAveragePooling3D as GlobalAverage
 from distnn.layers.global_pooling import GlobalMaxPooling1D as GlobalMaxPooling1D
 from distnn.layers.global_pooling import GlobalMaxPooling2D as GlobalMaxPooling2D
 from distnn.layers.global_pooling import GlobalMaxPooling3D as GlobalMaxPooling3D
+from distnn.layers.group_normalization import GroupNormalization as GroupNormalization
+from distnn.layers.group_normalization import RMSNormalization as RMSNormalization
+from distnn.layers.group_normalization import UnitNormalization as UnitNormalization
+from distnn.layers.lambda_layer import Lambda as Lambda
 from distnn.layers.layer import Layer as Layer
 from distnn.layers.lookup import IntegerLookup as IntegerLookup
 from distnn.layers.lookup import StringLookup as StringLookup
 from distnn.layers.lookup import TextVectorization as TextVectorization
+from distnn.layers.merging import Add as Add
+from distnn.layers.merging import Average as Average
+from distnn.layers.merging import Concatenate as Concatenate
+from distnn.layers.merging import Dot as Dot
+from distnn.layers.merging import Maximum as Maximum
+from distnn.layers.merging import Minimum as Minimum
+from distnn.layers.merging import Multiply as Multiply
+from distnn.layers.merging import Subtract as Subtract
+from distnn.layers.merging import add as add
+from distnn.layers.merging import average as average
+from distnn.layers.merging import concatenate as concatenate
+from distnn.layers.merging import dot as dot
+from distnn.layers.merging import maximum as maximum
+from distnn.layers.merging import minimum as minimum
+from distnn.layers.merging import multiply as multiply
+from distnn.layers.merging import subtract as subtract
+from distnn.layers.multi_head_attention import MultiHeadAttention as MultiHeadAttention
 from distnn.layers.normalization import BatchNormalization as BatchNormalization
 from distnn.layers.normalization import LayerNormalization as LayerNormalization
 from distnn.layers.pooling import AveragePooling1D as AveragePooling1D
@@ -55,8 +84,15 @@ from distnn.layers.recurrent_cells import GRUCell as GRUCell
 from distnn.layers.recurrent_cells import LSTMCell as LSTMCell
 from distnn.layers.recurrent_cells import SimpleRNNCell as SimpleRNNCell
 from distnn.layers.recurrent_cells import StackedRNNCells as StackedRNNCells
+from distnn.layers.regularization import AlphaDropout as AlphaDropout
 from distnn.layers.regularization import Dropout as Dropout
+from distnn.layers.regularization import GaussianDropout as GaussianDropout
+from distnn.layers.regularization import GaussianNoise as GaussianNoise
+from distnn.layers.regularization import SpatialDropout1D as SpatialDropout1D
+from distnn.layers.regularization import SpatialDropout2D as SpatialDropout2D
+from distnn.layers.regularization import SpatialDropout3D as SpatialDropout3D
 from distnn.layers.reshaping import Flatten as Flatten
+from distnn.layers.reshaping import Permute as Permute
 from distnn.layers.reshaping import Reshape as Reshape
 from distnn.layers.resizing import Cropping1D as Cropping1D
 from distnn.layers.resizing import Cropping2D as Cropping2D

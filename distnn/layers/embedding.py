@@ -68,7 +68,7 @@ class Embedding(Layer):
         )
 
     def call(self, inputs: Tensor) -> Any:
-        return ops.take(self.embeddings, inputs, axis=0)
+        return ops.take_rows(self.embeddings, inputs)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         return ops.not_equal(inputs, 0) if self.mask_zero else None

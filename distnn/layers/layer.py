@@ -360,9 +360,13 @@ class Layer:
 
         return mapped(spec_of, self._call_symbolically(graph, args, kwargs))
 
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """The output's shape for an input's, batch axis `None`."""
-        return keras_shape(self.output_spec(Spec(symbolic_shape(input_shape))).shape)
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The output's shape for an input's (or a list of them), batch axis `None`."""
+        is_list = bool(input_shape) and isinstance(input_shape[0], list | tuple)
+        shapes = input_shape if is_list else [input_shape]
+        specs = [Spec(symbolic_shape(shape)) for shape in shapes]
+        found = self.output_structure([specs if is_list else specs[0]], {})
+        return mapped(lambda spec: keras_shape(spec.shape), found)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"

@@ -1,21 +1,22 @@
-"""BatchNormalization and LayerNormalization, over the last axis."""
+"""BatchNormalization and LayerNormalization."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from distnn import initializers, ops, regularizers
 from distnn.layers.layer import Layer
+from distnn.ops.shapes import product
 from distnn.variable import Variable
 
 
-def _checked_axis(name: str, axis: Any) -> int:
-    if axis == [-1] or axis == (-1,):
-        axis = -1
-    if axis != -1:
-        raise ValueError(f"{name} normalises over the last axis. Received: axis={axis}; expected -1")
-    return -1
+def _checked_axes(name: str, axis: Any) -> int | list[int]:
+    """One axis as a number, several as a list."""
+    axes = [axis] if isinstance(axis, int) else list(axis)
+    if not axes or any(not isinstance(one, int) or isinstance(one, bool) or one == 0 for one in axes):
+        raise ValueError(f"{name}: `axis` must name axes behind the batch's. Received: axis={axis}")
+    return axes[0] if len(axes) == 1 else axes
 
 
 class _Normalization(Layer):
@@ -39,7 +40,7 @@ class _Normalization(Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.axis = _checked_axis(type(self).__name__, axis)
+        self.axis = _checked_axes(type(self).__name__, axis)
         if not isinstance(epsilon, int | float) or epsilon <= 0:
             raise ValueError(f"`epsilon` must be a positive number. Received: epsilon={epsilon!r}")
         self.epsilon = float(epsilon)
@@ -50,20 +51,39 @@ class _Normalization(Layer):
         self.beta_regularizer = regularizers.get(beta_regularizer)
         self.gamma_regularizer = regularizers.get(gamma_regularizer)
 
-    def _add_scale_and_offset(self, input_shape: Sequence[int | None]) -> int:
-        channels = input_shape[-1]
-        if channels is None:
-            raise ValueError(f"layer '{self.name}' needs a known last axis. Received: {tuple(input_shape)}")
+    def _places(self, rank: int) -> list[int]:
+        """The axes, counted from the first."""
+        axes = [self.axis] if isinstance(self.axis, int) else self.axis
+        if any(not -rank < axis < rank for axis in axes):
+            raise ValueError(f"layer '{self.name}': axis {self.axis} does not exist in inputs of {rank} axes")
+        return sorted(axis % rank for axis in axes)
+
+    def _add_scale_and_offset(self, input_shape: Sequence[int | None]) -> list[int]:
+        given = [input_shape[axis] for axis in self._places(len(input_shape))]
+        shape = [dim for dim in given if dim is not None]
+        if len(shape) != len(given):
+            raise ValueError(f"layer '{self.name}' needs known axes. Received: {tuple(input_shape)}")
         self.gamma = self.beta = None
         if self.scale:
             self.gamma = self.add_weight(
-                (channels,), self.gamma_initializer, regularizer=self.gamma_regularizer, name="gamma"
+                shape, self.gamma_initializer, regularizer=self.gamma_regularizer, name="gamma"
             )
         if self.center:
             self.beta = self.add_weight(
-                (channels,), self.beta_initializer, regularizer=self.beta_regularizer, name="beta"
+                shape, self.beta_initializer, regularizer=self.beta_regularizer, name="beta"
             )
-        return channels
+        return shape
+
+    def _with_axes_last(self, inputs: Any, function: Callable[[Any], Any]) -> Any:
+        """`function`, which acts on the last axis, of the inputs with our axes as their last, as one."""
+        shape = inputs.spec.shape
+        places = self._places(len(shape))
+        others = [axis for axis in range(len(shape)) if axis not in places]
+        order = [*others, *places]
+        turned = ops.transpose(inputs, order)
+        flat = ops.reshape(turned, (*(shape[axis] for axis in others), product([shape[a] for a in places])))
+        done = ops.reshape(function(flat), turned.spec.shape)
+        return ops.transpose(done, [order.index(axis) for axis in range(len(shape))])
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -119,6 +139,8 @@ class BatchNormalization(_Normalization):
             gamma_regularizer,
             **kwargs,
         )
+        if not isinstance(self.axis, int):
+            raise ValueError(f"BatchNormalization takes one axis. Received: axis={axis}")
         if synchronized:
             raise ValueError(
                 "BatchNormalization(synchronized=True) is not supported: the statistics of a step are those "
@@ -131,15 +153,18 @@ class BatchNormalization(_Normalization):
         self.moving_variance_initializer = initializers.get(moving_variance_initializer)
 
     def build(self, input_shape: Sequence[int | None]) -> None:
-        channels = self._add_scale_and_offset(input_shape)
+        shape = self._add_scale_and_offset(input_shape)
         self.moving_mean = self.add_weight(
-            (channels,), self.moving_mean_initializer, trainable=False, name="moving_mean"
+            shape, self.moving_mean_initializer, trainable=False, name="moving_mean"
         )
         self.moving_variance = self.add_weight(
-            (channels,), self.moving_variance_initializer, trainable=False, name="moving_variance"
+            shape, self.moving_variance_initializer, trainable=False, name="moving_variance"
         )
 
     def call(self, inputs: Any, training: bool = False) -> Any:
+        return self._with_axes_last(inputs, lambda flat: self._normalized(flat, training))
+
+    def _normalized(self, inputs: Any, training: bool) -> Any:
         if not training or not self.trainable:
             return ops.batch_norm_inference(
                 inputs, self.gamma, self.beta, self.moving_mean, self.moving_variance, self.epsilon
@@ -158,7 +183,7 @@ class BatchNormalization(_Normalization):
 
 
 class LayerNormalization(_Normalization):
-    """Each sample's last axis to mean 0 and variance 1. Ba, Kiros & Hinton 2016."""
+    """Each sample's last axis (or the axes given) to mean 0 and variance 1. Ba, Kiros & Hinton 2016."""
 
     def __init__(
         self,
@@ -188,4 +213,5 @@ class LayerNormalization(_Normalization):
         self._add_scale_and_offset(input_shape)
 
     def call(self, inputs: Any) -> Any:
-        return ops.layer_norm(inputs, self.gamma, self.beta, self.epsilon)
+        gamma, beta = (None if one is None else ops.reshape(one, (-1,)) for one in (self.gamma, self.beta))
+        return self._with_axes_last(inputs, lambda flat: ops.layer_norm(flat, gamma, beta, self.epsilon))

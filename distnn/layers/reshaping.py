@@ -1,4 +1,4 @@
-"""Layers that give the same values another shape: Flatten and Reshape."""
+"""Layers that give the same values another shape or order: Flatten, Reshape, Permute."""
 
 from __future__ import annotations
 
@@ -57,3 +57,30 @@ class Reshape(Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "target_shape": list(self.target_shape)}
+
+
+class Permute(Layer):
+    """Axes of a sample in another order.
+
+    Args:
+        dims: the axes' numbers in the new order; 1 is the first after the batch's.
+    """
+
+    def __init__(self, dims: Sequence[int], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dims = tuple(int(dim) for dim in dims)
+        if sorted(self.dims) != list(range(1, len(self.dims) + 1)):
+            raise ValueError(
+                "Invalid permutation argument `dims` for Permute Layer. The set of indices in `dims` must be "
+                f"consecutive and start from 1. Received dims={self.dims}"
+            )
+
+    def call(self, inputs: Tensor) -> Any:
+        if len(inputs.spec.shape) != len(self.dims) + 1:
+            raise ValueError(
+                f"layer '{self.name}' permutes {len(self.dims)} axes. Received: shape={inputs.shape}"
+            )
+        return ops.transpose(inputs, (0, *self.dims))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "dims": list(self.dims)}

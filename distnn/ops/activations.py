@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from distnn.kernels import activations as kernels
 from distnn.ops.elementwise import cast
-from distnn.ops.op import Bound, Op
+from distnn.ops.op import Bound, Op, graph_of
 from distnn.ops.reductions import sum as sum_over
 from distnn.tensor import Array, Spec, Tensor, keras_shape
 
@@ -38,7 +38,7 @@ class Activation(Op):
     def parameters(self) -> tuple[float, ...]:
         return ()
 
-    def infer(self, *inputs: Spec) -> Spec:
+    def infer(self, *inputs: Spec) -> Spec | tuple[Spec, ...]:
         return inputs[0]
 
     def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
@@ -154,6 +154,28 @@ class Gelu(Activation):
     gradient_reads_output = False
 
 
+class GeluWithSlope(Activation):
+    """(gelu of x, its derivative): for training, where the derivative costs little beside the value.
+
+    A bias before it is added in the same pass, as nothing else then reads their sum.
+    """
+
+    forward_kernel = staticmethod(kernels.gelu_with_slope)
+    bias_kernel = staticmethod(kernels.bias_gelu_with_slope)
+    flops_per_value = 40
+
+    def infer(self, *inputs: Spec) -> tuple[Spec, ...]:
+        return inputs[0], inputs[0]
+
+    def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
+        return partial(kernels.gelu_with_slope, *(array.reshape(-1) for array in (*inputs, *outputs)))
+
+    def gradient(self, inputs: Tensors, outputs: Tensors, doutputs: Gradients) -> Gradients:
+        from distnn.ops.elementwise import multiply
+
+        return (multiply(doutputs[0], outputs[1]),)
+
+
 class GeluTanh(Activation):
     """gelu by its tanh approximation."""
 
@@ -211,7 +233,8 @@ class BiasActivation(Op):
     def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
         x, bias = inputs
         rows, kernel = (-1, len(bias)), type(self.activation).bias_kernel
-        return partial(kernel, x.reshape(rows), bias, *self.activation.parameters, outputs[0].reshape(rows))
+        places = (array.reshape(rows) for array in outputs)
+        return partial(kernel, x.reshape(rows), bias, *self.activation.parameters, *places)
 
     def flops(self, inputs: Sequence[Spec], outputs: Sequence[Spec], samples: int) -> int:
         return (1 + self.activation.flops_per_value) * inputs[0].size(samples)
@@ -252,7 +275,11 @@ swish = silu
 
 def gelu(x: Any, approximate: bool = True) -> Any:
     """x times the normal distribution function of x; `approximate` uses tanh."""
-    return (GeluTanh() if approximate else Gelu())(cast(x, "float32"))
+    value = cast(x, "float32")
+    if approximate:
+        return GeluTanh()(value)
+    graph = graph_of([value])
+    return GeluWithSlope()(value)[0] if graph is not None and graph.training else Gelu()(value)
 
 
 def softplus(x: Any) -> Any:

@@ -1,10 +1,13 @@
-"""Dropout: noise that is a function of the seed, the step, the shard and the op's place in the model."""
+"""Dropout and normal noise: functions of the seed, the step, the shard and the op's place in the model."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from distnn.graph import Graph
+from distnn.kernels.noise import normal_noise
 from distnn.kernels.random import dropout as dropout_kernel
 from distnn.kernels.random import dropout_gradient
 from distnn.ops.elementwise import cast
@@ -58,6 +61,48 @@ class DropoutGradient(Op):
         return partial(dropout_gradient, dy, mask, _scale(self.rate), outputs[0].reshape(-1))
 
 
+class NormalNoise(Op):
+    """Normal noise of mean 0 in the shape of x, whose values are not read.
+
+    Args:
+        stddev: standard deviation.
+        stream: differs for each noise of a model.
+    """
+
+    def __init__(self, stddev: float, stream: int) -> None:
+        self.stddev, self.stream = float(stddev), int(stream)
+
+    def infer(self, *inputs: Spec) -> Spec:
+        return inputs[0]
+
+    def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
+        return partial(normal_noise, control, self.stream, self.stddev, outputs[0].reshape(-1))
+
+    def flops(self, inputs: Sequence[Spec], outputs: Sequence[Spec], samples: int) -> int:
+        return 60 * outputs[0].size(samples)
+
+
+def _stream(graph: Graph | None, what: str, seed: int | None) -> int:
+    """The key of one noise: by its place in the model where there is one."""
+    if graph is None:
+        return stream_key(draw_seed() if seed is None else seed, what)
+    return stream_key(0 if seed is None else seed, what, graph.unique_name(f"{what}_stream"))
+
+
+def normal_like(x: Any, stddev: float = 1.0, seed: int | None = None) -> Any:
+    """Normal noise of mean 0 in the shape of x; no gradient passes.
+
+    Args:
+        x: any shape.
+        stddev: standard deviation, 0 or more.
+        seed: a number of the caller's own, mixed into the stream.
+    """
+    if stddev < 0:
+        raise ValueError(f"`stddev` must not be negative. Received: stddev={stddev}")
+    value = cast(x, "float32")
+    return NormalNoise(stddev, _stream(graph_of([value]), "normal", seed))(value)
+
+
 def dropout(x: Any, rate: float, seed: int | None = None) -> Any:
     """x with a fraction `rate` of its values set to 0 and the others divided by `1 - rate`.
 
@@ -69,9 +114,4 @@ def dropout(x: Any, rate: float, seed: int | None = None) -> Any:
     if not 0.0 <= rate <= 1.0:
         raise ValueError(f"`rate` must be between 0 and 1. Received: rate={rate}")
     value = cast(x, "float32")
-    graph = graph_of([value])
-    if graph is None:
-        stream = stream_key(draw_seed() if seed is None else seed, "dropout")
-    else:
-        stream = stream_key(0 if seed is None else seed, "dropout", graph.unique_name("dropout_stream"))
-    return Dropout(rate, stream)(value)[0]
+    return Dropout(rate, _stream(graph_of([value]), "dropout", seed))(value)[0]

@@ -1,4 +1,4 @@
-"""Rows taken from a table, and time steps taken apart, put together and turned round."""
+"""Rows taken from a table, and time steps taken apart and put together."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 
 from distnn.kernels import sequences as kernels
 from distnn.kernels.tape import Tape, WithFallback
-from distnn.ops.arguments import operand, shape_of
 from distnn.ops.elementwise import cast
 from distnn.ops.op import Bound, Op
 from distnn.tensor import Array, Dim, Spec, Tensor, keras_shape
@@ -115,20 +114,6 @@ class Stack(Op):
         return tuple(steps[place] for place in self.places)
 
 
-class ReverseSteps(Op):
-    """The steps of x (B, T, ...) from the last to the first."""
-
-    def infer(self, *inputs: Spec) -> Spec:
-        return inputs[0]
-
-    def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
-        x, out = (array.reshape(*array.shape[:2], -1) for array in (inputs[0], outputs[0]))
-        return partial(kernels.reverse_steps, x, out)
-
-    def gradient(self, inputs: Tensors, outputs: Tensors, doutputs: Gradients) -> Gradients:
-        return (ReverseSteps()(doutputs[0]),)
-
-
 class ShardRows(Op):
     """The shard's rows of a value (N, ...) for a whole batch.
 
@@ -166,15 +151,9 @@ class PlaceRows(Op):
         return partial(kernels.place_shard_rows, x, control, out)
 
 
-def take(x: Any, indices: Any, axis: int | None = None) -> Any:
-    """Rows of a table by index: `x[indices]` along axis 0."""
-    table = operand(x)
-    if axis != 0 or len(shape_of(table)) != 2:
-        raise ValueError(
-            f"take is for axis=0 of a table with two axes. Received: axis={axis}, shape "
-            f"{keras_shape(shape_of(table))}"
-        )
-    return TakeRows()(x, cast(indices, "int32"))
+def take_rows(table: Any, indices: Any) -> Any:
+    """`table[indices]`, as `ops.take` along axis 0, but an index outside of the table is refused."""
+    return TakeRows()(table, cast(indices, "int32"))
 
 
 def unstack_steps(x: Any) -> tuple[Any, ...]:
@@ -186,11 +165,3 @@ def unstack_steps(x: Any) -> tuple[Any, ...]:
 def stack_steps(steps: Sequence[Any]) -> Any:
     """The other way."""
     return Stack(len(steps), range(len(steps)))(*steps)
-
-
-def flip(x: Any, axis: int) -> Any:
-    """x in reverse along axis 1, the steps of sequences."""
-    rank = len(shape_of(operand(x)))
-    if rank < 2 or axis not in (1, 1 - rank):
-        raise ValueError(f"flip is for axis 1 of at least two. Received: axis={axis} of {rank} axes")
-    return ReverseSteps()(x)

@@ -353,3 +353,18 @@ def sum_to_shape(x: Any, target: Shape) -> Tensor:
     axes = sorted({*range(lead), *axes})
     result: Tensor = reshape(sum_over(x, axis=axes), target)
     return result
+
+
+def check_static_axis(shape: Shape, axis: int, what: str) -> int:
+    """The size of an axis.
+
+    Raises:
+        ValueError: if it is the batch's, whose samples do not all lie in one shard.
+    """
+    size = shape[axis]
+    if isinstance(size, Batch):
+        raise ValueError(
+            f"{what} along the batch axis of a tensor of shape {keras_shape(shape)} is not possible: its "
+            "samples are spread over shards"
+        )
+    return size

@@ -15,6 +15,7 @@ from typing import Any
 import image_ops
 import numpy as np
 import pytest
+from more_gradient_cases import BACKWARD_ONLY_TOO, MORE_CASES, NOT_DIFFERENTIABLE_EITHER
 
 import distnn.ops
 from distnn import ops
@@ -216,6 +217,7 @@ CASES = [
     # the rest
     Case("dropout", lambda x: ops.dropout(x, 0.4, seed=3), ((5, 20),)),
     Case("times samples", TimesSamples(), ((3,),)),
+    *(Case(*given) for given in MORE_CASES),
 ]
 
 NOT_DIFFERENTIABLE = {
@@ -270,6 +272,8 @@ BACKWARD_ONLY = image_ops.BACKWARD_ONLY | {
 }
 """Ops that only a gradient records, or only a program makes; the checks above go through them."""
 
+NOT_DIFFERENTIABLE |= NOT_DIFFERENTIABLE_EITHER
+BACKWARD_ONLY |= BACKWARD_ONLY_TOO
 STEP = 1e-6
 
 
