@@ -12,7 +12,7 @@ import pytest
 from memory_recorder import MemoryRecorder
 from trainings import Array, train, weight_bytes
 
-from distnn import layers, ops
+from distnn import layers
 from distnn.callbacks import Callback
 from distnn.errors import DataError
 from distnn.layers import GRU, LSTM, RNN, Dense, Embedding, Input, Layer, LSTMCell, SimpleRNN
@@ -342,7 +342,6 @@ MESSAGES: list[tuple[Callable[[], Any], str]] = [
     ),
     (lambda: Input((3,), batch_size=0), "`batch_size` must be a positive integer"),
     (lambda: Input((3,), batch_shape=(2, 3)), "cannot pass `shape` or `batch_size` at the same time"),
-    (lambda: ops.take(X, np.zeros(2, np.int32), axis=1), "take is for axis=0"),
 ]
 
 
