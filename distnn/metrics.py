@@ -26,7 +26,12 @@ class Metric:
 
     Args:
         name: under which it appears in logs.
+
+    Attributes:
+        direction: "max" or "min", what is better; None where only the user knows.
     """
+
+    direction: str | None = None
 
     def __init__(self, name: str | None = None) -> None:
         self.name = name or snake_case(type(self).__name__)
@@ -72,6 +77,7 @@ class FunctionMetric(Metric):
     def __init__(self, function: MetricFunction, name: str | None = None) -> None:
         super().__init__(name or getattr(function, "__name__", "metric"))
         self.function = function
+        self.direction = "max" if function in _RISING else "min" if function in _FALLING else None
 
     def values(self, y_true: Any, y_pred: Any) -> Any:
         return self.function(y_true, y_pred)
@@ -123,6 +129,8 @@ def sparse_top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> A
 class Accuracy(Metric):
     """Share of values that are equal."""
 
+    direction = "max"
+
     def values(self, y_true: Any, y_pred: Any) -> Any:
         y_true, y_pred = losses.same_rank(y_true, y_pred)
         return ops.cast(ops.equal(ops.cast(y_true, "float32"), y_pred), "float32")
@@ -130,6 +138,8 @@ class Accuracy(Metric):
 
 class BinaryAccuracy(Metric):
     """See `binary_accuracy`."""
+
+    direction = "max"
 
     def __init__(self, name: str | None = "binary_accuracy", threshold: float = 0.5) -> None:
         super().__init__(name)
@@ -150,6 +160,8 @@ class BinaryAccuracy(Metric):
 class CategoricalAccuracy(Metric):
     """See `categorical_accuracy`."""
 
+    direction = "max"
+
     def values(self, y_true: Any, y_pred: Any) -> Any:
         return categorical_accuracy(y_true, y_pred)
 
@@ -157,12 +169,16 @@ class CategoricalAccuracy(Metric):
 class SparseCategoricalAccuracy(Metric):
     """See `sparse_categorical_accuracy`."""
 
+    direction = "max"
+
     def values(self, y_true: Any, y_pred: Any) -> Any:
         return sparse_categorical_accuracy(y_true, y_pred)
 
 
 class TopKCategoricalAccuracy(Metric):
     """See `top_k_categorical_accuracy`."""
+
+    direction = "max"
 
     def __init__(self, k: int = 5, name: str | None = "top_k_categorical_accuracy") -> None:
         super().__init__(name)
@@ -178,6 +194,8 @@ class TopKCategoricalAccuracy(Metric):
 class SparseTopKCategoricalAccuracy(Metric):
     """See `sparse_top_k_categorical_accuracy`."""
 
+    direction = "max"
+
     def __init__(self, k: int = 5, name: str | None = "sparse_top_k_categorical_accuracy") -> None:
         super().__init__(name)
         self.k = k
@@ -192,12 +210,16 @@ class SparseTopKCategoricalAccuracy(Metric):
 class MeanSquaredError(Metric):
     """Mean of squared differences."""
 
+    direction = "min"
+
     def values(self, y_true: Any, y_pred: Any) -> Any:
         return losses.mean_squared_error(y_true, y_pred)
 
 
 class MeanAbsoluteError(Metric):
     """Mean of absolute differences."""
+
+    direction = "min"
 
     def values(self, y_true: Any, y_pred: Any) -> Any:
         return losses.mean_absolute_error(y_true, y_pred)
@@ -235,6 +257,8 @@ _FUNCTIONS: dict[str, MetricFunction] = {
     "bce": losses.binary_crossentropy,
     "BCE": losses.binary_crossentropy,
 }
+_RISING = tuple(function for name, function in _FUNCTIONS.items() if name.endswith("accuracy"))
+_FALLING = tuple(function for function in _FUNCTIONS.values() if function not in _RISING)
 ACCURACY_NAMES = ("accuracy", "acc")
 
 

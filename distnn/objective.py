@@ -98,6 +98,16 @@ class Objective:
     def _all_metrics(self) -> list[Metric]:
         return [m for group in (*self.metrics, *self.weighted_metrics) for m in group]
 
+    def directions(self) -> dict[str, str]:
+        """Which way each log gets better ("min" or "max"), where it is known."""
+        names = self.names
+        metrics = self._all_metrics()
+        found = dict.fromkeys(names[: len(names) - len(metrics)], "min")
+        for name, metric in zip(names[len(found) :], metrics, strict=True):
+            if metric.direction is not None:
+                found[name] = metric.direction
+        return found
+
     @property
     def num_pairs(self) -> int:
         return len(self.losses) + len(self._all_metrics())

@@ -162,7 +162,7 @@ def prepare(model: Model, arguments: FitArguments) -> Training:
         data=data,
         engine=engine,
         plan=plan,
-        callbacks=_callbacks(model, arguments, history, plan, seed),
+        callbacks=_callbacks(model, arguments, history, plan, seed, objective.directions()),
         history=history,
         validation=_validation(arguments, validation, batch_size),
         recorder=recorder,
@@ -255,7 +255,12 @@ def _recorder(arguments: FitArguments) -> Recorder | None:
 
 
 def _callbacks(
-    model: Model, arguments: FitArguments, history: History, plan: Plan, seed: int
+    model: Model,
+    arguments: FitArguments,
+    history: History,
+    plan: Plan,
+    seed: int,
+    directions: Mapping[str, str],
 ) -> CallbackList:
     given = arguments.callbacks or []
     chosen = list(given) if isinstance(given, list | tuple) else [given]
@@ -268,8 +273,11 @@ def _callbacks(
         "verbose": arguments.verbose,
         "seed": seed,
         "shards": plan.shards,
+        "directions": directions,
     }
-    return CallbackList([*chosen, history, progress], model=model, params=params)
+    return CallbackList(
+        [*chosen, history, progress], model=model, params=params, stream=arguments.progress_stream
+    )
 
 
 def train_on_one_batch(model: Model, arguments: FitArguments) -> dict[str, float]:
