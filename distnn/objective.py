@@ -1,7 +1,8 @@
 """A compiled model's losses and metrics, recorded in a graph and read back from sums.
 
-A shard leaves sums: per loss and per metric a float64 pair (sum of values, sum of weights). Losses are
-divided by Keras's rules through the seed of the gradient; metrics are weighted means.
+A shard leaves float64 sums: per loss a pair (sum of values, sum of weights), per metric as many as it says,
+for a mean a pair too. Losses are divided by Keras's rules through the seed of the gradient; a metric turns
+its sums of all samples into a number.
 """
 
 from __future__ import annotations
@@ -109,8 +110,9 @@ class Objective:
         return found
 
     @property
-    def num_pairs(self) -> int:
-        return len(self.losses) + len(self._all_metrics())
+    def num_sums(self) -> int:
+        """Sums of all losses, a pair each, and metrics."""
+        return 2 * len(self.losses) + sum(metric.num_sums for metric in self._all_metrics())
 
     def record(
         self,
@@ -133,7 +135,7 @@ class Objective:
                 for target, output, group in zip(targets, outputs, groups, strict=True):
                     for metric in group:
                         with graph.scope(metric.name):
-                            sums.append(_weighted_mean(metric, metric.values(target, output), weight))
+                            sums.append(_metric_sums(metric, target, output, weight))
         return Recorded(tuple(starts), tuple(seeds), tuple(sums))
 
     def _record_loss(
@@ -194,16 +196,18 @@ class Objective:
     def means(self, sums: Array, samples: int) -> dict[str, float]:
         """Logs by name from the sums of `samples` samples; `loss` includes the penalty.
 
-        `sums` holds a (sum, weight) pair per loss and metric, then the penalty times samples.
+        `sums` holds a (sum, weight) pair per loss, the metrics' sums, then the penalty times samples.
         """
-        total = 0.0
-        pairs = sums[: 2 * self.num_pairs].reshape(-1, 2)
-        ratios = [_ratio(value, count) for value, count in pairs]
-        for weight, ratio in zip(self.loss_weights, ratios, strict=False):
+        total, place = 0.0, 2 * len(self.losses)
+        ratios = [_ratio(value, count) for value, count in sums[:place].reshape(-1, 2)]
+        for weight, ratio in zip(self.loss_weights, ratios, strict=True):
             total += weight * ratio
-        total += _ratio(float(sums[2 * self.num_pairs]), samples)
-        shown = ratios if self.output_names is not None else ratios[len(self.losses) :]
-        return dict(zip(self.names, [total, *shown], strict=True))
+        total += _ratio(float(sums[self.num_sums]), samples)
+        shown = [total] if self.output_names is None else [total, *ratios]
+        for metric in self._all_metrics():
+            shown.append(metric.number(sums[place : place + metric.num_sums]))
+            place += metric.num_sums
+        return dict(zip(self.names, shown, strict=True))
 
 
 def _ratio(value: float, count: float) -> float:
@@ -234,28 +238,11 @@ def _start_at_scalar(
     return pair
 
 
-def _weighted_mean(metric: Metric, values: Tensor, sample_weight: Tensor | None) -> Tensor:
-    """float64 (sum of weighted values, sum of weights); weights count once per value.
-
-    One number for the whole shard is taken for the mean over its samples.
-    """
-    if not isinstance(values, Tensor):
+def _metric_sums(metric: Metric, target: Tensor, output: Tensor, sample_weight: Tensor | None) -> Tensor:
+    sums: Tensor = metric.sums(target, output, sample_weight)
+    if sums.spec.shape != (metric.num_sums,):
         raise ValueError(
-            f"the metric '{metric.name}' must return a tensor made with `distnn.ops`. "
-            f"Received: {type(values).__name__}"
+            f"the metric '{metric.name}' says that it has {metric.num_sums} sums, and leaves a tensor of "
+            f"shape {sums.shape}"
         )
-    values = ops.cast(values, "float32")
-    pair: Tensor
-    if values.spec.rank == 0:
-        if sample_weight is not None:
-            raise ValueError(
-                f"the metric '{metric.name}' returns one number for the whole shard, so it cannot be one of "
-                "`weighted_metrics`; return one value per sample"
-            )
-        pair = ScaledBySamples(append_count=True)(values)
-    elif sample_weight is None:
-        pair = SumAndCount()(values)
-    else:
-        weights = ops.broadcast_to(_aligned(sample_weight, values), values.spec.shape)
-        pair = SumAndCount()(values, weights)
-    return pair
+    return sums

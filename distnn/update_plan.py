@@ -91,7 +91,7 @@ class UpdatePlan:
         self.task = task
         self.traced = traced
         self.layout = task.layout()
-        self.num_sums = 0 if task.objective is None else 2 * task.objective.num_pairs + 1
+        self.num_sums = 0 if task.objective is None else task.objective.num_sums + 1
         self._optimizer = None if task.objective is None else task.model.optimizer
         clipped = self._optimizer and (self._optimizer.clipnorm or self._optimizer.global_clipnorm)
         self.clips_norms = bool(clipped)
