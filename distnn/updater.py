@@ -117,10 +117,10 @@ class Updater:
         plan, old, new = self.plan, self.state, self._held[(self._step + 1) % 2]
         parts = [(piece, total.gradient[piece.start : piece.stop]) for piece in self._pieces]
         calls = plan.bind_penalty(old.weights, self._pieces, self._blocks)
-        if plan.clips_norms:
+        if plan.needs_norms:
             squares = self._squares
-            calls += [plan.bind_squares(old.weights, part, piece, squares) for piece, part in parts]
-            calls.append(partial(plan.clip, squares))
+            calls += [plan.bind_squares(old, part, piece, squares) for piece, part in parts]
+            calls.append(partial(plan.scale, squares, self._blocks))
         calls += [plan.bind_update(old, new, part, piece) for piece, part in parts]
         return calls + plan.bind_rest(old, new, total, samples, self._control, self._blocks)
 

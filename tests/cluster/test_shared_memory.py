@@ -37,7 +37,7 @@ def no_segment_is_left() -> Iterator[None]:
     assert not list(segments.FOLDER.glob("distnn-shared-*"))
 
 
-@pytest.mark.parametrize("kind", ["plain", "rich", "wide"])
+@pytest.mark.parametrize("kind", ["plain", "rich", "wide", "lamb"])
 @pytest.mark.parametrize("workers", [1, 2, 3, 4])
 def test_same_bytes_with_any_number_of_workers(kind: str, workers: int) -> None:
     engine = make_engine(workers)
