@@ -463,6 +463,20 @@ def test_the_fingerprint_sees_every_value() -> None:
     assert len(prints) == 17
 
 
-@pytest.mark.parametrize("module", ["adagrad", "adam", "rmsprop", "sgd"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "adadelta",
+        "adagrad",
+        "adam",
+        "adamax",
+        "ftrl",
+        "lamb",
+        "lion",
+        "nadam",
+        "rmsprop",
+        "sgd",
+    ],
+)
 def test_examples_in_the_docstrings(module: str) -> None:
     assert doctest.testmod(getattr(distnn.optimizers, module)).failed == 0
