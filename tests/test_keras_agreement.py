@@ -234,3 +234,24 @@ def test_schedules(name: str) -> None:
     theirs = getattr(keras.optimizers.schedules, name)(**config)
     found = [ours(step) for step in range(0, 90, 3)]
     np.testing.assert_allclose(found, [float(theirs(step)) for step in range(0, 90, 3)], rtol=2e-4, atol=1e-7)
+
+
+def test_sequences_and_words() -> None:
+    from distnn.preprocessing.sequence import pad_sequences
+    from distnn.preprocessing.text import Tokenizer
+
+    legacy = pytest.importorskip("keras.src.legacy.preprocessing.text")
+    texts = ["The cat sat. The cat!", "A dog; sat", "the the", "a b c d"]
+    for settings in ({}, {"num_words": 4, "oov_token": "?"}, {"char_level": True, "lower": False}):
+        ours, theirs = Tokenizer(**settings), legacy.Tokenizer(**settings)
+        ours.fit_on_texts(texts), theirs.fit_on_texts(texts)
+        assert ours.word_index == theirs.word_index
+        found = ours.texts_to_sequences([*texts, "dog of the house"])
+        assert found == theirs.texts_to_sequences([*texts, "dog of the house"])
+        assert ours.sequences_to_texts(found) == theirs.sequences_to_texts(found)
+        for mode in ("binary", "count", "freq", "tfidf"):
+            expected = theirs.texts_to_matrix(texts, mode)
+            np.testing.assert_allclose(ours.texts_to_matrix(texts, mode), expected)
+        for options in ({"maxlen": 3}, {"padding": "post", "truncating": "post", "maxlen": 4}):
+            mine, other = pad_sequences(found, **options), keras.utils.pad_sequences(found, **options)
+            np.testing.assert_array_equal(mine, other)
