@@ -25,13 +25,17 @@ class Seed:
     """How a loss enters the gradient: `weight / divisor`, the divisor from the whole batch's size.
 
     `values_per_sample`: loss values a sample has; 0 for a loss that is summed (divisor 1).
+    `is_batch_size`: it is no loss, but the number of samples of the batch.
     """
 
     input_name: str
     weight: float
     values_per_sample: int
+    is_batch_size: bool = False
 
     def value(self, batch_samples: int) -> float:
+        if self.is_batch_size:
+            return float(batch_samples)
         divisor = self.values_per_sample * batch_samples if self.values_per_sample else 1
         return self.weight / divisor
 

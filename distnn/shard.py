@@ -191,7 +191,10 @@ class ShardRunner:
             self._run_eagerly("evaluate", name, indices, (0, shard), weights, into, stop - start)
             return True
         program = self._program("evaluate", high - low, self._largest(stop - start))
-        self._fed(program.bind(high - low, weights, into), name, False)()
+        bound = program.bind(high - low, weights, into)
+        for seed in self._trace("evaluate", high - low).seeds:
+            bound.inputs[seed.input_name][...] = seed.value(stop - start)
+        self._fed(bound, name, False)()
         return True
 
     def evaluation_sums(self, batch_samples: int) -> ShardSums:

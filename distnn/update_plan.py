@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 
 from distnn.control import CONTROL_WORDS
-from distnn.kernels.stepping import fold_sums, set_value
+from distnn.kernels.stepping import fold_sums
 from distnn.kernels.tape import Call
 from distnn.kernels.update import (
     BLOCK,
@@ -278,9 +278,7 @@ class UpdatePlan:
         calls: list[Call] = []
         place = total.sums[self.num_sums - 1 : self.num_sums]
         if self.has_penalty:
-            calls.append(partial(self._write_penalty, place, penalty_blocks, samples))
-        else:
-            calls.append(partial(set_value, place, 0.0))
+            calls.append(partial(self._add_penalty, place, penalty_blocks, samples))
         first = self.layout.trainable_size
         if self.layout.size > first and self.traced is not None:
             calls.append(partial(self._update_untrained, old, new, total, samples))
@@ -289,8 +287,8 @@ class UpdatePlan:
         calls.append(partial(fold_sums, sums, summed, samples, old.sums, control, new.sums))
         return calls
 
-    def _write_penalty(self, place: Array, blocks_2K: Array, samples: int) -> None:
-        place[0] = self.penalty(blocks_2K) * samples
+    def _add_penalty(self, place: Array, blocks_2K: Array, samples: int) -> None:
+        place[0] += self.penalty(blocks_2K) * samples
 
     def _update_untrained(
         self, old: TrainingState, new: TrainingState, total: ShardSums, samples: int

@@ -125,7 +125,7 @@ class Updater:
         return calls + plan.bind_rest(old, new, total, samples, self._control, self._blocks)
 
     def add_penalty(self, sums: Array, samples: int) -> None:
-        """Write the penalty of the current weights, times `samples`, into its slot of the sums."""
+        """Add the penalty of the current weights, times `samples`, in its slot of the sums."""
         for call in self.plan.bind_penalty(self.state.weights, self._pieces, self._blocks):
             call()
-        sums[self.plan.num_sums - 1] = self.plan.penalty(self._blocks) * samples
+        sums[self.plan.num_sums - 1] += self.plan.penalty(self._blocks) * samples

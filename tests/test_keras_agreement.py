@@ -255,3 +255,22 @@ def test_sequences_and_words() -> None:
         for options in ({"maxlen": 3}, {"padding": "post", "truncating": "post", "maxlen": 4}):
             mine, other = pad_sequences(found, **options), keras.utils.pad_sequences(found, **options)
             np.testing.assert_array_equal(mine, other)
+
+
+def test_activity_regularizers() -> None:
+    ours = Sequential([Input((6,)), Dense(5, "tanh", activity_regularizer="l2"), Dense(3, "softmax")])
+    theirs = keras.Sequential(
+        [
+            keras.Input((6,)),
+            keras.layers.Dense(5, "tanh", activity_regularizer="l2"),
+            keras.layers.Dense(3, "softmax"),
+        ]
+    )
+    ours.ensure_initialized(2)
+    theirs.set_weights(ours.get_weights())
+    for model in (ours, theirs):
+        model.compile("sgd", "sparse_categorical_crossentropy")
+    options: dict[str, Any] = {"batch_size": 16, "epochs": 3, "shuffle": False, "verbose": 0}
+    found = ours.fit(X, Y, **options).history["loss"]
+    np.testing.assert_allclose(found, theirs.fit(X, Y, **options).history["loss"], rtol=1e-4)
+    ours.close()
