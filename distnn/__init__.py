@@ -22,6 +22,7 @@ _SUBMODULES = (
     "models",
     "ops",
     "optimizers",
+    "preprocessing",
     "regularizers",
     "utils",
 )

@@ -83,6 +83,7 @@ class Graph:
         eager: run each node when it is recorded.
         dtype: what `float32` stands for: float32 for work, float64 for gradient checks.
         training: whether layers behave as in training.
+        added_losses: one number each, and whether it is a sum over samples (else a mean).
     """
 
     samples: int = 1
@@ -99,6 +100,7 @@ class Graph:
     moments: list[Moments] = field(default_factory=list)
     assignments: dict[Variable, Assignment] = field(default_factory=dict)
     states: dict[Variable, Tensor] = field(default_factory=dict)
+    added_losses: list[tuple[Tensor, bool]] = field(default_factory=list)
     control: Array = field(default_factory=lambda: np.zeros(CONTROL_WORDS, np.int64))
     variable_value: Callable[[Variable], Array] = field(default=lambda variable: variable.array)
     _scopes: list[str] = field(default_factory=list)

@@ -1,7 +1,8 @@
 """A compiled model's losses and metrics, recorded in a graph and read back from sums.
 
-A shard leaves sums: per loss and per metric a float64 pair (sum of values, sum of weights). Losses are
-divided by Keras's rules through the seed of the gradient; metrics are weighted means.
+A shard leaves float64 sums: per loss a pair (sum of values, sum of weights), per metric as many as it says,
+for a mean a pair too. Losses are divided by Keras's rules through the seed of the gradient; a metric turns
+its sums of all samples into a number.
 """
 
 from __future__ import annotations
@@ -25,14 +26,18 @@ class Seed:
 
     `values_per_sample`: loss values a sample has; 0 for a loss that is summed (divisor 1).
     `count`: number of the count that is the divisor, where a mask says which values count; else None.
+    `is_batch_size`: it is no loss, but the number of samples of the batch.
     """
 
     input_name: str
     weight: float
     values_per_sample: int
     count: int | None = None
+    is_batch_size: bool = False
 
     def value(self, batch_samples: int) -> float:
+        if self.is_batch_size:
+            return float(batch_samples)
         divisor = self.values_per_sample * batch_samples if self.values_per_sample else 1
         return self.weight / divisor
 
@@ -133,9 +138,20 @@ class Objective:
     def _all_metrics(self) -> list[Metric]:
         return [m for group in (*self.metrics, *self.weighted_metrics) for m in group]
 
+    def directions(self) -> dict[str, str]:
+        """Which way each log gets better ("min" or "max"), where it is known."""
+        names = self.names
+        metrics = self._all_metrics()
+        found = dict.fromkeys(names[: len(names) - len(metrics)], "min")
+        for name, metric in zip(names[len(found) :], metrics, strict=True):
+            if metric.direction is not None:
+                found[name] = metric.direction
+        return found
+
     @property
-    def num_pairs(self) -> int:
-        return len(self.losses) + len(self._all_metrics())
+    def num_sums(self) -> int:
+        """Sums of all losses, a pair each, and metrics."""
+        return 2 * len(self.losses) + sum(metric.num_sums for metric in self._all_metrics())
 
     def record(
         self,
@@ -160,8 +176,7 @@ class Objective:
                 for target, output, group in zip(targets, outputs, groups, strict=True):
                     for metric in group:
                         with graph.scope(metric.name):
-                            values = metric.values(target, output)
-                            sums.append(_weighted_mean(metric, values, weight, output.mask))
+                            sums.append(_metric_sums(metric, target, output, weight))
         return Recorded(tuple(starts), tuple(seeds), tuple(sums), tuple(counts))
 
     def _record_loss(
@@ -242,16 +257,18 @@ class Objective:
     def means(self, sums: Array, samples: int) -> dict[str, float]:
         """Logs by name from the sums of `samples` samples; `loss` includes the penalty.
 
-        `sums` holds a (sum, weight) pair per loss and metric, then the penalty times samples.
+        `sums` holds a (sum, weight) pair per loss, the metrics' sums, then the penalty times samples.
         """
-        total = 0.0
-        pairs = sums[: 2 * self.num_pairs].reshape(-1, 2)
-        ratios = [_ratio(value, count) for value, count in pairs]
-        for weight, ratio in zip(self.loss_weights, ratios, strict=False):
+        total, place = 0.0, 2 * len(self.losses)
+        ratios = [_ratio(value, count) for value, count in sums[:place].reshape(-1, 2)]
+        for weight, ratio in zip(self.loss_weights, ratios, strict=True):
             total += weight * ratio
-        total += _ratio(float(sums[2 * self.num_pairs]), samples)
-        shown = ratios if self.output_names is not None else ratios[len(self.losses) :]
-        return dict(zip(self.names, [total, *shown], strict=True))
+        total += _ratio(float(sums[self.num_sums]), samples)
+        shown = [total] if self.output_names is None else [total, *ratios]
+        for metric in self._all_metrics():
+            shown.append(metric.number(sums[place : place + metric.num_sums]))
+            place += metric.num_sums
+        return dict(zip(self.names, shown, strict=True))
 
 
 def _ratio(value: float, count: float) -> float:
@@ -282,37 +299,23 @@ def _start_at_scalar(
     return pair
 
 
-def _weighted_mean(
-    metric: Metric, values: Tensor, sample_weight: Tensor | None, mask: Tensor | None
-) -> Tensor:
-    """float64 (sum of weighted values, sum of weights); weights count once per value.
-
-    Values of masked steps weigh nothing. One number for the whole shard is taken for the mean over its
-    samples.
-    """
-    if not isinstance(values, Tensor):
-        raise ValueError(
-            f"the metric '{metric.name}' must return a tensor made with `distnn.ops`. "
-            f"Received: {type(values).__name__}"
-        )
-    values = ops.cast(values, "float32")
-    pair: Tensor
-    if values.spec.rank == 0:
-        if sample_weight is not None:
-            raise ValueError(
-                f"the metric '{metric.name}' returns one number for the whole shard, so it cannot be one of "
-                "`weighted_metrics`; return one value per sample"
+def _metric_sums(metric: Metric, target: Tensor, output: Tensor, sample_weight: Tensor | None) -> Tensor:
+    """The metric's float64 sums; masked steps weigh nothing."""
+    weight, mask = sample_weight, output.mask
+    if mask is not None:
+        shown = ops.cast(mask, "float32")
+        weight = shown if sample_weight is None else ops.multiply(shown, _aligned(sample_weight, shown))
+    try:
+        sums: Tensor = metric.sums(target, output, weight)
+    except ValueError as error:
+        if mask is not None:
+            error.add_note(
+                f"distnn: the model's output has a mask of shape {mask.shape}: values for each step"
             )
-        pair = ScaledBySamples(append_count=True)(values)
-    elif sample_weight is None and mask is None:
-        pair = SumAndCount()(values)
-    elif mask is not None:
-        weights = Masked(values, mask, f"the metric '{metric.name}'").weights()
-        if sample_weight is not None:
-            weights = ops.multiply(weights, _aligned(sample_weight, values))
-        pair = SumAndCount()(values, weights)
-    else:
-        assert sample_weight is not None
-        weights = ops.broadcast_to(_aligned(sample_weight, values), values.spec.shape)
-        pair = SumAndCount()(values, weights)
-    return pair
+        raise
+    if sums.spec.shape != (metric.num_sums,):
+        raise ValueError(
+            f"the metric '{metric.name}' says that it has {metric.num_sums} sums, and leaves a tensor of "
+            f"shape {sums.shape}"
+        )
+    return sums

@@ -239,6 +239,8 @@ class ShardRunner:
             return True
         program = self._program("evaluate", high - low, self._largest(stop - start))
         bound = program.bind(high - low, weights, into)
+        for seed in self._trace("evaluate", high - low).seeds:
+            bound.inputs[seed.input_name][...] = seed.value(stop - start)
         self._fed(bound, name, False)()
         states = self._trace("evaluate", high - low).states
         self._carry(states, bound.outputs, low - start, weights)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from distnn.added_losses import record_added
 from distnn.autodiff import gradients
 from distnn.graph import Assignment, Graph, Moments, ReadsBatchSizeError, recording
 from distnn.objective import Seed
@@ -111,26 +112,28 @@ def _record(task: Task, mode: Mode, graph: Graph, eager: EagerValues | None) -> 
         if mode == "count":
             counting = Results(sums=recorded.counts)
             return Traced(mode, graph, counting, layout, (), _sums_layout(0, recorded.counts, ()), (), ())
-        sums = list(recorded.sums)
-        penalty_slot = graph.constant(np.zeros(1), "float64")
-        sums.append(penalty_slot)
+        added = record_added(graph)
+        starts, seeds = recorded.starts, recorded.seeds
+        if added is not None:
+            starts, seeds = (*starts, *added.starts), (*seeds, *added.seeds, added.batch)
+        # the update adds the penalty of the weights to what layers added to the loss
+        sums = [*recorded.sums, graph.constant(np.zeros(1), "float64") if added is None else added.sums]
         if mode == "evaluate":
             states = tuple(variable for variable in layout.variables if variable in graph.states)
             results = Results(sums=tuple(sums), outputs=tuple(graph.states[variable] for variable in states))
-            return Traced(mode, graph, results, layout, (), _sums_layout(0, sums, ()), (), (), states)
+            needed = () if added is None else (added.batch,)
+            return Traced(mode, graph, results, layout, needed, _sums_layout(0, sums, ()), (), (), states)
         moments, assigned = tuple(graph.moments), tuple(graph.assignments.values())
         sums += [_assigned_sum(assignment, layout, task.batching.shards) for assignment in assigned]
         wrt = [_leaf(graph, variable) for variable in layout.trainable]
         found = [
             graph.constant(np.zeros(variable.shape)) if gradient is None else gradient
-            for variable, gradient in zip(
-                layout.trainable, gradients(graph, recorded.starts, wrt), strict=True
-            )
+            for variable, gradient in zip(layout.trainable, gradients(graph, starts, wrt), strict=True)
         ]
     moment_tensors = tuple(entry.tensor for entry in moments)
     results = Results(gradients=tuple(found), sums=tuple(sums), moments=moment_tensors)
     sums_layout = _sums_layout(layout.trainable_size, sums, moment_tensors)
-    return Traced(mode, graph, results, layout, recorded.seeds, sums_layout, moments, assigned)
+    return Traced(mode, graph, results, layout, seeds, sums_layout, moments, assigned)
 
 
 def _leaf(graph: Graph, variable: Variable) -> Tensor:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -135,7 +135,7 @@ class Training:
     def _restore(self, snapshot: Snapshot) -> None:
         """The snapshot has the last word over what callbacks do when a training, or an epoch, begins."""
         training = snapshot.metadata["training"]
-        self.callbacks.set_states(training["callbacks"])
+        self.callbacks.set_states(_with_arrays(training["callbacks"], snapshot.tensors))
         self.model.optimizer.set_state(training["optimizer"])
         self.model.stop_training = bool(training["stop_training"])
         self.model.take_state(self.engine.state())
@@ -251,16 +251,18 @@ class Training:
 
     def _snapshot(self, epoch: int, is_within_epoch: bool) -> Snapshot:
         """The committed state; a run that goes on from it is in `epoch`, or about to begin it."""
+        states, arrays = _without_arrays(self.callbacks.get_states())
         training = {
             "epoch": epoch,
             "is_within_epoch": is_within_epoch,
             "history": self.history.history,
             "epochs": self.history.epoch,
-            "callbacks": self.callbacks.get_states(),
+            "callbacks": states,
             "optimizer": self.model.optimizer.get_state(),
             "stop_training": self.model.stop_training,
         }
-        return write_snapshot(self.task, self.engine.state(), training)
+        snapshot = write_snapshot(self.task, self.engine.state(), training)
+        return replace(snapshot, tensors={**snapshot.tensors, **arrays})
 
     def _event(self, kind: str, **facts: Any) -> None:
         if self.recorder is not None:
@@ -269,6 +271,33 @@ class Training:
 
 def _is_within_epoch(snapshot: Snapshot) -> bool:
     return bool(snapshot.metadata["training"]["is_within_epoch"])
+
+
+States = Mapping[str, Mapping[str, Any]]
+_CALLBACK_ARRAYS = "callbacks"
+
+
+def _without_arrays(states: States) -> tuple[dict[str, dict[str, Any]], dict[str, Array]]:
+    """The callbacks' states without arrays, and these by name, copied."""
+    plain: dict[str, dict[str, Any]] = {}
+    arrays: dict[str, Array] = {}
+    for key, state in states.items():
+        plain[key] = {name: value for name, value in state.items() if not isinstance(value, np.ndarray)}
+        for name, value in state.items():
+            if isinstance(value, np.ndarray):
+                arrays[f"{_CALLBACK_ARRAYS}/{key}/{name}"] = np.array(value, order="C")
+    return plain, arrays
+
+
+def _with_arrays(states: States, tensors: Mapping[str, Array]) -> dict[str, dict[str, Any]]:
+    """The callbacks' states, whole again."""
+    whole = {key: dict(state) for key, state in states.items()}
+    for path, array in tensors.items():
+        place, _, rest = path.partition("/")
+        key, _, name = rest.partition("/")
+        if place == _CALLBACK_ARRAYS:
+            whole.setdefault(key, {})[name] = array
+    return whole
 
 
 def write_snapshot(task: Task, state: TrainingState, training: dict[str, Any]) -> Snapshot:

@@ -15,14 +15,17 @@ from functools import partial
 import numpy as np
 
 from distnn.control import CONTROL_WORDS
-from distnn.kernels.stepping import fold_sums, set_value
+from distnn.kernels.stepping import fold_sums
 from distnn.kernels.tape import Call
 from distnn.kernels.update import (
     BLOCK,
     GRADIENT_SCALE,
     L1,
     L2,
+    LEARNING_RATE,
     NUM_SCALARS,
+    TRUST,
+    WEIGHT_DECAY,
     add_arrays,
     add_into,
     fingerprint,
@@ -83,7 +86,7 @@ class UpdatePlan:
     Attributes:
         num_sums: of the epoch's loss and metric sums, the penalty last.
         num_blocks: of the trainable vector.
-        clips_norms: norms are needed before the update.
+        needs_norms: norms are needed before the update, to clip them or to scale steps by them.
         has_penalty: some weights are penalised.
     """
 
@@ -91,11 +94,13 @@ class UpdatePlan:
         self.task = task
         self.traced = traced
         self.layout = task.layout()
-        self.num_sums = 0 if task.objective is None else 2 * task.objective.num_pairs + 1
+        self.num_sums = 0 if task.objective is None else task.objective.num_sums + 1
         self._optimizer = None if task.objective is None else task.model.optimizer
-        clipped = self._optimizer and (self._optimizer.clipnorm or self._optimizer.global_clipnorm)
-        self.clips_norms = bool(clipped)
-        self.runs = _runs(self.layout, self.clips_norms)
+        rule = self._optimizer
+        self._scales_steps = rule is not None and rule.direction_squares is not None
+        clipped = rule is not None and bool(rule.clipnorm or rule.global_clipnorm)
+        self.needs_norms = clipped or self._scales_steps
+        self.runs = _runs(self.layout, self.needs_norms)
         self.num_blocks = sum(run.num_blocks for run in self.runs)
         self.has_penalty = any(run.is_penalised for run in self.runs)
         self._totals = np.zeros(max((run.num_blocks for run in self.runs), default=0), np.float64)
@@ -150,7 +155,7 @@ class UpdatePlan:
     # Penalties and norms
 
     def bind_penalty(self, weights: Array, pieces: Sequence[Piece], blocks_2K: Array) -> list[Call]:
-        """Calls that write the sums of |w| and w^2 of the pieces' blocks, where they are penalised."""
+        """Calls that write the sums of |w| and w^2 of the pieces' blocks, where they are wanted."""
         return [
             partial(
                 penalty_sums,
@@ -158,7 +163,7 @@ class UpdatePlan:
                 blocks_2K[:, piece.first_block : piece.stop_block],
             )
             for piece in pieces
-            if self.runs[piece.run].is_penalised
+            if self.runs[piece.run].is_penalised or self._scales_steps
         ]
 
     def penalty(self, blocks_2K: Array) -> float:
@@ -170,16 +175,35 @@ class UpdatePlan:
                 value += run.l1 * absolute + run.l2 * squares
         return value
 
-    def bind_squares(self, weights: Array, gradient: Array, piece: Piece, blocks_K: Array) -> Call:
-        """A call that writes the sums of squares over the piece's blocks of its gradient with penalties."""
-        run, part = self.runs[piece.run], weights[piece.start : piece.stop]
+    def bind_squares(self, old: TrainingState, gradient: Array, piece: Piece, blocks_K: Array) -> Call:
+        """A call that writes sums of squares over the piece's blocks: of its gradient with penalties, or of
+        the step that the optimizer would scale."""
+        run, part = self.runs[piece.run], old.weights[piece.start : piece.stop]
         blocks = blocks_K[piece.first_block : piece.stop_block]
+        kernel = self.optimizer.direction_squares
+        if kernel is not None:
+            scalars, bounds = self._scalars_RN[piece.run], (piece.start, piece.stop)
+            return partial(kernel, old.weights, gradient, old.slots, scalars, *bounds, self._block, blocks)
         return partial(square_sums, gradient, part, run.l1, run.l2, self._block, blocks)
 
-    def clip(self, blocks_K: Array) -> None:
-        """Let each run's gradient be scaled so that norms are clipped, by all blocks' squares."""
+    def scale(self, blocks_K: Array, weight_blocks_2K: Array) -> None:
+        """Let each run's gradient be scaled so that norms are clipped, or its step by the weights' size.
+
+        Args:
+            blocks_K: what `bind_squares` wrote, of all pieces.
+            weight_blocks_2K: what `bind_penalty` wrote.
+        """
         optimizer = self.optimizer
         squares = [self._total(blocks_K, run) for run in self.runs]
+        if self._scales_steps:
+            sizes = [self._total(weight_blocks_2K[1], run) for run in self.runs]
+            scalars = self._scalars_RN[0]
+            kept = 1.0 - scalars[WEIGHT_DECAY] * scalars[LEARNING_RATE]
+            self._scalars_RN[:, TRUST] = [
+                abs(kept) * float(np.sqrt(size / square)) if size > 0 and square > 0 else 1.0
+                for size, square in zip(sizes, squares, strict=True)
+            ]
+            return
         if optimizer.clipnorm is not None:
             scales = [_clip_scale(optimizer.clipnorm, square) for square in squares]
         else:
@@ -197,15 +221,17 @@ class UpdatePlan:
         """Call every kernel of an update with nothing, so that it is compiled (and cached)."""
         none, wide = aligned_zeros(0), np.zeros(0, np.float64)
         slots = aligned_zeros(0).reshape(len(self.optimizer.slot_names), 0)
-        if self.has_penalty:
+        optimizer = self.optimizer
+        if self.has_penalty or self._scales_steps:
             blocks = np.zeros((2, 3), np.float64)
             penalty_sums(self._block, blocks[:, :1])  # of some blocks: columns with gaps between them
             penalty_sums(self._block, blocks[:, :1].copy())  # of all
-        if self.clips_norms:
+        if optimizer.direction_squares is not None:
+            optimizer.direction_squares(none, none, slots, optimizer.scalars(0), 0, 0, self._block, wide)
+        elif self.needs_norms:
             square_sums(none, none, 0.0, 0.0, self._block, wide)
-        if self.has_penalty or self.clips_norms:
+        if self.has_penalty or self.needs_norms:
             tree_total(wide)
-        optimizer = self.optimizer
         optimizer.update(none, none, slots, none, slots, optimizer.scalars(0), 0, 0)
         fingerprint(none, 0)
         for dtype in (np.float32, np.float64):
@@ -254,9 +280,7 @@ class UpdatePlan:
         calls: list[Call] = []
         place = total.sums[self.num_sums - 1 : self.num_sums]
         if self.has_penalty:
-            calls.append(partial(self._write_penalty, place, penalty_blocks, samples))
-        else:
-            calls.append(partial(set_value, place, 0.0))
+            calls.append(partial(self._add_penalty, place, penalty_blocks, samples))
         first = self.layout.trainable_size
         if self.layout.size > first and self.traced is not None:
             calls.append(partial(self._update_untrained, old, new, total, samples))
@@ -265,8 +289,8 @@ class UpdatePlan:
         calls.append(partial(fold_sums, sums, summed, samples, old.sums, control, new.sums))
         return calls
 
-    def _write_penalty(self, place: Array, blocks_2K: Array, samples: int) -> None:
-        place[0] = self.penalty(blocks_2K) * samples
+    def _add_penalty(self, place: Array, blocks_2K: Array, samples: int) -> None:
+        place[0] += self.penalty(blocks_2K) * samples
 
     def _update_untrained(
         self, old: TrainingState, new: TrainingState, total: ShardSums, samples: int

@@ -125,15 +125,15 @@ class Updater:
         plan, old, new = self.plan, self.state, self._held[(self._step + 1) % 2]
         parts = [(piece, total.gradient[piece.start : piece.stop]) for piece in self._pieces]
         calls = plan.bind_penalty(old.weights, self._pieces, self._blocks)
-        if plan.clips_norms:
+        if plan.needs_norms:
             squares = self._squares
-            calls += [plan.bind_squares(old.weights, part, piece, squares) for piece, part in parts]
-            calls.append(partial(plan.clip, squares))
+            calls += [plan.bind_squares(old, part, piece, squares) for piece, part in parts]
+            calls.append(partial(plan.scale, squares, self._blocks))
         calls += [plan.bind_update(old, new, part, piece) for piece, part in parts]
         return calls + plan.bind_rest(old, new, total, samples, self._control, self._blocks)
 
     def add_penalty(self, sums: Array, samples: int) -> None:
-        """Write the penalty of the current weights, times `samples`, into its slot of the sums."""
+        """Add the penalty of the current weights, times `samples`, in its slot of the sums."""
         for call in self.plan.bind_penalty(self.state.weights, self._pieces, self._blocks):
             call()
-        sums[self.plan.num_sums - 1] = self.plan.penalty(self._blocks) * samples
+        sums[self.plan.num_sums - 1] += self.plan.penalty(self._blocks) * samples

@@ -1,4 +1,4 @@
-"""`keras.utils`: class indices to one-hot vectors, the seed for everything, the progress bar."""
+"""`keras.utils`: one-hot vectors, the seed for everything, the progress bar, raw things to arrays."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from distnn import rng
+from distnn.preprocessing.folders import image_dataset_from_directory as image_dataset_from_directory
+from distnn.preprocessing.folders import text_dataset_from_directory as text_dataset_from_directory
+from distnn.preprocessing.sequence import pad_sequences as pad_sequences
+from distnn.preprocessing.timeseries import timeseries_dataset_from_array as timeseries_dataset_from_array
 from distnn.progress import Progbar as Progbar
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from cluster import user_code
 from distnn.batching import default_shards
+from distnn.callbacks import Callback
 from distnn.data import ArrayData, Preprocessor, fit_preprocessor, load_source, split_validation
 from distnn.data.preprocessing import count_classes
 from distnn.data.sources import LoadedData, SourceOptions, source_files
@@ -71,6 +72,7 @@ class Job:
     data: JobData
     model: Model
     address: str | None
+    callbacks: tuple[Callback, ...] = ()
 
     def fit_arguments(self) -> dict[str, Any]:
         """The `FitArguments`, but for the recorder and the progress."""
@@ -83,6 +85,7 @@ class Job:
             "batch_size": training.batch_size,
             "epochs": training.epochs,
             "shuffle": training.shuffle,
+            "callbacks": list(self.callbacks),
             "class_weight": class_weights(self.spec, self.data.preprocessor),
             "seed": self.spec.seed,
             "shards": training.shards,
@@ -131,7 +134,7 @@ def build_job(file: SpecFile, placement: Placement | None = None, *, seed: int |
     model = make_model(file, parts, data.train)
     model.preprocessor_config = data.preprocessor.to_config()
     _check_class_weight(file, data.preprocessor)
-    job = Job(spec, file.base_dir, data, model, placement.address)
+    job = Job(spec, file.base_dir, data, model, placement.address, parts.callbacks)
     _rehearse(file, job)
     return job
 

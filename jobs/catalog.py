@@ -39,20 +39,24 @@ METRIC = Kind("metric", "distnn.metrics", "Metric")
 OPTIMIZER = Kind("optimizer", "distnn.optimizers", "Optimizer")
 SCHEDULE = Kind("learning-rate schedule", "distnn.schedules", "LearningRateSchedule")
 REGULARIZER = Kind("regularizer", "distnn.regularizers", "Regularizer")
+CALLBACK = Kind("callback", "distnn.callbacks", "Callback")
 INITIALIZER = Kind("initializer", "distnn.initializers", "Initializer")
 
 _HIDDEN = ("InputLayer", "FunctionLoss", "FunctionMetric", "FunctionInitializer")
+_STEERING = ("EarlyStopping", "ReduceLROnPlateau", "TerminateOnNaN", "RemoteMonitor")
+"""The callbacks for specs: a run directory needs none that write files; functions cannot stand in a spec."""
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What a spec's names stand for, ready for `compile`. `layers` is None if a factory makes the model."""
+    """What a spec's names stand for, ready for use. `layers` is None if a factory makes the model."""
 
     layers: tuple[Any, ...] | None
     loss: Any
     optimizer: Any
     metrics: tuple[Any, ...]
+    callbacks: tuple[Any, ...]
 
 
 def make_parts(spec: JobSpec) -> tuple[Parts, list[Problem]]:
@@ -72,6 +76,10 @@ def make_parts(spec: JobSpec) -> tuple[Parts, list[Problem]]:
             maker.make(METRIC, metric, ("training", "metrics", i))
             for i, metric in enumerate(training.metrics)
         ),
+        tuple(
+            maker.make(CALLBACK, callback, ("training", "callbacks", i))
+            for i, callback in enumerate(training.callbacks)
+        ),
     )
     return parts, maker.problems
 
@@ -88,7 +96,7 @@ class _Maker:
         self.problems: list[Problem] = []
 
     def make(self, kind: Kind, item: NamedObject, path: Path) -> Any:
-        if not item.params and kind is not LAYER:
+        if not item.params and kind not in (LAYER, CALLBACK):
             return self._by_short_name(kind, item.type, path)
         found = _find_class(kind, item.type)
         if found is None:
@@ -193,6 +201,7 @@ def _classes(kind: Kind) -> dict[str, type[Any]]:
         and value is not base
         and name[:1].isupper()
         and name not in _HIDDEN
+        and (kind is not CALLBACK or name in _STEERING)
     }
 
 

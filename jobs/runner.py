@@ -132,7 +132,12 @@ class _Session:
     ) -> Outcome:
         job = build_job(file, placement, seed=seed)
         self.recorder = RunRecorder(
-            self.run_dir, rhythm_of(job.spec), spec=job.spec.to_plain(), origin=self.origin, warn=self._warn
+            self.run_dir,
+            rhythm_of(job.spec),
+            spec=job.spec.to_plain(),
+            origin=self.origin,
+            may_end_early=bool(job.callbacks),
+            warn=self._warn,
         )
         self._announce(job)
         try:

@@ -203,6 +203,10 @@ class TrainingSpec(_Section):
         description="As in Keras's `compile`; its `learning_rate` may be a table: a schedule by its `type`.",
     )
     metrics: Objects = Field(default=(), description="Reported per epoch, such as 'accuracy'.")
+    callbacks: Objects = Field(
+        default=(),
+        description="What steers the training, such as {type = 'EarlyStopping', patience = 3}.",
+    )
     epochs: Count = Field(description="Passes over the training samples.")
     batch_size: Count = Field(
         default=32, description="Samples a step, over all workers; the last step may be short."

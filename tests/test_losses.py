@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,69 @@ def np_huber(y: Array, p: Array, delta: float = 1.0) -> Array:
     return np.where(e <= delta, e**2 / 2, delta * e - delta**2 / 2).mean(-1)
 
 
+def np_mape(y: Array, p: Array) -> Array:
+    return 100 * np.abs((y - p) / np.maximum(np.abs(y), TINY)).mean(-1)
+
+
+def np_msle(y: Array, p: Array) -> Array:
+    return ((np.log(np.maximum(p, TINY) + 1) - np.log(np.maximum(y, TINY) + 1)) ** 2).mean(-1)
+
+
+def np_log_cosh(y: Array, p: Array) -> Array:
+    return np.log(np.cosh(p - y)).mean(-1)
+
+
+def np_cosine(y: Array, p: Array, axis: int = -1) -> Array:
+    y, p = (v / np.maximum(np.linalg.norm(v, axis=axis, keepdims=True), TINY) for v in (y, p))
+    return -(y * p).sum(axis)
+
+
+def np_kl(y: Array, p: Array) -> Array:
+    y, p = np.clip(y, TINY, 1), np.clip(p, TINY, 1)
+    return (y * np.log(y / p)).sum(-1)
+
+
+def np_poisson(y: Array, p: Array) -> Array:
+    return (p - y * np.log(p + TINY)).mean(-1)
+
+
+def np_hinge(y: Array, p: Array, power: int = 1) -> Array:
+    return (np.maximum(1 - (2 * y - 1) * p, 0) ** power).mean(-1)
+
+
+def np_categorical_hinge(y: Array, p: Array) -> Array:
+    return np.maximum(((1 - y) * p).max(-1) - (y * p).sum(-1) + 1, 0)
+
+
+def np_binary_focal(
+    y: Array, p: Array, gamma: float = 2.0, alpha: float = 0.25, apply_class_balancing: bool = False,
+    from_logits: bool = False, label_smoothing: float = 0.0,
+) -> Array:  # fmt: skip
+    p = 1 / (1 + np.exp(-p)) if from_logits else p
+    y = y * (1 - label_smoothing) + label_smoothing / 2
+    q = np.clip(p, TINY, 1 - TINY)
+    value = -(y * np.log(q) + (1 - y) * np.log(1 - q)) * (1 - (y * p + (1 - y) * (1 - p))) ** gamma
+    return ((y * alpha + (1 - y) * (1 - alpha) if apply_class_balancing else 1) * value).mean(-1)
+
+
+def np_categorical_focal(
+    y: Array, p: Array, gamma: float = 2.0, alpha: float = 0.25, from_logits: bool = False,
+    label_smoothing: float = 0.0,
+) -> Array:  # fmt: skip
+    y = y * (1 - label_smoothing) + label_smoothing / y.shape[-1]
+    p = np_softmax(p) if from_logits else np.clip(p / p.sum(-1, keepdims=True), TINY, 1 - TINY)
+    return (-alpha * (1 - p) ** gamma * y * np.log(p)).sum(-1)
+
+
+def np_dice(y: Array, p: Array, axis: Any = None) -> Array:
+    return 1 - 2 * (y * p).sum(axis) / (y.sum(axis) + p.sum(axis) + TINY)
+
+
+def np_tversky(y: Array, p: Array, alpha: float = 0.5, beta: float = 0.5, axis: Any = None) -> Array:
+    common, missed, wrong = (y * p).sum(axis), (y * (1 - p)).sum(axis), ((1 - y) * p).sum(axis)
+    return 1 - common / (common + alpha * missed + beta * wrong + TINY)
+
+
 @dataclass(frozen=True)
 class Case:
     """A loss with its settings, the formula, and what to try it on."""
@@ -92,6 +156,7 @@ class Case:
 Categorical, Sparse = losses.CategoricalCrossentropy, losses.SparseCategoricalCrossentropy
 Binary = losses.BinaryCrossentropy
 LOGIT, SMOOTH = {"from_logits": True}, {"label_smoothing": 0.2}
+CHANCES = 1 / (1 + np.exp(-LOGITS))
 STACK = np.stack([SCORES, -SCORES])
 STACK_LABELS = np.stack([LABELS, LABELS[::-1]])
 
@@ -114,6 +179,30 @@ CASES = [
     Case(Binary, np_binary, BITS, LOGITS, LOGIT),
     Case(Binary, np_binary, BITS, LOGITS, {**LOGIT, **SMOOTH}),
     Case(Binary, np_binary, BITS, 1 / (1 + np.exp(-LOGITS)), SMOOTH),
+    Case(losses.MeanAbsolutePercentageError, np_mape, 1 + BITS, NUMBERS),
+    Case(losses.MeanSquaredLogarithmicError, np_msle, BITS, np.abs(NUMBERS)),
+    Case(losses.LogCosh, np_log_cosh, BITS, NUMBERS),
+    Case(losses.CosineSimilarity, np_cosine, SOFT, SCORES),
+    Case(losses.CosineSimilarity, np_cosine, STACK**2, STACK, {"axis": 1}),
+    Case(losses.KLDivergence, np_kl, SOFT, PROBABILITIES),
+    Case(losses.Poisson, np_poisson, BITS, np.abs(NUMBERS)),
+    Case(losses.Hinge, np_hinge, BITS, NUMBERS),
+    Case(losses.SquaredHinge, partial(np_hinge, power=2), BITS, NUMBERS),
+    Case(losses.CategoricalHinge, np_categorical_hinge, ONE_HOT, SCORES),
+    Case(losses.BinaryFocalCrossentropy, np_binary_focal, BITS, CHANCES),
+    Case(losses.BinaryFocalCrossentropy, np_binary_focal, BITS, CHANCES, {"gamma": 1.5, **SMOOTH}),
+    Case(
+        losses.BinaryFocalCrossentropy,
+        np_binary_focal,
+        BITS,
+        LOGITS,
+        {**LOGIT, "apply_class_balancing": True, "alpha": 0.3},
+    ),
+    Case(losses.CategoricalFocalCrossentropy, np_categorical_focal, ONE_HOT, PROBABILITIES),
+    Case(losses.CategoricalFocalCrossentropy, np_categorical_focal, SOFT, SCORES, {**LOGIT, **SMOOTH}),
+    Case(losses.CategoricalFocalCrossentropy, np_categorical_focal, SOFT, SCORES, {**LOGIT, "gamma": 1.5}),
+    Case(losses.Dice, np_dice, BITS, CHANCES, {"axis": -1}),
+    Case(losses.Tversky, np_tversky, BITS, CHANCES, {"axis": -1, "alpha": 0.3, "beta": 0.8}),
 ]
 
 
@@ -192,6 +281,25 @@ def test_config_is_kept(case: Case) -> None:
     assert type(again) is case.loss
     assert again.get_config() == loss.get_config()
     assert again.name == "mine" and again.reduction == "sum"
+
+
+def test_minus_ones_are_left_to_hinges() -> None:
+    for loss in (losses.hinge, losses.squared_hinge):
+        np.testing.assert_array_equal(loss(2 * BITS - 1, NUMBERS), loss(BITS, NUMBERS))
+
+
+@pytest.mark.parametrize("loss, formula", [(losses.Dice(), np_dice), (losses.Tversky(), np_tversky)])
+def test_overlap_of_everything_is_one_number(loss: Loss, formula: Callable[..., Array]) -> None:
+    np.testing.assert_allclose(loss(BITS, CHANCES), formula(BITS, CHANCES), rtol=1e-6)
+
+
+def test_directions_of_zeros_have_a_finite_gradient() -> None:
+    graph = Graph(samples=2, eager=True, dtype=np.float64)
+    leaf = graph.add_input("p", Spec((2, 3)), np.zeros((2, 3)))
+    with recording(graph):
+        values = losses.cosine_similarity(np.eye(3)[:2], leaf)
+    (found,) = gradients(graph, [(values, graph.constant(np.ones(2)))], [leaf])
+    assert found is not None and np.isfinite(found.numpy()).all()
 
 
 def test_certain_mistakes_cost_what_epsilon_allows() -> None:
@@ -318,6 +426,18 @@ def test_users_functions_see_predictions_and_targets_of_one_shape() -> None:
         ("bce", "binary_crossentropy"),
         ("BCE", "binary_crossentropy"),
         ("huber", "huber"),
+        ("mape", "mean_absolute_percentage_error"),
+        ("MSLE", "mean_squared_logarithmic_error"),
+        ("kld", "kl_divergence"),
+        ("kullback_leibler_divergence", "kl_divergence"),
+        ("logcosh", "log_cosh"),
+        ("cosine_similarity", "cosine_similarity"),
+        ("poisson", "poisson"),
+        ("hinge", "hinge"),
+        ("squared_hinge", "squared_hinge"),
+        ("categorical_hinge", "categorical_hinge"),
+        ("binary_focal_crossentropy", "binary_focal_crossentropy"),
+        ("dice", "dice"),
         ("categorical_crossentropy", "categorical_crossentropy"),
         ("sparse_categorical_crossentropy", "sparse_categorical_crossentropy"),
     ],

@@ -73,12 +73,43 @@ CASES: list[tuple[Metric, Array, Array, Array]] = [
         np.abs(STACK - (1 - STACK.astype(float))).mean((-1, -2)),
     ),
 ]
+CASES += [
+    (made, y_true, y_pred, np.asarray(function(y_true, y_pred.astype(np.float64), **options)))
+    for made, function, y_true, y_pred, options in (
+        (metrics.MeanAbsolutePercentageError(), losses.mean_absolute_percentage_error, 1 + BITS, NUMBERS, {}),
+        (metrics.MeanSquaredLogarithmicError(), losses.mean_squared_logarithmic_error, BITS, NUMBERS, {}),
+        (metrics.LogCoshError(), losses.log_cosh, BITS, NUMBERS, {}),
+        (metrics.KLDivergence(), losses.kl_divergence, ONE_HOT, PREDICTIONS, {}),
+        (metrics.Poisson(), losses.poisson, BITS, NUMBERS, {}),
+        (metrics.Hinge(), losses.hinge, BITS, NUMBERS, {}),
+        (metrics.SquaredHinge(), losses.squared_hinge, BITS, NUMBERS, {}),
+        (metrics.CategoricalHinge(), losses.categorical_hinge, ONE_HOT, PREDICTIONS, {}),
+        (metrics.BinaryCrossentropy(), losses.binary_crossentropy, BITS, NUMBERS, {}),
+        (
+            metrics.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1),
+            losses.categorical_crossentropy,
+            ONE_HOT,
+            PREDICTIONS,
+            {"from_logits": True, "label_smoothing": 0.1},
+        ),
+        (
+            metrics.SparseCategoricalCrossentropy(from_logits=True),
+            losses.sparse_categorical_crossentropy,
+            LABELS,
+            PREDICTIONS,
+            {"from_logits": True},
+        ),
+        (metrics.CosineSimilarity(), metrics.cosine_similarity, ONE_HOT, PREDICTIONS, {}),
+    )
+]
 IDS = [f"{type(metric).__name__}{prediction.shape}" for metric, _, prediction, _ in CASES]
 
 
 def test_every_metric_has_a_case() -> None:
     public = {v for v in vars(metrics).values() if inspect.isclass(v) and issubclass(v, Metric)}
-    assert public - {Metric, metrics.FunctionMetric} == {type(metric) for metric, *_ in CASES}
+    means = {v for v in public if not issubclass(v, metrics.CountingMetric)}
+    others = {Metric, metrics.FunctionMetric, metrics.Mean, metrics.Sum, metrics.RootMeanSquaredError}
+    assert means - others == {type(metric) for metric, *_ in CASES}
 
 
 @pytest.mark.parametrize("metric, y_true, y_pred, expected", CASES, ids=IDS)
@@ -109,6 +140,27 @@ def test_batches_add_up(metric: Metric, y_true: Array, y_pred: Array, expected: 
 def test_config_is_kept(metric: Metric) -> None:
     again = metrics.get(metrics.serialize(metric))
     assert type(again) is type(metric) and again.get_config() == metric.get_config()
+
+
+def test_the_root_is_taken_of_the_whole_mean() -> None:
+    squares = (BITS - NUMBERS.astype(float)) ** 2
+    metric = metrics.RootMeanSquaredError()
+    for start, stop in ((0, 3), (3, 4), (4, 40)):
+        metric.update_state(BITS[start:stop], NUMBERS[start:stop], WEIGHTS[start:stop])
+    expected = np.sqrt((squares * WEIGHTS[:, None]).sum() / (3 * WEIGHTS.sum()))
+    np.testing.assert_allclose(metric.result(), expected, rtol=1e-6)
+
+
+def test_numbers_at_hand() -> None:
+    mean, total = metrics.Mean(name="m"), metrics.Sum()
+    for metric in (mean, total):
+        metric.update_state([1, 3, 5])
+        metric.update_state(7.0)
+    assert (mean.result(), total.result()) == (4.0, 16.0)
+    mean.reset_state()
+    assert mean([1.0, 3.0], sample_weight=[3.0, 1.0]) == 1.5 and mean.name == "m"
+    with pytest.raises(ValueError, match="Mean takes numbers.*cannot be given to `compile`"):
+        logs_of([metrics.Mean()])
 
 
 @pytest.mark.parametrize("labels, one_hot", [(LABELS, ONE_HOT)])

@@ -11,12 +11,31 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import distnn.optimizers.adadelta
 import distnn.optimizers.adagrad
 import distnn.optimizers.adam
+import distnn.optimizers.adamax
+import distnn.optimizers.ftrl
+import distnn.optimizers.lamb
+import distnn.optimizers.lion
+import distnn.optimizers.nadam
 import distnn.optimizers.rmsprop
 import distnn.optimizers.sgd
 from distnn import optimizers
-from distnn.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from distnn.optimizers import (
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    Ftrl,
+    Lamb,
+    Lion,
+    Nadam,
+    Optimizer,
+    RMSprop,
+)
 from distnn.optimizers.schedules import ExponentialDecay, PiecewiseConstantDecay
 
 Array = np.ndarray
@@ -42,7 +61,7 @@ class KerasInFloat64:
     def __init__(self, o: Any, w: Array) -> None:
         self.o, self.w, self.t = o, w.astype(np.float64), 0
         first = getattr(o, "initial_accumulator_value", 0.0)
-        self.slots = {name: np.full(w.shape, first) for name in o.slot_names}
+        self.slots = {name: np.full(w.shape, 0.0 if name == "linear" else first) for name in o.slot_names}
 
     def step(self, g: Array) -> None:
         o, g, lr = self.o, g.astype(np.float64), self.o.learning_rate_at(self.t)
@@ -89,6 +108,52 @@ class KerasInFloat64:
         a = self.slots["accumulator"] = self.slots["accumulator"] + g**2
         self.w = self.w - lr * g / np.sqrt(a + self.o.epsilon)
 
+    def adadelta(self, g: Array, lr: float) -> None:
+        o, s = self.o, self.slots
+        s["accumulated_grad"] = o.rho * s["accumulated_grad"] + (1 - o.rho) * g**2
+        rms = [np.sqrt(s[name] + o.epsilon) for name in ("accumulated_delta_var", "accumulated_grad")]
+        delta = -rms[0] * g / rms[1]
+        s["accumulated_delta_var"] = o.rho * s["accumulated_delta_var"] + (1 - o.rho) * delta**2
+        self.w = self.w + lr * delta
+
+    def adamax(self, g: Array, lr: float) -> None:
+        o, s, t = self.o, self.slots, self.t + 1
+        s["momentum"] = s["momentum"] + (g - s["momentum"]) * (1 - o.beta_1)
+        s["norm"] = np.maximum(o.beta_2 * s["norm"], np.abs(g))
+        self.w = self.w - lr * s["momentum"] / ((1 - o.beta_1**t) * (s["norm"] + o.epsilon))
+
+    def nadam(self, g: Array, lr: float) -> None:
+        o, s, t = self.o, self.slots, self.t + 1
+        u = [o.beta_1 * (1 - 0.5 * 0.96**i) for i in range(1, t + 2)]
+        p_t, p_next = math.prod(u[:-1]), math.prod(u)
+        s["momentum"] = s["momentum"] + (g - s["momentum"]) * (1 - o.beta_1)
+        s["velocity"] = s["velocity"] + (g**2 - s["velocity"]) * (1 - o.beta_2)
+        m_hat = u[-1] * s["momentum"] / (1 - p_next) + (1 - u[-2]) * g / (1 - p_t)
+        self.w = self.w - m_hat * lr / (np.sqrt(s["velocity"] / (1 - o.beta_2**t)) + o.epsilon)
+
+    def lion(self, g: Array, lr: float) -> None:
+        o, m = self.o, self.slots["momentum"]
+        self.w = self.w - lr * np.sign(m * o.beta_1 + g * (1 - o.beta_1))
+        self.slots["momentum"] = m * o.beta_2 + g * (1 - o.beta_2)
+
+    def ftrl(self, g: Array, lr: float) -> None:
+        o, s = self.o, self.slots
+        l2 = o.l2_regularization_strength + o.beta / (2 * lr)
+        used = g + 2 * o.l2_shrinkage_regularization_strength * self.w
+        new = s["accumulator"] + g**2
+        s["linear"] = s["linear"] + used - (np.sqrt(new) - np.sqrt(s["accumulator"])) / lr * self.w
+        l1 = o.l1_regularization_strength
+        self.w = (np.clip(s["linear"], -l1, l1) - s["linear"]) / (np.sqrt(new) / lr + 2 * l2)
+        s["accumulator"] = new
+
+    def lamb(self, g: Array, lr: float) -> None:
+        """Without the trust, which whoever knows the weights gives."""
+        o, s, t = self.o, self.slots, self.t + 1
+        s["momentum"] = s["momentum"] + (g - s["momentum"]) * (1 - o.beta_1)
+        s["velocity"] = s["velocity"] + (g**2 - s["velocity"]) * (1 - o.beta_2)
+        root = np.sqrt(s["velocity"] / (1 - o.beta_2**t)) + o.epsilon
+        self.w = self.w - lr * s["momentum"] / (1 - o.beta_1**t) / root
+
 
 MAKERS: dict[str, Callable[[], Optimizer]] = {
     "sgd": lambda: SGD(0.1),
@@ -109,6 +174,24 @@ MAKERS: dict[str, Callable[[], Optimizer]] = {
     "adamw": lambda: AdamW(0.01, weight_decay=0.2),
     "adagrad": lambda: Adagrad(0.05),
     "adagrad_settings": lambda: Adagrad(0.05, initial_accumulator_value=0.0, epsilon=1e-2, weight_decay=0.1),
+    "adadelta": lambda: Adadelta(0.5),
+    "adadelta_settings": lambda: Adadelta(1.0, rho=0.7, epsilon=1e-3, weight_decay=0.1),
+    "adamax": lambda: Adamax(0.01),
+    "adamax_settings": lambda: Adamax(0.01, beta_1=0.7, beta_2=0.5, weight_decay=0.2, clipvalue=1.0),
+    "nadam": lambda: Nadam(0.01),
+    "nadam_settings": lambda: Nadam(0.01, beta_1=0.8, beta_2=0.9, epsilon=1e-3, weight_decay=0.2),
+    "lion": lambda: Lion(0.01),
+    "lion_settings": lambda: Lion(0.01, beta_1=0.7, beta_2=0.9, weight_decay=0.5),
+    "ftrl": lambda: Ftrl(0.1),
+    "ftrl_settings": lambda: Ftrl(
+        0.1,
+        initial_accumulator_value=0.5,
+        l1_regularization_strength=0.3,
+        l2_regularization_strength=0.2,
+        l2_shrinkage_regularization_strength=0.1,
+        beta=0.4,
+    ),
+    "lamb": lambda: Lamb(0.01, weight_decay=0.2),
 }
 every = pytest.mark.parametrize("name", sorted(MAKERS))
 
@@ -201,6 +284,12 @@ def rosenbrock(w: Array) -> Array:
         (Adam(0.05, amsgrad=True), 1500),
         (AdamW(0.05, weight_decay=0.0), 1000),
         (Adagrad(0.5), 2000),
+        (Adadelta(ExponentialDecay(5.0, 400, 0.7)), 1500),
+        (Adamax(0.05), 1500),
+        (Nadam(0.05), 1000),
+        (Lion(ExponentialDecay(0.05, 150, 0.5)), 1500),
+        (Ftrl(0.5), 2000),
+        (Lamb(ExponentialDecay(0.05, 300, 0.7)), 1500),
     ],
     ids=lambda v: repr(v)[:40],
 )
@@ -235,6 +324,12 @@ def test_defaults_are_keras() -> None:
         "adam_w",
         "adagrad",
     ]
+    adadelta, adamax, nadam, lion, ftrl, lamb = Adadelta(), Adamax(), Nadam(), Lion(), Ftrl(), Lamb()
+    assert (adadelta.learning_rate, adadelta.rho, adadelta.epsilon) == (0.001, 0.95, 1e-7)
+    for adam_like in (adamax, nadam, lamb):
+        assert (adam_like.beta_1, adam_like.beta_2, adam_like.epsilon) == (0.9, 0.999, 1e-7)
+    assert (lion.learning_rate, lion.beta_1, lion.beta_2) == (0.001, 0.9, 0.99)
+    assert (ftrl.learning_rate, ftrl.initial_accumulator_value, ftrl.beta) == (0.001, 0.1, 0.0)
     assert AdamW(0.1, 0.2).weight_decay == 0.2 and SGD(0.1, 0.9, True).nesterov
 
 
@@ -249,10 +344,13 @@ def test_config_round_trip_gives_the_same_bytes(name: str) -> None:
     assert type(optimizer).__name__ in repr(optimizer)
 
 
+OTHERS = ("adadelta", "Adamax", "nadam", "lion", "ftrl", "lamb")
+
+
 def test_get() -> None:
     made = Adam()
     assert optimizers.get(made) is made
-    for name in ("sgd", "SGD", "rmsprop", "RMSprop", "adam", "Adam", "adamw", "AdamW", "adagrad"):
+    for name in ("sgd", "SGD", "rmsprop", "RMSprop", "adam", "Adam", "adamw", "AdamW", "adagrad", *OTHERS):
         assert type(optimizers.get(name)).__name__.lower() == name.lower()
     assert isinstance(optimizers.get(Adam), Adam)
 
@@ -288,6 +386,10 @@ def test_get() -> None:
             "`initial_accumulator_value` must be a positive float.",
         ),
         (lambda: AdamW(weight_decay=None), "Argument `weight_decay` must be a float."),  # type: ignore[arg-type]
+        (lambda: Lamb(clipnorm=1.0), "Lamb cannot clip norms: leave `clipnorm` and `global_clipnorm` out"),
+        (lambda: Lion(beta_1=0.0), "degenerates to SignSGD. Received: beta_1=0.0."),
+        (lambda: Ftrl(learning_rate_power=-1.0), "`learning_rate_power` is not supported yet"),
+        (lambda: Ftrl(l1_regularization_strength=-1.0), "needs to be positive or zero"),
         (lambda: SGD("fast"), "Argument `learning_rate` should be a float"),  # type: ignore[arg-type]
         (lambda: SGD(-0.1), "Received instead: learning_rate=-0.1"),
         (lambda: SGD(float("nan")), "Received instead: learning_rate=nan"),
@@ -361,6 +463,20 @@ def test_the_fingerprint_sees_every_value() -> None:
     assert len(prints) == 17
 
 
-@pytest.mark.parametrize("module", ["adagrad", "adam", "rmsprop", "sgd"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "adadelta",
+        "adagrad",
+        "adam",
+        "adamax",
+        "ftrl",
+        "lamb",
+        "lion",
+        "nadam",
+        "rmsprop",
+        "sgd",
+    ],
+)
 def test_examples_in_the_docstrings(module: str) -> None:
     assert doctest.testmod(getattr(distnn.optimizers, module)).failed == 0

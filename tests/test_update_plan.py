@@ -13,7 +13,7 @@ from distnn.control import CONTROL_WORDS, FIRST_WORD
 from distnn.layers import BatchNormalization, Dense
 from distnn.models import Sequential
 from distnn.models.fitting import FitArguments, prepare
-from distnn.optimizers import SGD, Adam
+from distnn.optimizers import SGD, Adam, Lamb
 from distnn.reduction import ShardSums
 from distnn.shard import ShardRunner
 from distnn.update_plan import UpdatePlan
@@ -22,6 +22,7 @@ from distnn.updater import Updater
 OPTIMIZERS = {
     "plain": lambda: SGD(0.1, momentum=0.9),
     "clipnorm": lambda: Adam(0.01, clipnorm=0.5),
+    "lamb": lambda: Lamb(0.01, weight_decay=0.1),
     "global_clipnorm": lambda: SGD(0.1, momentum=0.9, global_clipnorm=0.5),
 }
 
@@ -62,12 +63,12 @@ def update_in_slices(updater: Updater, owners: int, max_values: int) -> tuple[An
     for plan, pieces in zip(plans, slices, strict=True):
         plan.begin_step(0)
         run(plan.bind_penalty(old.weights, pieces, blocks[:2]))
-    if plans[0].clips_norms:
+    if plans[0].needs_norms:
         for plan, piece in owned:
             part = total.gradient[piece.start : piece.stop]
-            run([plan.bind_squares(old.weights, part, piece, blocks[2])])
+            run([plan.bind_squares(old, part, piece, blocks[2])])
         for plan in plans:
-            plan.clip(blocks[2])
+            plan.scale(blocks[2], blocks[:2])
     digest = run(plans[0].bind_rest(old, new, total, 32, control, blocks[:2]))
     for plan, piece in owned:
         digest += run([plan.bind_update(old, new, total.gradient[piece.start : piece.stop].copy(), piece)])

@@ -13,7 +13,7 @@ from distnn import losses
 from distnn.layers import BatchNormalization, Dense, Input, Layer
 from distnn.models import Sequential
 from distnn.models.fitting import FitArguments, prepare
-from distnn.optimizers import SGD, Adam, Optimizer
+from distnn.optimizers import SGD, Adam, Lamb, Optimizer
 from distnn.regularizers import L1, L1L2, L2
 
 RATE = 0.1
@@ -151,6 +151,18 @@ class Unused(Layer):
 
     def call(self, inputs: Any) -> Any:
         return inputs
+
+
+def test_lamb_scales_each_variables_step_by_its_size() -> None:
+    model = linear(Lamb(0.1, weight_decay=0.5))
+    before = [array.astype(np.float64) for array in model.get_weights()]
+    model.train_on_batch(X, Y, shards=3)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        decayed = old * (1 - 0.5 * 0.1)
+        size = np.linalg.norm(decayed)
+        # the first direction is the sign of the gradient, but for epsilon
+        length = 0.1 * (size if size else np.sqrt(old.size))
+        np.testing.assert_allclose(np.linalg.norm(new - decayed), length, rtol=1e-3)
 
 
 @pytest.mark.parametrize("run_eagerly", [False, True])

@@ -1,7 +1,7 @@
 """The steps of a segment, as one worker does them in memory that it shares with the others.
 
 Each step: compute own shards; barrier; add up and update the own slice of the vector, from one buffer into
-the other; barrier. (Where norms are clipped, squares are summed in between, behind one more barrier.) A step
+the other; barrier. (Where norms are needed, squares are summed in between, behind one more barrier.) A step
 is committed exactly if every worker's word says that it has reached the last barrier of it: nobody turns
 anything. The last worker also writes what is not cut in slices. Called by `cluster.worker`.
 """
@@ -28,7 +28,7 @@ _CACHED_VALUES = 16 * 1024
 
 
 def barriers_per_step(plan: UpdatePlan) -> int:
-    return 3 if plan.clips_norms else 2
+    return 3 if plan.needs_norms else 2
 
 
 def shared_layout(plan: UpdatePlan, sums: SumsLayout, slots: Array, ranges: Sequence[Range]) -> SharedLayout:
@@ -130,12 +130,12 @@ class SharedSteps:
         clip: list[Call] = []
         for piece in self._pieces:
             calls, gradient = self._bind_sum(piece, pairs, total)
-            if plan.clips_norms:
-                clip += [*calls, plan.bind_squares(old.weights, gradient, piece, segment.square_blocks)]
+            if plan.needs_norms:
+                clip += [*calls, plan.bind_squares(old, gradient, piece, segment.square_blocks)]
                 calls = []
             update += [*calls, plan.bind_update(old, new, gradient, piece)]
-        if plan.clips_norms:
-            clip += [self._barrier.call, partial(plan.clip, segment.square_blocks)]
+        if plan.needs_norms:
+            clip += [self._barrier.call, partial(plan.scale, segment.square_blocks, segment.penalty_blocks)]
         rest: list[Call] = []
         if self._is_last:
             sums = self._places.sums
@@ -164,7 +164,7 @@ class SharedSteps:
         """Calls that add up a piece of the gradient, and where it is then.
 
         Sums lie in memory of this worker, which stays in its cache from piece to piece; where norms are
-        clipped they are needed again, behind a barrier, and stay where the left operand was.
+        needed they are needed again, behind a barrier, and stay where the left operand was.
         """
         part = slice(piece.start, piece.stop)
         place: dict[int, Array] = {}
@@ -172,7 +172,7 @@ class SharedSteps:
         for left, right in steps:
             x = place.get(left, self._segment.gradients[left, part])
             y = place.get(right, self._segment.gradients[right, part])
-            if self._plan.clips_norms or left in place:
+            if self._plan.needs_norms or left in place:
                 place[left] = x
                 calls.append(partial(add_into, x, y))
             else:

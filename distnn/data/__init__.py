@@ -6,6 +6,7 @@ jobs read a spec's source with `load_source`.
 
 from distnn.data.arrays import ArrayData as ArrayData
 from distnn.data.arrays import as_array_data as as_array_data
+from distnn.data.dataset import ArrayDataset as ArrayDataset
 from distnn.data.preprocessing import MinMax as MinMax
 from distnn.data.preprocessing import Preprocessor as Preprocessor
 from distnn.data.preprocessing import Standardize as Standardize

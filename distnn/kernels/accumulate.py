@@ -41,6 +41,12 @@ def scaled_by_samples(x: Array, control: Array, word: int, out: Array) -> None:
 
 
 @kernel
+def added_losses(mean: Array, total: Array, batch: Array, control: Array, word: int, out_1: Array) -> None:
+    """mean * samples of the shard + total * samples of the batch, in float64."""
+    out_1[0] = np.float64(mean[0]) * np.float64(control[word]) + np.float64(total[0]) * np.float64(batch[0])
+
+
+@kernel
 def times_samples(x: Array, control: Array, word: int, out: Array) -> None:
     """x * samples in the dtype of x."""
     samples = x.dtype.type(control[word])

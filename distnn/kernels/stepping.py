@@ -81,7 +81,7 @@ def fold_sums(
     """The epoch's sums after a step: those before, or nothing at the epoch's first, and the step's.
 
     Args:
-        step_sums: (sum, weight) pairs of losses and metrics, and the penalty; float64.
+        step_sums: (sum, weight) pairs of losses, sums of metrics, and the penalty; float64.
         summed_losses: numbers of the losses that are summed over the batch: in the epoch's mean such a loss
             counts by the batch's samples. Their pairs are changed in `step_sums`.
         samples: of the batch.

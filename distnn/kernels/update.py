@@ -18,9 +18,10 @@ from distnn.kernels.rows import run_abs_sum_f64, run_square_sum_f64
 
 LEARNING_RATE, L1, L2, GRADIENT_SCALE, CLIP_VALUE, WEIGHT_DECAY = 0, 1, 2, 3, 4, 5
 MOMENTUM, BETA_1, BETA_2, RHO, EPSILON, ALPHA = 6, 7, 8, 9, 10, 11
-NUM_SCALARS = 12
+MOMENTUM_FACTOR, GRADIENT_FACTOR, VELOCITY_FACTOR, TRUST, SHRINKAGE = 12, 13, 14, 15, 16
+NUM_SCALARS = 17
 """Places in `scalars`. GRADIENT_SCALE 1 and CLIP_VALUE infinity change nothing; ALPHA is Adam's
-learning_rate * sqrt(1 - beta_2^t) / (1 - beta_1^t)."""
+learning_rate * sqrt(1 - beta_2^t) / (1 - beta_1^t); TRUST is of each variable (see `lamb`)."""
 
 SLOT_STRIDE = 1 << 40
 """A slot's values count from (slot + 1) * SLOT_STRIDE in the fingerprint, the weights from 0."""
@@ -31,7 +32,7 @@ u64 = np.uint64
 
 
 @helper
-def _prepare(scalars: Array) -> Any:
+def prepare(scalars: Array) -> Any:
     """l1, 2 * l2, scale, clip and decay in float32."""
     return (
         np.float32(scalars[L1]),
@@ -51,7 +52,7 @@ def _penalised(g: Any, w: Any, l1: Any, l2_twice: Any) -> Any:
 
 
 @helper
-def _gradient(g: Any, w: Any, prepared: Any) -> Any:
+def effective_gradient(g: Any, w: Any, prepared: Any) -> Any:
     """The gradient with penalties, scaled and clipped."""
     l1, l2_twice, scale, clip, _ = prepared
     g = _penalised(g, w, l1, l2_twice) * scale
@@ -60,7 +61,7 @@ def _gradient(g: Any, w: Any, prepared: Any) -> Any:
 
 
 @helper
-def _bits(value: Any, index: int) -> Any:
+def bits_of(value: Any, index: int) -> Any:
     """What one float32 value adds to the fingerprint."""
     return u64(np.float32(value).view(np.uint32)) * u64(2 * index + 1)
 
@@ -70,7 +71,7 @@ def fingerprint(vector: Array, offset: int) -> Any:
     """The fingerprint of float32 values that count from `offset`."""
     total = u64(0)
     for i in range(vector.size):
-        total += _bits(vector[i], offset + i)
+        total += bits_of(vector[i], offset + i)
     return total
 
 
@@ -79,15 +80,15 @@ def sgd(
     w: Array, g: Array, slots: Array, w_out: Array, slots_out: Array, scalars: Array, start: int, stop: int
 ) -> Any:
     """w - lr * g; no slots."""
-    prepared, rate = _prepare(scalars), np.float32(scalars[LEARNING_RATE])
+    prepared, rate = prepare(scalars), np.float32(scalars[LEARNING_RATE])
     w, w_out = w[start:stop], w_out[start:stop]
     total = u64(0)
     for i in range(w.size):
-        gradient = _gradient(g[i], w[i], prepared)
+        gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
         new_w = decayed - rate * gradient
         w_out[i] = new_w
-        total += _bits(new_w, start + i)
+        total += bits_of(new_w, start + i)
     return total
 
 
@@ -96,20 +97,20 @@ def sgd_momentum(
     w: Array, g: Array, slots: Array, w_out: Array, slots_out: Array, scalars: Array, start: int, stop: int
 ) -> Any:
     """m = momentum * m - lr * g; w + m. Slots: m."""
-    prepared, rate = _prepare(scalars), np.float32(scalars[LEARNING_RATE])
+    prepared, rate = prepare(scalars), np.float32(scalars[LEARNING_RATE])
     momentum = np.float32(scalars[MOMENTUM])
     m, m_out = slots[0, start:stop], slots_out[0, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
     total = u64(0)
     for i in range(w.size):
-        gradient = _gradient(g[i], w[i], prepared)
+        gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
         new_m = m[i] * momentum - gradient * rate
         new_w = decayed + new_m
         m_out[i] = new_m
         w_out[i] = new_w
-        total += _bits(new_w, start + i)
-        total += _bits(new_m, 1 * SLOT_STRIDE + start + i)
+        total += bits_of(new_w, start + i)
+        total += bits_of(new_m, 1 * SLOT_STRIDE + start + i)
     return total
 
 
@@ -118,20 +119,20 @@ def sgd_nesterov(
     w: Array, g: Array, slots: Array, w_out: Array, slots_out: Array, scalars: Array, start: int, stop: int
 ) -> Any:
     """m = momentum * m - lr * g; w + momentum * m - lr * g. Slots: m."""
-    prepared, rate = _prepare(scalars), np.float32(scalars[LEARNING_RATE])
+    prepared, rate = prepare(scalars), np.float32(scalars[LEARNING_RATE])
     momentum = np.float32(scalars[MOMENTUM])
     m, m_out = slots[0, start:stop], slots_out[0, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
     total = u64(0)
     for i in range(w.size):
-        gradient = _gradient(g[i], w[i], prepared)
+        gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
         new_m = m[i] * momentum - gradient * rate
         new_w = decayed + (new_m * momentum - gradient * rate)
         m_out[i] = new_m
         w_out[i] = new_w
-        total += _bits(new_w, start + i)
-        total += _bits(new_m, 1 * SLOT_STRIDE + start + i)
+        total += bits_of(new_w, start + i)
+        total += bits_of(new_m, 1 * SLOT_STRIDE + start + i)
     return total
 
 
@@ -140,7 +141,7 @@ def adam(
     w: Array, g: Array, slots: Array, w_out: Array, slots_out: Array, scalars: Array, start: int, stop: int
 ) -> Any:
     """m += (1 - b1)(g - m); v += (1 - b2)(g^2 - v); w - alpha * m / (sqrt(v) + eps). Slots: m, v."""
-    prepared = _prepare(scalars)
+    prepared = prepare(scalars)
     alpha, epsilon = np.float32(scalars[ALPHA]), np.float32(scalars[EPSILON])
     rest_1, rest_2 = np.float32(1.0 - scalars[BETA_1]), np.float32(1.0 - scalars[BETA_2])
     m, m_out = slots[0, start:stop], slots_out[0, start:stop]
@@ -148,7 +149,7 @@ def adam(
     w, w_out = w[start:stop], w_out[start:stop]
     total = u64(0)
     for i in range(w.size):
-        gradient = _gradient(g[i], w[i], prepared)
+        gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
         new_m = m[i] + (gradient - m[i]) * rest_1
         new_v = v[i] + (gradient * gradient - v[i]) * rest_2
@@ -156,9 +157,9 @@ def adam(
         m_out[i] = new_m
         v_out[i] = new_v
         w_out[i] = new_w
-        total += _bits(new_w, start + i)
-        total += _bits(new_m, 1 * SLOT_STRIDE + start + i)
-        total += _bits(new_v, 2 * SLOT_STRIDE + start + i)
+        total += bits_of(new_w, start + i)
+        total += bits_of(new_m, 1 * SLOT_STRIDE + start + i)
+        total += bits_of(new_v, 2 * SLOT_STRIDE + start + i)
     return total
 
 
@@ -167,7 +168,7 @@ def adam_amsgrad(
     w: Array, g: Array, slots: Array, w_out: Array, slots_out: Array, scalars: Array, start: int, stop: int
 ) -> Any:
     """adam, with the largest v so far in the quotient. Slots: m, v, largest v."""
-    prepared = _prepare(scalars)
+    prepared = prepare(scalars)
     alpha, epsilon = np.float32(scalars[ALPHA]), np.float32(scalars[EPSILON])
     rest_1, rest_2 = np.float32(1.0 - scalars[BETA_1]), np.float32(1.0 - scalars[BETA_2])
     m, m_out = slots[0, start:stop], slots_out[0, start:stop]
@@ -176,7 +177,7 @@ def adam_amsgrad(
     w, w_out = w[start:stop], w_out[start:stop]
     total = u64(0)
     for i in range(w.size):
-        gradient = _gradient(g[i], w[i], prepared)
+        gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
         new_m = m[i] + (gradient - m[i]) * rest_1
         new_v = v[i] + (gradient * gradient - v[i]) * rest_2
@@ -186,10 +187,10 @@ def adam_amsgrad(
         v_out[i] = new_v
         h_out[i] = new_h
         w_out[i] = new_w
-        total += _bits(new_w, start + i)
-        total += _bits(new_m, 1 * SLOT_STRIDE + start + i)
-        total += _bits(new_v, 2 * SLOT_STRIDE + start + i)
-        total += _bits(new_h, 3 * SLOT_STRIDE + start + i)
+        total += bits_of(new_w, start + i)
+        total += bits_of(new_m, 1 * SLOT_STRIDE + start + i)
+        total += bits_of(new_v, 2 * SLOT_STRIDE + start + i)
+        total += bits_of(new_h, 3 * SLOT_STRIDE + start + i)
     return total
 
 
@@ -198,21 +199,21 @@ def rmsprop(
     w: Array, g: Array, slots: Array, w_out: Array, slots_out: Array, scalars: Array, start: int, stop: int
 ) -> Any:
     """v = rho * v + (1 - rho) * g^2; w - lr * g / sqrt(v + eps). Slots: v."""
-    prepared, rate = _prepare(scalars), np.float32(scalars[LEARNING_RATE])
+    prepared, rate = prepare(scalars), np.float32(scalars[LEARNING_RATE])
     rho, rest = np.float32(scalars[RHO]), np.float32(1.0 - scalars[RHO])
     epsilon = np.float32(scalars[EPSILON])
     v, v_out = slots[0, start:stop], slots_out[0, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
     total = u64(0)
     for i in range(w.size):
-        gradient = _gradient(g[i], w[i], prepared)
+        gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
         new_v = rho * v[i] + rest * (gradient * gradient)
         new_w = decayed - (rate * gradient) / np.sqrt(new_v + epsilon)
         v_out[i] = new_v
         w_out[i] = new_w
-        total += _bits(new_w, start + i)
-        total += _bits(new_v, 1 * SLOT_STRIDE + start + i)
+        total += bits_of(new_w, start + i)
+        total += bits_of(new_v, 1 * SLOT_STRIDE + start + i)
     return total
 
 
@@ -221,7 +222,7 @@ def rmsprop_momentum(
     w: Array, g: Array, slots: Array, w_out: Array, slots_out: Array, scalars: Array, start: int, stop: int
 ) -> Any:
     """m = momentum * m + lr * g / sqrt(v + eps); w - m. Slots: v, m."""
-    prepared, rate = _prepare(scalars), np.float32(scalars[LEARNING_RATE])
+    prepared, rate = prepare(scalars), np.float32(scalars[LEARNING_RATE])
     rho, rest = np.float32(scalars[RHO]), np.float32(1.0 - scalars[RHO])
     epsilon = np.float32(scalars[EPSILON])
     momentum = np.float32(scalars[MOMENTUM])
@@ -230,7 +231,7 @@ def rmsprop_momentum(
     w, w_out = w[start:stop], w_out[start:stop]
     total = u64(0)
     for i in range(w.size):
-        gradient = _gradient(g[i], w[i], prepared)
+        gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
         new_v = rho * v[i] + rest * (gradient * gradient)
         new_m = momentum * m[i] + (rate * gradient) / np.sqrt(new_v + epsilon)
@@ -238,9 +239,9 @@ def rmsprop_momentum(
         v_out[i] = new_v
         m_out[i] = new_m
         w_out[i] = new_w
-        total += _bits(new_w, start + i)
-        total += _bits(new_v, 1 * SLOT_STRIDE + start + i)
-        total += _bits(new_m, 2 * SLOT_STRIDE + start + i)
+        total += bits_of(new_w, start + i)
+        total += bits_of(new_v, 1 * SLOT_STRIDE + start + i)
+        total += bits_of(new_m, 2 * SLOT_STRIDE + start + i)
     return total
 
 
@@ -249,7 +250,7 @@ def rmsprop_centered(
     w: Array, g: Array, slots: Array, w_out: Array, slots_out: Array, scalars: Array, start: int, stop: int
 ) -> Any:
     """rmsprop by the variance: v - a^2 for v, a the average of g. Slots: v, a."""
-    prepared, rate = _prepare(scalars), np.float32(scalars[LEARNING_RATE])
+    prepared, rate = prepare(scalars), np.float32(scalars[LEARNING_RATE])
     rho, rest = np.float32(scalars[RHO]), np.float32(1.0 - scalars[RHO])
     epsilon = np.float32(scalars[EPSILON])
     v, v_out = slots[0, start:stop], slots_out[0, start:stop]
@@ -257,7 +258,7 @@ def rmsprop_centered(
     w, w_out = w[start:stop], w_out[start:stop]
     total = u64(0)
     for i in range(w.size):
-        gradient = _gradient(g[i], w[i], prepared)
+        gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
         new_v = rho * v[i] + rest * (gradient * gradient)
         new_a = rho * a[i] + rest * gradient
@@ -266,9 +267,9 @@ def rmsprop_centered(
         v_out[i] = new_v
         a_out[i] = new_a
         w_out[i] = new_w
-        total += _bits(new_w, start + i)
-        total += _bits(new_v, 1 * SLOT_STRIDE + start + i)
-        total += _bits(new_a, 2 * SLOT_STRIDE + start + i)
+        total += bits_of(new_w, start + i)
+        total += bits_of(new_v, 1 * SLOT_STRIDE + start + i)
+        total += bits_of(new_a, 2 * SLOT_STRIDE + start + i)
     return total
 
 
@@ -277,7 +278,7 @@ def rmsprop_centered_momentum(
     w: Array, g: Array, slots: Array, w_out: Array, slots_out: Array, scalars: Array, start: int, stop: int
 ) -> Any:
     """Both: centered, with momentum. Slots: v, m, a."""
-    prepared, rate = _prepare(scalars), np.float32(scalars[LEARNING_RATE])
+    prepared, rate = prepare(scalars), np.float32(scalars[LEARNING_RATE])
     rho, rest = np.float32(scalars[RHO]), np.float32(1.0 - scalars[RHO])
     epsilon = np.float32(scalars[EPSILON])
     momentum = np.float32(scalars[MOMENTUM])
@@ -287,7 +288,7 @@ def rmsprop_centered_momentum(
     w, w_out = w[start:stop], w_out[start:stop]
     total = u64(0)
     for i in range(w.size):
-        gradient = _gradient(g[i], w[i], prepared)
+        gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
         new_v = rho * v[i] + rest * (gradient * gradient)
         new_a = rho * a[i] + rest * gradient
@@ -298,10 +299,10 @@ def rmsprop_centered_momentum(
         m_out[i] = new_m
         a_out[i] = new_a
         w_out[i] = new_w
-        total += _bits(new_w, start + i)
-        total += _bits(new_v, 1 * SLOT_STRIDE + start + i)
-        total += _bits(new_m, 2 * SLOT_STRIDE + start + i)
-        total += _bits(new_a, 3 * SLOT_STRIDE + start + i)
+        total += bits_of(new_w, start + i)
+        total += bits_of(new_v, 1 * SLOT_STRIDE + start + i)
+        total += bits_of(new_m, 2 * SLOT_STRIDE + start + i)
+        total += bits_of(new_a, 3 * SLOT_STRIDE + start + i)
     return total
 
 
@@ -310,20 +311,20 @@ def adagrad(
     w: Array, g: Array, slots: Array, w_out: Array, slots_out: Array, scalars: Array, start: int, stop: int
 ) -> Any:
     """v += g^2; w - lr * g / sqrt(v + eps). Slots: v."""
-    prepared, rate = _prepare(scalars), np.float32(scalars[LEARNING_RATE])
+    prepared, rate = prepare(scalars), np.float32(scalars[LEARNING_RATE])
     epsilon = np.float32(scalars[EPSILON])
     v, v_out = slots[0, start:stop], slots_out[0, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
     total = u64(0)
     for i in range(w.size):
-        gradient = _gradient(g[i], w[i], prepared)
+        gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
         new_v = v[i] + gradient * gradient
         new_w = decayed - (rate * gradient) / np.sqrt(new_v + epsilon)
         v_out[i] = new_v
         w_out[i] = new_w
-        total += _bits(new_w, start + i)
-        total += _bits(new_v, 1 * SLOT_STRIDE + start + i)
+        total += bits_of(new_w, start + i)
+        total += bits_of(new_v, 1 * SLOT_STRIDE + start + i)
     return total
 
 

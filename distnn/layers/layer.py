@@ -13,12 +13,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from distnn import initializers, regularizers
+from distnn import initializers, ops, regularizers
 from distnn.control import SEED_WORD
 from distnn.graph import Graph, ReadsBatchSizeError, current_graph, recording
 from distnn.masks import fill_masks, pass_masks_on
 from distnn.naming import snake_case
 from distnn.network import FUNCTIONAL, call_layer
+from distnn.ops.op import as_tensor
 from distnn.reduction import split_moments
 from distnn.rng import draw_seed, stream_key
 from distnn.structure import leaves, mapped
@@ -37,6 +38,7 @@ class Layer:
         input_shape: shape of a sample, for the first layer of a Sequential.
         input_dim: `input_shape=(input_dim,)`.
         dtype: only "float32".
+        activity_regularizer: penalty on the outputs of a sample, of which the mean is added to the loss.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Layer:
         input_shape: Sequence[int] | None = None,
         input_dim: int | None = None,
         dtype: str | None = None,
+        activity_regularizer: Any = None,
         **kwargs: Any,
     ) -> None:
         if kwargs:
@@ -63,6 +66,7 @@ class Layer:
         self.name: str = name or snake_case(type(self).__name__)
         self._trainable = bool(trainable)
         self.built = False
+        self.activity_regularizer = regularizers.get(activity_regularizer)
         self.sample_shape: tuple[int, ...] | None = None
         if input_dim is not None:
             self.sample_shape = (int(input_dim),)
@@ -97,6 +101,8 @@ class Layer:
         config: dict[str, Any] = {"name": self.name, "trainable": self.trainable}
         if self.sample_shape is not None:
             config["input_shape"] = list(self.sample_shape)
+        if self.activity_regularizer is not None:
+            config["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
         return config
 
     @classmethod
@@ -264,12 +270,41 @@ class Layer:
         with recording(graph), graph.scope(self.name), graph.in_training(bool(training)):
             masks = fill_masks(self, args, kwargs)
             outputs = self.call(*args, **kwargs)
+            if self.activity_regularizer is not None:
+                self._penalise(outputs, self.activity_regularizer)
             pass_masks_on(self, args[0] if args else None, outputs, masks)
             return outputs
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
         """The mask of the outputs, by that of the inputs; what `supports_masking` layers pass on."""
         return previous_mask
+
+    def add_loss(self, loss: Any) -> None:
+        """Add to the loss, in `call`: a number (taken for the mean over the samples it was computed from), or
+        values, which are summed over the batch.
+
+        Raises:
+            ValueError: outside `call`.
+        """
+        graph = current_graph()
+        if graph is None or graph is FUNCTIONAL:
+            raise ValueError(
+                f"`add_loss` of layer '{self.name}' was called outside of a layer's `call`: call it there, "
+                "on what `call` computes"
+            )
+        for value in loss if isinstance(loss, list | tuple) else [loss]:
+            tensor = as_tensor(value, graph)
+            is_sum = tensor.spec.rank > 0
+            graph.added_losses.append((ops.sum(tensor) if is_sum else tensor, is_sum))
+
+    def _penalise(self, outputs: Any, regularizer: regularizers.Regularizer) -> None:
+        l1, l2 = regularizer.factors()
+        for output in leaves(outputs):
+            others = tuple(range(1, len(output.shape)))
+            for factor, sizes in ((l1, ops.abs), (l2, ops.square)):
+                if factor:
+                    by_sample = ops.sum(sizes(output), axis=others) if others else sizes(output)
+                    self.add_loss(ops.mean(by_sample) * factor)
 
     def _build_once(self, input_shape: Any) -> None:
         if not self.built:

@@ -1,5 +1,7 @@
-"""Models: Sequential, Model, and loading a saved one."""
+"""Models: Sequential, Model, loading a saved one, and making one again without its weights."""
 
 from distnn.models.model import Model as Model
+from distnn.models.saving import clone_model as clone_model
 from distnn.models.saving import load_model as load_model
+from distnn.models.saving import model_from_json as model_from_json
 from distnn.models.sequential import Sequential as Sequential

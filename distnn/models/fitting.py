@@ -17,6 +17,7 @@ import numpy as np
 from distnn.batching import MIN_SAMPLES_PER_SHARD, Batching, default_shards
 from distnn.callbacks import CallbackList, History
 from distnn.data.arrays import ArrayData
+from distnn.data.dataset import ArrayDataset
 from distnn.data.splitting import split_last
 from distnn.engine import BACKENDS, EngineOptions
 from distnn.layers.layer import Layer
@@ -72,6 +73,8 @@ class FitArguments:
     progress_stream: Any = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.x, ArrayDataset):
+            self._take_dataset(self.x)
         if self.backend not in BACKENDS:
             raise ValueError(
                 f"Unknown backend: {self.backend!r}. Expected one of {', '.join(map(repr, BACKENDS))}."
@@ -80,6 +83,12 @@ class FitArguments:
         self._check_counts()
         if self.run_dir is not None and self.recorder is not None:
             raise ValueError("give `run_dir` or `recorder`, not both")
+
+    def _take_dataset(self, dataset: ArrayDataset) -> None:
+        if self.y is not None or self.batch_size is not None:
+            raise ValueError("a dataset has its own targets and batch size: leave `y` and `batch_size` out")
+        self.x, self.y = dataset.x, dataset.y
+        self.batch_size, self.shuffle = dataset.batch_size, dataset.shuffle
 
     def _check_counts(self) -> None:
         for name in ("batch_size", "epochs", "steps_per_epoch", "validation_steps", "validation_batch_size"):
@@ -167,7 +176,7 @@ def prepare(model: Model, arguments: FitArguments) -> Training:
         data=data,
         engine=engine,
         plan=plan,
-        callbacks=_callbacks(model, arguments, history, plan, seed),
+        callbacks=_callbacks(model, arguments, history, plan, seed, objective.directions()),
         history=history,
         validation=_validation(arguments, validation, batch_size),
         recorder=recorder,
@@ -212,6 +221,7 @@ def _data(model: Model, arguments: FitArguments) -> tuple[ArrayData, ArrayData |
     validation = None
     if arguments.validation_data is not None:
         given = arguments.validation_data
+        given = (given.x, given.y) if isinstance(given, ArrayDataset) else given
         if not isinstance(given, list | tuple) or len(given) not in (2, 3):
             raise ValueError(
                 "`validation_data` must be a tuple (x, y) or (x, y, sample_weight). "
@@ -262,7 +272,12 @@ def _recorder(arguments: FitArguments) -> Recorder | None:
 
 
 def _callbacks(
-    model: Model, arguments: FitArguments, history: History, plan: Plan, seed: int
+    model: Model,
+    arguments: FitArguments,
+    history: History,
+    plan: Plan,
+    seed: int,
+    directions: Mapping[str, str],
 ) -> CallbackList:
     given = arguments.callbacks or []
     chosen = list(given) if isinstance(given, list | tuple) else [given]
@@ -275,8 +290,11 @@ def _callbacks(
         "verbose": arguments.verbose,
         "seed": seed,
         "shards": plan.shards,
+        "directions": directions,
     }
-    return CallbackList([*chosen, history, progress], model=model, params=params)
+    return CallbackList(
+        [*chosen, history, progress], model=model, params=params, stream=arguments.progress_stream
+    )
 
 
 def train_on_one_batch(model: Model, arguments: FitArguments) -> dict[str, float]:

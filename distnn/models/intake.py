@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distnn.data.arrays import ArrayData, as_array_data
+from distnn.data.dataset import ArrayDataset
 from distnn.errors import DataError
 from distnn.models.outputs import sparse_outputs, supervised
 from distnn.network import in_order
@@ -24,6 +25,8 @@ def intake(model: Model, x: Any, y: Any, sample_weight: Any, *, needs_targets: b
     Raises:
         DataError: for data that cannot be used, or that does not fit the model's input.
     """
+    if isinstance(x, ArrayDataset):
+        x, y = x.x, x.y if y is None else y
     if x is None:
         raise DataError("no data: `x` is None")
     if needs_targets and y is None:

@@ -7,6 +7,7 @@ copy them in and out. Fitting itself stands in `fitting`.
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,13 @@ from distnn.models.fitting import FitArguments, fit_model, train_on_one_batch
 from distnn.models.functional_config import network_config, restored_network, shape_texts
 from distnn.models.holding import Holding
 from distnn.models.outputs import check_compiled, make_objective
-from distnn.models.saving import final_snapshot, load_weights_from, save_model, save_weights_to
+from distnn.models.saving import (
+    architecture,
+    final_snapshot,
+    load_weights_from,
+    save_model,
+    save_weights_to,
+)
 from distnn.models.states import stateful_layers
 from distnn.models.tasks import Tasks, structure_of
 from distnn.network import Network, in_order
@@ -423,6 +430,17 @@ class Model(Layer):
         )
         return prediction.keras_result(train_on_one_batch(self, arguments), return_dict)
 
+    def test_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """Loss and metrics of one batch, in this process: the loss, a list with the metrics, or a dict."""
+        logs = prediction.evaluate_model(self, x, y, sample_weight, prediction.one_batch(x))
+        return prediction.keras_result(logs, return_dict)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """The model's outputs for one batch, in this process."""
+        return prediction.predict_model(self, x, prediction.one_batch(x))
+
     def evaluate(
         self,
         x: Any = None,
@@ -549,6 +567,17 @@ class Model(Layer):
     def _repr_html_(self) -> str:
         """The summary, for a notebook."""
         return summary_html(self.name, summary_rows(self), summary_totals(self))
+
+    def to_json(self, **options: Any) -> str:
+        """How to rebuild the model, without weights; `model_from_json` reads it.
+
+        Args:
+            options: of `json.dumps`.
+
+        Raises:
+            ValueError: for a model of the user's own class.
+        """
+        return json.dumps(architecture(self), **options)
 
     def save(self, filepath: str | Path, overwrite: bool = True) -> None:
         """Keep architecture, compile arguments and weights in one `.safetensors` file."""

@@ -6,6 +6,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from distnn.batching import Batching
 from distnn.callbacks import CallbackList
 from distnn.data.arrays import ArrayData
@@ -13,6 +15,7 @@ from distnn.models.fitting import FitArguments, engine_options, make_task, resol
 from distnn.models.intake import check_against_model, intake, signature_of
 from distnn.models.states import check_batches, state_variables, take_states
 from distnn.progress import ProgressCallback, in_notebook, is_terminal
+from distnn.structure import leaves
 from distnn.task import Task
 
 if TYPE_CHECKING:
@@ -59,6 +62,12 @@ class Pass:
         progress = ProgressCallback(0 if is_silent else self.verbose)
         params = {"steps": batching.steps_per_epoch, "verbose": self.verbose}
         return CallbackList([*chosen, progress], model=model, params=params)
+
+
+def one_batch(x: Any) -> Pass:
+    """All samples of `x` at once, told to nobody."""
+    first = next(iter(leaves(x)), None)
+    return Pass(batch_size=max(1, len(first)) if first is not None and np.ndim(first) else None)
 
 
 def _batching(data: ArrayData, arguments: FitArguments) -> Batching:

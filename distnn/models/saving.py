@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,60 @@ def describe(model: Model) -> dict[str, Any]:
     except ValueError as error:
         description["not_rebuildable"] = str(error)
     return description
+
+
+def architecture(model: Model) -> dict[str, Any]:
+    """Class and config of a model that can be rebuilt from them.
+
+    Raises:
+        ValueError: for a model of the user's own class.
+    """
+    return {"class_name": type(model).__name__, "config": _config(model)}
+
+
+def from_architecture(description: Mapping[str, Any]) -> Model:
+    """A model with fresh weights, as `architecture` described it.
+
+    Raises:
+        ValueError: if this describes no model.
+    """
+    name, config = description.get("class_name"), description.get("config")
+    if name not in _classes() or not isinstance(config, Mapping):
+        raise ValueError(
+            f"expected the `class_name` ({' or '.join(_classes())}) and `config` of a model. "
+            f"Received: class_name={name!r}"
+        )
+    return _classes()[name].from_config(config)
+
+
+def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None = None) -> Model:
+    """The model that `to_json` described, with fresh weights, not compiled.
+
+    Raises:
+        ValueError: for another text, or `custom_objects`, which have no place in it.
+    """
+    if custom_objects:
+        raise ValueError("`custom_objects` is not supported yet: build models with your own code in code")
+    description = json.loads(json_string)
+    if not isinstance(description, dict):
+        raise ValueError(f"expected a JSON object. Received: {type(description).__name__}")
+    return from_architecture(description)
+
+
+def clone_model(
+    model: Model, input_tensors: Any = None, clone_function: Any = None, call_function: Any = None
+) -> Model:
+    """A model with the same layers and fresh weights, not compiled.
+
+    Args:
+        model: functional or Sequential.
+        input_tensors, clone_function, call_function: of Keras; not supported.
+    """
+    given = {"input_tensors": input_tensors, "clone_function": clone_function, "call_function": call_function}
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(f"`{name}` is not supported yet: leave it out. Received: {value!r}")
+    return from_architecture(architecture(model))
 
 
 def _config(model: Model) -> dict[str, Any]:

@@ -8,7 +8,13 @@ from __future__ import annotations
 from functools import partial
 
 from distnn.control import SAMPLES_WORD
-from distnn.kernels.accumulate import scaled_by_samples, sum_and_count, sum_and_weight, times_samples
+from distnn.kernels.accumulate import (
+    added_losses,
+    scaled_by_samples,
+    sum_and_count,
+    sum_and_weight,
+    times_samples,
+)
 from distnn.kernels.stepping import copy_values
 from distnn.ops.op import Bound, Op
 from distnn.tensor import Array, Spec, Tensor
@@ -47,6 +53,20 @@ class ScaledBySamples(Op):
 
     def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
         return partial(scaled_by_samples, inputs[0].reshape(-1), control, SAMPLES_WORD, outputs[0])
+
+
+class AddedLosses(Op):
+    """float64 of what layers added to the loss, times the samples it counts by.
+
+    From (mean over the shard, sum over the shard, samples of the batch), one number each.
+    """
+
+    def infer(self, *inputs: Spec) -> Spec:
+        return Spec((1,), "float64")
+
+    def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
+        mean, total, batch = (array.reshape(-1) for array in inputs)
+        return partial(added_losses, mean, total, batch, control, SAMPLES_WORD, outputs[0])
 
 
 class ToSums(Op):

@@ -12,15 +12,22 @@ from typing import Any
 
 from distnn import identifiers
 from distnn.optimizers import schedules as schedules
+from distnn.optimizers.adadelta import Adadelta as Adadelta
 from distnn.optimizers.adagrad import Adagrad as Adagrad
 from distnn.optimizers.adam import Adam as Adam
 from distnn.optimizers.adam import AdamW as AdamW
+from distnn.optimizers.adamax import Adamax as Adamax
 from distnn.optimizers.base import Optimizer as Optimizer
+from distnn.optimizers.ftrl import Ftrl as Ftrl
+from distnn.optimizers.lamb import Lamb as Lamb
+from distnn.optimizers.lion import Lion as Lion
+from distnn.optimizers.nadam import Nadam as Nadam
 from distnn.optimizers.rmsprop import RMSprop as RMSprop
 from distnn.optimizers.sgd import SGD as SGD
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
-    cls.__name__.lower(): cls for cls in (SGD, RMSprop, Adam, AdamW, Adagrad)
+    cls.__name__.lower(): cls
+    for cls in (SGD, RMSprop, Adam, AdamW, Adagrad, Adadelta, Adamax, Nadam, Lion, Lamb, Ftrl)
 }
 """By name in lower case; names are taken in any case."""
 

@@ -93,6 +93,11 @@ class Optimizer(ABC):
     def kernel(self) -> Kernel:
         """The update of `distnn.kernels.update` for these settings."""
 
+    @property
+    def direction_squares(self) -> Kernel | None:
+        """For rules that scale each variable's step by its size: the kernel that sums the step's squares."""
+        return None
+
     @abstractmethod
     def set_scalars(self, scalars: Array, learning_rate: float, iterations: int) -> None:
         """Write what the kernel needs beyond the learning rate, clipping and decay into `scalars`."""

@@ -14,7 +14,7 @@ from distnn.layers import BatchNormalization, Dense, Dropout, Layer
 from distnn.local_engine import LocalEngine
 from distnn.models import Sequential
 from distnn.models.fitting import FitArguments, prepare
-from distnn.optimizers import SGD, Adam
+from distnn.optimizers import SGD, Adam, Lamb
 from distnn.training import Training
 
 NUM_SAMPLES = 75
@@ -61,6 +61,13 @@ def wide_model() -> Sequential:
     return model
 
 
+def lamb_model() -> Sequential:
+    """Steps are scaled by norms of whole weights."""
+    model = Sequential([Dense(40, activation="relu", input_dim=6), Dense(3, activation="softmax")])
+    model.compile(Lamb(0.01, weight_decay=0.1), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
 class Touchy(Layer):
     """A user's layer that raises in the middle of a training: when it meets more than `limit` samples."""
 
@@ -81,7 +88,13 @@ def touchy_model() -> Sequential:
     return model
 
 
-MODELS = {"plain": plain_model, "rich": rich_model, "wide": wide_model, "touchy": touchy_model}
+MODELS = {
+    "plain": plain_model,
+    "rich": rich_model,
+    "wide": wide_model,
+    "lamb": lamb_model,
+    "touchy": touchy_model,
+}
 
 
 def make_training(

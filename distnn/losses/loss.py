@@ -1,0 +1,89 @@
+"""`Loss`: a value per sample with a name and a reduction, and losses around functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from distnn import ops
+from distnn.losses.values import aligned_weight, as_values, rank, same_rank
+from distnn.naming import snake_case
+
+LossFunction = Callable[[Any, Any], Any]
+REDUCTIONS = ("sum_over_batch_size", "mean", "sum", "none")
+
+
+class Loss:
+    """A loss with a name and a reduction. Subclasses define `call(y_true, y_pred)`.
+
+    Args:
+        name: under which it appears.
+        reduction: "sum_over_batch_size" or "mean" (over all values), "sum", or "none" (of arrays only).
+    """
+
+    def __init__(self, name: str | None = None, reduction: str | None = "sum_over_batch_size") -> None:
+        reduction = reduction or "none"
+        if reduction not in REDUCTIONS:
+            raise ValueError(
+                "Invalid value for argument `reduction`. Expected one of "
+                f"{REDUCTIONS}. Received: reduction={reduction}"
+            )
+        self.name = name or snake_case(type(self).__name__)
+        self.reduction = reduction
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """One value per sample (shape `(batch, ...)`), or a scalar: the mean over the samples given."""
+        raise NotImplementedError(f"{type(self).__name__} must define `call(self, y_true, y_pred)`")
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """The reduced loss of arrays (or, of tensors, the reduced tensor)."""
+        values = self.call(*as_values(y_true, y_pred))
+        if sample_weight is not None:
+            values = ops.multiply(values, aligned_weight(sample_weight, values))
+        if self.reduction == "none" or rank(values) == 0:
+            return values
+        return ops.sum(values) if self.reduction == "sum" else ops.mean(values)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name, "reduction": self.reduction}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Loss:
+        return cls(**config)
+
+
+class FunctionLoss(Loss):
+    """A loss around a function of `(y_true, y_pred)`."""
+
+    def __init__(self, function: LossFunction, name: str | None = None) -> None:
+        super().__init__(name or getattr(function, "__name__", "loss"))
+        self.function = function
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return self.function(*same_rank(y_true, y_pred))
+
+    def get_config(self) -> dict[str, Any]:
+        from distnn.losses.registry import FUNCTIONS
+
+        for name, function in FUNCTIONS.items():
+            if function is self.function:
+                return {"name": self.name, "function": name}
+        raise ValueError(f"the loss {self.name!r} is a function of your own and cannot be saved")
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> FunctionLoss:
+        from distnn.losses.registry import FUNCTIONS
+
+        return cls(FUNCTIONS[config["function"]], config["name"])
+
+
+class PlainLoss(Loss):
+    """A loss without settings.
+
+    Args:
+        reduction: see `Loss`.
+        name: under which it appears; the class's by default.
+    """
+
+    def __init__(self, reduction: str | None = "sum_over_batch_size", name: str | None = None) -> None:
+        super().__init__(name, reduction)

@@ -1,0 +1,246 @@
+"""Metrics by name: what `compile` knows, and configurations."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from distnn import losses
+from distnn.metrics.accuracy import (
+    Accuracy,
+    BinaryAccuracy,
+    CategoricalAccuracy,
+    SparseCategoricalAccuracy,
+    SparseTopKCategoricalAccuracy,
+    TopKCategoricalAccuracy,
+    binary_accuracy,
+    categorical_accuracy,
+    sparse_categorical_accuracy,
+    sparse_top_k_categorical_accuracy,
+    top_k_categorical_accuracy,
+)
+from distnn.metrics.auc import (
+    AUC,
+)
+from distnn.metrics.confusion import (
+    FalseNegatives,
+    FalsePositives,
+    Precision,
+    PrecisionAtRecall,
+    Recall,
+    RecallAtPrecision,
+    SensitivityAtSpecificity,
+    SpecificityAtSensitivity,
+    TrueNegatives,
+    TruePositives,
+)
+from distnn.metrics.f_score import (
+    F1Score,
+    FBetaScore,
+)
+from distnn.metrics.iou import (
+    BinaryIoU,
+    IoU,
+    MeanIoU,
+    OneHotIoU,
+    OneHotMeanIoU,
+)
+from distnn.metrics.means import (
+    BinaryCrossentropy,
+    CategoricalCrossentropy,
+    CategoricalHinge,
+    CosineSimilarity,
+    Hinge,
+    KLDivergence,
+    LogCoshError,
+    Mean,
+    MeanAbsoluteError,
+    MeanAbsolutePercentageError,
+    MeanSquaredError,
+    MeanSquaredLogarithmicError,
+    Poisson,
+    RootMeanSquaredError,
+    SparseCategoricalCrossentropy,
+    SquaredHinge,
+    Sum,
+    cosine_similarity,
+)
+from distnn.metrics.metric import FunctionMetric, Metric, MetricFunction
+from distnn.metrics.r2 import (
+    R2Score,
+)
+from distnn.naming import did_you_mean, snake_case
+from distnn.tensor import Spec
+
+CLASSES: dict[str, type[Metric]] = {
+    metric_class.__name__: metric_class
+    for metric_class in (
+        AUC,
+        Accuracy,
+        BinaryAccuracy,
+        BinaryCrossentropy,
+        BinaryIoU,
+        CategoricalAccuracy,
+        CategoricalCrossentropy,
+        CategoricalHinge,
+        CosineSimilarity,
+        F1Score,
+        FBetaScore,
+        FalseNegatives,
+        FalsePositives,
+        Hinge,
+        IoU,
+        KLDivergence,
+        LogCoshError,
+        Mean,
+        MeanAbsoluteError,
+        MeanAbsolutePercentageError,
+        MeanIoU,
+        MeanSquaredError,
+        MeanSquaredLogarithmicError,
+        OneHotIoU,
+        OneHotMeanIoU,
+        Poisson,
+        Precision,
+        PrecisionAtRecall,
+        R2Score,
+        Recall,
+        RecallAtPrecision,
+        RootMeanSquaredError,
+        SensitivityAtSpecificity,
+        SparseCategoricalAccuracy,
+        SparseCategoricalCrossentropy,
+        SparseTopKCategoricalAccuracy,
+        SpecificityAtSensitivity,
+        SquaredHinge,
+        Sum,
+        TopKCategoricalAccuracy,
+        TrueNegatives,
+        TruePositives,
+        FunctionMetric,
+    )
+}
+FUNCTIONS: dict[str, MetricFunction] = {
+    "binary_accuracy": binary_accuracy,
+    "categorical_accuracy": categorical_accuracy,
+    "sparse_categorical_accuracy": sparse_categorical_accuracy,
+    "top_k_categorical_accuracy": top_k_categorical_accuracy,
+    "sparse_top_k_categorical_accuracy": sparse_top_k_categorical_accuracy,
+    "mean_squared_error": losses.mean_squared_error,
+    "mse": losses.mean_squared_error,
+    "MSE": losses.mean_squared_error,
+    "mean_absolute_error": losses.mean_absolute_error,
+    "mae": losses.mean_absolute_error,
+    "MAE": losses.mean_absolute_error,
+    "categorical_crossentropy": losses.categorical_crossentropy,
+    "sparse_categorical_crossentropy": losses.sparse_categorical_crossentropy,
+    "binary_crossentropy": losses.binary_crossentropy,
+    "bce": losses.binary_crossentropy,
+    "BCE": losses.binary_crossentropy,
+    "mean_absolute_percentage_error": losses.mean_absolute_percentage_error,
+    "mape": losses.mean_absolute_percentage_error,
+    "MAPE": losses.mean_absolute_percentage_error,
+    "mean_squared_logarithmic_error": losses.mean_squared_logarithmic_error,
+    "msle": losses.mean_squared_logarithmic_error,
+    "MSLE": losses.mean_squared_logarithmic_error,
+    "log_cosh": losses.log_cosh,
+    "logcosh": losses.log_cosh,
+    "kl_divergence": losses.kl_divergence,
+    "kld": losses.kl_divergence,
+    "KLD": losses.kl_divergence,
+    "poisson": losses.poisson,
+    "hinge": losses.hinge,
+    "squared_hinge": losses.squared_hinge,
+    "categorical_hinge": losses.categorical_hinge,
+    "cosine_similarity": cosine_similarity,
+}
+_BY_NAME: dict[str, Any] = {
+    name: metric_class
+    for metric_class in CLASSES.values()
+    if metric_class is not FunctionMetric
+    for name in (metric_class.__name__, snake_case(metric_class.__name__))
+    if name not in FUNCTIONS
+}
+ACCURACY_NAMES = ("accuracy", "acc")
+
+
+def names() -> list[str]:
+    """The names that `compile` knows."""
+    return sorted({*ACCURACY_NAMES, *FUNCTIONS, *_BY_NAME})
+
+
+def get(identifier: Any, name: str | None = None) -> Metric:
+    """The metric for a name, a function, a `Metric` or its `{"class_name", "config"}`.
+
+    Raises:
+        ValueError: for an unknown name, or something that is no metric.
+    """
+    if isinstance(identifier, Metric):
+        return identifier
+    if isinstance(identifier, str) and identifier in FUNCTIONS:
+        return FunctionMetric(FUNCTIONS[identifier], name or identifier)
+    if isinstance(identifier, str) and identifier in _BY_NAME:
+        made: Metric = _BY_NAME[identifier]()
+        return made
+    if isinstance(identifier, Mapping) and identifier.get("class_name") in CLASSES:
+        return CLASSES[identifier["class_name"]].from_config(identifier.get("config", {}))
+    if inspect.isclass(identifier) and issubclass(identifier, Metric):
+        return identifier()
+    if callable(identifier) and not inspect.isclass(identifier):
+        return FunctionMetric(identifier, name)
+    if _is_accuracy(identifier):
+        raise ValueError(
+            f"Could not interpret metric identifier: {identifier!r}. Its form is chosen in `compile`, by the "
+            "shapes; elsewhere name it: BinaryAccuracy, CategoricalAccuracy or SparseCategoricalAccuracy."
+        )
+    raise ValueError(
+        f"Could not interpret metric identifier: {identifier!r}.{did_you_mean(identifier, names())} "
+        f"Known: {', '.join(names())}."
+    )
+
+
+def check(identifier: Any) -> None:
+    """Raise what `get` would raise; "accuracy", which needs shapes, passes."""
+    if not _is_accuracy(identifier):
+        get(identifier)
+
+
+def _is_accuracy(identifier: Any) -> bool:
+    return isinstance(identifier, str) and identifier.lower() in ACCURACY_NAMES
+
+
+def resolve(identifier: Any, target: Spec, output: Spec) -> Metric:
+    """The metric for `identifier`; "accuracy" chooses its form by the specs, as Keras does.
+
+    One given as a string has that string for a name.
+    """
+    if not _is_accuracy(identifier):
+        metric = get(identifier)
+        if isinstance(identifier, str):
+            metric.name = identifier
+        metric.build(target, output)
+        if not metric.gives_number:
+            raise ValueError(
+                f"the metric '{metric.name}' gives several numbers, of which logs show none: give it one "
+                "threshold, or an average"
+            )
+        return metric
+    if output.rank > 0 and output.shape[-1] == 1:
+        function: MetricFunction = binary_accuracy
+    elif target.rank < output.rank or (target.shape[-1] == 1 and output.shape[-1] != 1):
+        function = sparse_categorical_accuracy
+    else:
+        function = categorical_accuracy
+    return FunctionMetric(function, identifier)
+
+
+def serialize(metric: Metric) -> dict[str, Any]:
+    """`{"class_name": ..., "config": ...}`.
+
+    Raises:
+        ValueError: for a metric of the user's own, which `get` cannot find by its name.
+    """
+    if CLASSES.get(type(metric).__name__) is not type(metric):
+        raise ValueError(f"the metric {metric.name!r} is a class of your own and cannot be saved")
+    return {"class_name": type(metric).__name__, "config": metric.get_config()}
