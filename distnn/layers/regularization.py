@@ -13,6 +13,8 @@ from distnn.tensor import Dim
 class _Noise(Layer):
     """Acts in training only, by a rate and a seed of its own."""
 
+    supports_masking = True
+
     def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 <= rate <= 1:
@@ -142,6 +144,8 @@ class AlphaDropout(_Noise):
 
 class GaussianNoise(Layer):
     """In training adds noise of mean 0 and standard deviation `stddev`."""
+
+    supports_masking = True
 
     def __init__(self, stddev: float, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -13,7 +13,7 @@ import pytest
 PROGRAM = """
 import hashlib
 import numpy as np
-from distnn.kernels import activations, attention, noise, normalization, products, random, softmax, update
+from distnn.kernels import activations, normalization, products, random, softmax, update
 
 rng = np.random.default_rng(0)
 x = (rng.normal(size=(41, 37)) * 4).astype(np.float32)
@@ -43,17 +43,6 @@ for rows, inner, columns, turns in shapes:
     c = np.empty((rows, columns), np.float32)
     products.bind_matmul(a, b, c, transpose_a=bool(turns & 1), transpose_b=bool(turns & 2))()
     show("product", c)
-for causal, queries, keys in ((False, 21, 37), (True, 50, 50)):
-    q, k, v, do = (rng.normal(size=(2, n, 30)).astype(np.float32) for n in (queries, keys, keys, queries))
-    o, p = np.empty_like(do), np.empty((2, 3, queries, keys), np.float32)
-    found = tuple(np.empty_like(part) for part in (q, k, v))
-    attention.bind_attention(q, k, v, np.zeros((0, 0, 0), np.bool_), 0.3, causal, o, p)()
-    attention.bind_attention_gradient((q, k, v, p, do), 0.3, causal, found)()
-    show("attention", o, p, *found)
-noise.normal_noise(np.arange(8), 5, 0.7, out)
-show("noise", out)
-activations.gelu_with_slope(flat, out, y.reshape(-1))
-show("gelu_with_slope", out, y)
 """
 
 
@@ -75,5 +64,5 @@ def test_kernels_give_the_same_bytes_with_avx2(tmp_path: Path) -> None:
 
     here = run()
     haswell = run(NUMBA_CPU_NAME="haswell", NUMBA_CPU_FEATURES="", DISTNN_CACHE_DIR=str(tmp_path / "haswell"))
-    assert len(here) == 14
+    assert len(here) == 10
     assert haswell == here
