@@ -25,10 +25,6 @@ from distnn.ops.shapes import (
 from distnn.tensor import Batch, Dim, keras_shape
 
 
-def _times(dim: Dim, count: int) -> Dim:
-    return Batch(dim.multiple * count) if isinstance(dim, Batch) else dim * count
-
-
 def repeat(x: Any, repeats: int | Sequence[int], axis: int | None = None) -> Any:
     """Each value `repeats` times in turn along `axis`; of all values in their order for None.
 
@@ -61,7 +57,7 @@ def tile(x: Any, repeats: int | Sequence[int]) -> Any:
         raise ValueError(f"tile: the batch axis of shape {keras_shape(shape)} cannot be repeated")
     split: list[Dim] = [part for dim in shape for part in (1, dim)]
     wide: list[Dim] = [part for dim, count in zip(shape, counts, strict=True) for part in (count, dim)]
-    whole = [_times(dim, count) for dim, count in zip(shape, counts, strict=True)]
+    whole = [dim if isinstance(dim, Batch) else dim * count for dim, count in zip(shape, counts, strict=True)]
     return reshape(broadcast_to(reshape(value, split), wide), whole)
 
 
