@@ -5,24 +5,36 @@
 The exchange alone: nothing is computed, nothing updated. `shared_memory` is the barriers and sums of a step
 (`cluster.exchange.shared_steps`) between processes; `object_store` is one round over Ray actors: sums to the
 coordinator, added there, the result sent with the next round. Beside them gloo's all-reduce, where the
-interpreter given has torch. All take turns, round by round; medians are shown.
+interpreter given has torch. All take turns, round by round; medians are shown, and how many times faster
+than gloo ours are. A training lets no more workers exchange on a machine than it has cores; here all do.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import statistics
-import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
 import numpy as np  # noqa: E402
+from peers import run_peer  # noqa: E402
+from timing import (  # noqa: E402
+    Figures,
+    add_common_arguments,
+    machine,
+    spread,
+    table,
+    take_turns,
+    times_faster,
+    write_figures,
+)
 
 from cluster.exchange.segment import SharedLayout, SharedSegment  # noqa: E402
 from distnn.kernels.update import add_into  # noqa: E402
@@ -132,36 +144,48 @@ def object_store(sizes: list[int], workers: int, seconds: float) -> dict[int, fl
     return found
 
 
-def gloo(sizes: list[int], workers: int, seconds: float, python: str) -> dict[int, float]:
-    script = str(Path(__file__).parent / "peer_gloo.py")
-    command = [python, script, "--workers", str(workers), "--seconds", str(seconds)]
-    command += ["--sizes", *map(str, sizes)]
-    answer = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+def gloo(sizes: list[int], workers: int, seconds: float, python: str = "") -> dict[int, float]:
+    arguments = ["--workers", str(workers), "--seconds", str(seconds), "--sizes", *map(str, sizes)]
+    answer = run_peer(python, "peer_gloo.py", *arguments)
     return {int(size): value for size, value in answer["ms"].items()}
 
 
-def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Medians by way, workers and size, one per round."""
-    found: dict[str, Any] = {}
-    for _ in range(options.rounds):
-        for workers in options.workers:
-            ways = {"shared_memory": shared_memory(options.sizes, workers, options.seconds)}
-            if options.object_store:
-                ways["object_store"] = object_store(options.sizes, workers, options.seconds)
-            if options.peer_python:
-                ways["gloo"] = gloo(options.sizes, workers, options.seconds, options.peer_python)
-            for way, times in ways.items():
-                for size, value in times.items():
-                    found.setdefault(f"{way}, {workers} workers", {}).setdefault(size, []).append(value)
-    return found
+WAYS = {"shared_memory": shared_memory, "object_store": object_store}
+"""Each takes sizes, workers and seconds, and answers milliseconds by size."""
+PEER = "gloo"
 
 
-def table(found: dict[str, Any], sizes: list[int]) -> str:
-    lines = ["| | " + " | ".join(f"{size:,}" for size in sizes) + " |", "|---" * (len(sizes) + 1) + "|"]
-    for name, times in found.items():
-        cells = [f"{statistics.median(times[size]):.3f} ({min(times[size]):.3f})" for size in sizes]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+def side_name(way: str, workers: int) -> str:
+    return f"{way}, {workers} workers"
+
+
+def sides_of(options: argparse.Namespace) -> dict[str, Callable[[], Mapping[str, float]]]:
+    ways: dict[str, Callable[[list[int], int, float], dict[int, float]]]
+    ways = {way: WAYS[way] for way in options.exchanges}
+    if options.peer_python:
+        ways[PEER] = partial(gloo, python=options.peer_python)
+
+    def measure(way: str, workers: int) -> dict[str, float]:
+        times = ways[way](options.sizes, workers, options.seconds)
+        return {str(size): value for size, value in times.items()}
+
+    return {
+        side_name(way, workers): partial(measure, way, workers) for workers in options.workers for way in ways
+    }
+
+
+def report(found: Figures, options: argparse.Namespace) -> str:
+    """A row of times for each way and number of workers, and under ours the ratio to gloo."""
+    rows = []
+    for workers in options.workers:
+        peer = found.get(side_name(PEER, workers))
+        for way in [*options.exchanges, *([PEER] if peer else [])]:
+            times = found[side_name(way, workers)]
+            rows.append([side_name(way, workers), *(spread(times[str(size)]) for size in options.sizes)])
+            if peer and way != PEER:
+                ratios = (times_faster(times[str(size)], peer[str(size)]) for size in options.sizes)
+                rows.append(["times faster than gloo", *ratios])
+    return table(["float32 values", *(f"{size:,}" for size in options.sizes)], rows)
 
 
 def main() -> None:
@@ -169,16 +193,14 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[2, 4, 8])
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
     parser.add_argument("--seconds", type=float, default=0.5, help="per size, way and round")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--no-object-store", dest="object_store", action="store_false")
+    parser.add_argument("--exchanges", nargs="+", choices=list(WAYS), default=list(WAYS))
     parser.add_argument("--peer-python", help="an interpreter that has torch")
-    parser.add_argument("--json", type=Path, help="also write every figure to this file")
+    add_common_arguments(parser, rounds=3)
     options = parser.parse_args()
-    found = measure(options)
-    print(table(found, options.sizes))
-    print(f"\nmilliseconds: median (least) of {options.rounds} rounds' medians")
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+    found = take_turns(sides_of(options), options.rounds)
+    print(report(found, options))
+    print(f"\nmilliseconds: median (least-most) of {options.rounds} rounds' medians; {machine()}")
+    write_figures(options, found)
 
 
 if __name__ == "__main__":

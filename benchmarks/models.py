@@ -21,3 +21,5 @@ MLPS = {
     "mlp_wide": Mlp(1024, (2048, 2048, 1000), 256),
 }
 LEARNING_RATE, MOMENTUM = 0.01, 0.9
+FASHION_LEARNING_RATE = 1e-3
+"""Of `fashion_mnist.py`, without momentum."""

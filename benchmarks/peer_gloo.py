@@ -39,13 +39,13 @@ def work(rank: int, workers: int, sizes: list[int], seconds: float, folder: str)
 
 
 def main() -> None:
-    import torch.multiprocessing as processes
-
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--sizes", type=int, nargs="+", required=True)
     parser.add_argument("--seconds", type=float, default=1.0)
     options = parser.parse_args()
+    import torch.multiprocessing as processes
+
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     with tempfile.TemporaryDirectory() as folder:
         arguments = (options.workers, options.sizes, options.seconds, folder)

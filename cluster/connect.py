@@ -16,7 +16,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import psutil
 
 from cluster.address import find_address, wait_for_port
 from cluster.ray_import import environment, has_token, ray
@@ -26,6 +29,9 @@ from distnn.errors import ClusterUnreachableError, EngineError
 logger = logging.getLogger("distnn.cluster")
 
 CONNECT_DEADLINE_S = 20.0
+SHARED_MEMORY = Path("/dev/shm")
+MAX_OBJECT_FILES_BYTES = 10 << 30
+"""Of Ray's objects where they lie in files; as Ray itself has it."""
 _JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Set by Ray's job service in the processes of a job."""
 
@@ -135,6 +141,7 @@ def _start(workers: int) -> _Held:
                 num_cpus=max(1, workers),
                 include_dashboard=False,
                 _temp_dir=str(folder.path),
+                **_object_store(folder.path),
             )
     except BaseException as error:
         folder.remove()
@@ -143,6 +150,14 @@ def _start(workers: int) -> _Held:
         raise EngineError(f"Ray could not be started on this machine: {_first_line(error)}") from error
     logger.info("started Ray on this machine for %d workers", workers)
     return _Held(is_ours=True, is_embedded=True, folder=folder)
+
+
+def _object_store(folder: Path) -> dict[str, Any]:
+    """Where there is no shared memory Ray does not start unless it is told where else to keep objects."""
+    if SHARED_MEMORY.is_dir():
+        return {}
+    size = min(int(psutil.virtual_memory().available * 0.3), MAX_OBJECT_FILES_BYTES)
+    return {"_plasma_directory": str(folder), "object_store_memory": size}
 
 
 def _init(**arguments: Any) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cluster.assignment import Assignment, assign
@@ -53,7 +53,7 @@ class Coordinator:
         self._updater: Updater | None = None
         self._samples: dict[str, int] = {}
         self._holders: set[int] = set()
-        self._warm_nodes: set[str] = set()
+        self._warm_machines: set[str] = set()
         self._warm_methods: set[str] = set()
         self._work = ""
         self._earlier_losses: list[Sequence[Loss]] = []
@@ -75,13 +75,15 @@ class Coordinator:
     def load(self, task: Task, data: Mapping[str, ArrayData], state: TrainingState) -> None:
         """Give every worker the task and access to the data; workers lost before are replaced.
 
-        Those that hold this very task already are given the data only.
+        Those that hold it already, or one that differs in the seed only, are given seed and data.
         """
-        if self._updater is None or self._updater.task is not task:
+        if self._updater is not None and self._updater.task.key == task.key:
+            self._updater.take_task(task)
+        else:
             traced = None if task.objective is None else ShardRunner(task, {}).training
             self._updater = Updater(task, traced)
             self._exchange.begin(self._updater)
-            self._holders, self._warm_methods = set(), set()
+            self._holders, self._warm_machines, self._warm_methods = set(), set(), set()
         self._updater.begin(state)
         self._samples = {name: one.num_samples for name, one in data.items()}
         self._crew.recruit(self._options.workers)
@@ -90,13 +92,16 @@ class Coordinator:
         self._hand_out(task, data)
         self._join()
         new = set(self._crew.workers) - self._holders
-        if "train" in data and task.objective is not None and not task.eager:
-            self._warm_up(new)
+        if "train" in data and task.objective is not None:
+            self._exchange.prepare()
+            if not task.eager:
+                self._warm_up(new)
         self._holders = set(self._crew.workers)
 
     def _hand_out(self, task: Task, data: Mapping[str, ArrayData]) -> None:
         handles = self._shared.handles(data.values())
-        requests = {worker: Request("take_data", (list(data), *handles)) for worker in self._holders}
+        again = Request("take_data", (task.batching.seed, list(data), *handles))
+        requests = dict.fromkeys(self._holders, again)
         new = set(self._crew.workers) - self._holders
         if new:
             packed = self._crew.share(_packed(task))
@@ -104,9 +109,11 @@ class Coordinator:
             requests |= {worker: load for worker in new}
         self._ask_all(requests, "loading")
 
-    def forget_data(self) -> None:
-        """Let go of what was shared with the workers."""
+    def close(self) -> None:
+        """Let go of all that was shared with the workers, memory included."""
         self._shared = SharedData(self._crew)
+        self._exchange.join({})
+        self._updater = None
 
     def _warn_of_idle(self, shards: int) -> None:
         idle = self._options.workers - shards
@@ -128,23 +135,36 @@ class Coordinator:
         logger.debug("shards by worker: %s; %d spare", self._assignment, spares)
 
     def _warm_up(self, new: set[int]) -> None:
-        """Let one process of each node compile the kernels, then the others find them compiled."""
-        workers = self._crew.workers
-        first = {workers[w].node: w for w in sorted(new, reverse=True)}
-        leaders = {w for node, w in first.items() if node not in self._warm_nodes}
+        """Let one process of each machine compile the kernels, then the others find them compiled."""
+        first = self._first_of_machines(new)
+        leaders = {w for machine, w in first.items() if machine not in self._warm_machines}
         state = self.updater.state
         weights = self._crew.share(state.weights)
         for group in (leaders, new - leaders):
             shards = {w: self._assignment.get(w, (0, 1))[0] for w in group if w in self._crew.workers}
             requests = {w: Request("warm_up", (state.step, shard, weights)) for w, shard in shards.items()}
             self._ask_all(requests, "warming up")
-        self._warm_nodes |= set(first)
+        self._warm_machines |= set(first)
+
+    def _first_of_machines(self, workers: Iterable[int]) -> dict[str, int]:
+        """The first worker of each machine."""
+        return {self._crew.workers[w].machine: w for w in sorted(workers, reverse=True)}
+
+    def _rehearse(self, method: str, data_name: str, batch_size: int, weights: Any) -> None:
+        """The same for kernels that only `method` calls; a worker alone on its machine needs no rehearsal."""
+        leaders = set(self._first_of_machines(self._assignment).values())
+        if len(leaders) < len(self._assignment) and not self.updater.task.eager:
+            requests = {
+                w: Request("rehearse", (method, data_name, batch_size, self._assignment[w][0], weights))
+                for w in leaders
+            }
+            self._ask_all(requests, "warming up")
 
     def _ask_all(self, requests: Mapping[int, Request], work: str) -> None:
         """Ask workers for something that the others need not do in their place."""
         outcomes = self._crew.ask(requests, max(LOAD_DEADLINE_S, self._options.deadline_s))
         raise_first_failure(outcomes, self._assignment)
-        losses = losses_of(outcomes, {})
+        losses = losses_of(outcomes, {}, self._crew.workers)
         if losses:
             self._go_on_without(work, losses)
 
@@ -179,6 +199,7 @@ class Coordinator:
         deadline_s = self._options.deadline_s
         if method not in self._warm_methods:  # its kernels may have to be compiled
             deadline_s = max(deadline_s, LOAD_DEADLINE_S)
+            self._rehearse(method, data_name, batch_size, weights)
         while True:
             requests = {
                 worker: Request(method, (state.step, data_name, batch_size, shards, weights))
@@ -186,7 +207,7 @@ class Coordinator:
             }
             outcomes = self._crew.ask(requests, deadline_s)
             raise_first_failure(outcomes, self._assignment)
-            losses = losses_of(outcomes, self._assignment)
+            losses = losses_of(outcomes, self._assignment, self._crew.workers)
             if not losses:
                 self._warm_methods.add(method)
                 return _values(outcomes)
@@ -216,7 +237,8 @@ class Coordinator:
     def _call_the_roll(self) -> list[Loss]:
         """End the workers that were lost while they had nothing to do: no shard is to blame for them."""
         present = {worker: Request("progress") for worker in self._crew.workers}
-        losses = losses_of(self._crew.ask(present, self._options.deadline_s), {})
+        outcomes = self._crew.ask(present, self._options.deadline_s)
+        losses = losses_of(outcomes, {}, self._crew.workers, lambda _: "while it had nothing to do")
         for loss in losses:
             self._crew.dismiss(loss.worker)
         return losses

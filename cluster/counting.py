@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import cast
 
 from distnn.data.arrays import ArrayData
@@ -12,7 +13,7 @@ from distnn.reduction import Range, ShardSums
 from distnn.shard import ShardRunner
 from distnn.task import Task
 from distnn.tensor import Array
-from distnn.tracing import Traced
+from distnn.tracing import Mode, Traced
 
 
 class CountingRunner:
@@ -32,7 +33,10 @@ class CountingRunner:
     def data(self) -> Mapping[str, ArrayData]:
         return self._runner.data
 
-    def set_data(self, data: Mapping[str, ArrayData]) -> None:
+    def take(self, seed: int, data: Mapping[str, ArrayData]) -> None:
+        """Go on with another seed, on other data of the same signature."""
+        self.task = replace(self.task, batching=replace(self.task.batching, seed=seed))
+        self._runner.take_task(self.task)
         self._runner.set_data(data)
 
     @property
@@ -67,6 +71,10 @@ class CountingRunner:
         self._evaluating = None
         self._runner.begin_step(step)
 
+    def compute_subtree(self, step: int, subtree: Range, weights: Array, into: ShardSums) -> bool:
+        self._evaluating = None
+        return self._runner.compute_subtree(step, subtree, weights, into)
+
     def bind_subtree(
         self, subtree: Range, weights: Array, into: ShardSums, batch_samples: int
     ) -> list[Call] | None:
@@ -82,6 +90,9 @@ class CountingRunner:
         return predict_shards(cast(ShardRunner, self), name, batch_size, shards, weights)
 
     # What evaluate_shards and predict_shards call
+
+    def own_weights(self, mode: Mode, weights: Array) -> Array:
+        return self._runner.own_weights(mode, weights)
 
     def evaluation_sums(self, batch_samples: int) -> ShardSums:
         return self._runner.evaluation_sums(batch_samples)

@@ -18,13 +18,15 @@ from distnn.errors import FaultPlace
 class WorkerInfo:
     """A worker process. Numbers are never used again; `cores` are those it may use, shared with its node.
 
-    `started` (seconds, as psutil has it) tells the process from a later one with the same pid.
+    `started` (seconds, as psutil has it) tells the process from a later one with the same pid. `node` is the
+    crew's: what shares memory and cores. `machine` is where the pid means something (`cluster.machine`).
     """
 
     number: int
     pid: int
     started: float
     node: str
+    machine: str
     host: str
     cores: int
 
@@ -98,6 +100,11 @@ class Crew(ABC):
     def workers(self) -> Mapping[int, WorkerInfo]:
         """Those not known to be dead."""
 
+    @property
+    @abstractmethod
+    def here(self) -> str:
+        """The node of this process, the coordinator's."""
+
     @abstractmethod
     def recruit(self, count: int) -> None:
         """Start workers until there are `count`; fewer, with a warning, where there is no room.
@@ -117,6 +124,13 @@ class Crew(ABC):
         """Send every request and wait until each worker has answered, failed, died or been silent.
 
         A worker is silent if it neither answers nor finishes a shard for `deadline_s`; or if `watch` says so.
+        """
+
+    @abstractmethod
+    def aside(self, requests: Mapping[int, Request], timeout_s: float) -> dict[int, Any]:
+        """Ask workers beside what they are busy with; what those answer that do so in time.
+
+        With a timeout of 0 they are only told.
         """
 
     @abstractmethod

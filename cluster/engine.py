@@ -71,7 +71,7 @@ class RayEngine(Engine):
         return self._coordinator.predict(data_name, batch_size)
 
     def close(self) -> None:
-        self._coordinator.forget_data()
+        self._coordinator.close()
         self._end()
 
     def _check_open(self) -> None:

@@ -5,11 +5,12 @@ A failure of the user's code comes before losses: it would come again on the sur
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from cluster.assignment import Assignment
-from cluster.crew import Died, Failed, Failure, Outcome, Silent
+from cluster.crew import Died, Failed, Failure, Outcome, Silent, WorkerInfo
 from cluster.supervision import Loss
 from distnn.errors import EngineError, FaultPlace, UserCodeError
 
@@ -43,13 +44,27 @@ def _where(worker: int, place: FaultPlace | None) -> str:
     return f"worker {worker}" if place is None else str(place)
 
 
-def losses_of(outcomes: Mapping[int, Outcome], assignment: Assignment) -> list[Loss]:
-    """The workers that died or were silent, in the order of their numbers."""
+def losses_of(
+    outcomes: Mapping[int, Outcome],
+    assignment: Assignment,
+    workers: Mapping[int, WorkerInfo] = MappingProxyType({}),
+    phase_of: Callable[[int], str] = lambda worker: "",
+) -> list[Loss]:
+    """The workers that died or were silent, in the order of their numbers.
+
+    Args:
+        outcomes: of an attempt.
+        assignment: the shards that they computed.
+        workers: their processes, where known.
+        phase_of: what a worker was doing, `while it ...`.
+    """
     losses = []
     for worker in sorted(outcomes):
         outcome, shards = outcomes[worker], assignment.get(worker, (0, 0))
+        process = str(workers[worker]) if worker in workers else ""
         if isinstance(outcome, Died):
-            losses.append(Loss(worker, shards, "died", outcome.reason))
+            losses.append(Loss(worker, shards, "died", outcome.reason, process, phase_of(worker)))
         elif isinstance(outcome, Silent):
-            losses.append(Loss(worker, shards, "silent", f"no shard finished for {outcome.seconds:.0f} s"))
+            seconds = f"{outcome.seconds:.0f} s"
+            losses.append(Loss(worker, shards, "silent", seconds, process, phase_of(worker)))
     return losses

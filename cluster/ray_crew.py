@@ -7,9 +7,8 @@ what, what to do after a loss) is not here.
 from __future__ import annotations
 
 import logging
-import time
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,20 +16,20 @@ import numpy as np
 from cluster.connect import Connection
 from cluster.crew import Answer, Crew, Died, Failed, Failure, Outcome, Request, Silent, Watch, WorkerInfo
 from cluster.fleet import PACKAGE_DIGEST, arithmetic_facts, mixed_fleet_message, other_version_message
-from cluster.node import node_identity
+from cluster.machine import machine_identity
+from cluster.progress import LOOK_S, ProgressWatch
 from cluster.ray_import import ray
 from cluster.reasons import reason
 from cluster.room import no_room_message, room_for
 from cluster.stopping import kill_process
 from cluster.worker import Worker
 from distnn.errors import EngineError
+from distnn.kernels.jit import load_compiler
 
 logger = logging.getLogger("distnn.cluster")
 
 START_DEADLINE_S = 60.0
 """For worker processes to start; beyond it the training goes on with those that have."""
-_LOOK_S = 2.0
-"""How often a worker that has not answered is asked whether it makes progress."""
 _INLINE_BYTES = 100_000
 """Ray sends smaller arguments within the call itself, which is faster than through the object store."""
 
@@ -49,6 +48,7 @@ class RayCrew(Crew):
     ) -> None:
         self._cpus = 0 if connection.is_embedded else threads
         self._start_deadline_s = start_deadline_s
+        self._here = this_node()
         self._actors: dict[int, Any] = {}
         self._workers: dict[int, WorkerInfo] = {}
         self._greetings: dict[int, Mapping[str, Any]] = {}
@@ -59,6 +59,10 @@ class RayCrew(Crew):
     @property
     def workers(self) -> Mapping[int, WorkerInfo]:
         return self._workers
+
+    @property
+    def here(self) -> str:
+        return self._here
 
     # Starting and ending
 
@@ -87,7 +91,8 @@ class RayCrew(Crew):
         )
         actors = {self._next_number + i: remote_class.remote() for i in range(count)}
         self._next_number += count
-        greetings = {number: actor.hello.remote() for number, actor in actors.items()}
+        greetings = {number: actor.hello.remote(this_node) for number, actor in actors.items()}
+        load_compiler()  # while they load theirs
         ray.wait(list(greetings.values()), num_returns=count, timeout=self._start_deadline_s)
         for number, actor in actors.items():
             try:
@@ -111,7 +116,7 @@ class RayCrew(Crew):
         """Refuse workers with another package; warn once of machines with another arithmetic."""
         others = [g["info"] for g in self._greetings.values() if g["package"] != PACKAGE_DIGEST]
         if others:
-            is_here = any(info["node"] == node_identity() for info in others)
+            is_here = any(info["machine"] == machine_identity() for info in others)
             raise EngineError(other_version_message([info["host"] for info in others], is_here))
         facts = {g["info"]["host"]: g["arithmetic"] for g in self._greetings.values()}
         message = mixed_fleet_message(arithmetic_facts(), facts)
@@ -122,7 +127,7 @@ class RayCrew(Crew):
     def dismiss(self, worker: int) -> None:
         info = self._workers.get(worker)
         # Ray gives a stopped process seconds before it kills it; where we can, we do not wait.
-        if info is not None and info.node == node_identity():
+        if info is not None and info.machine == machine_identity():
             kill_process(info.pid, info.started)
         self._let_go(worker)
 
@@ -165,9 +170,9 @@ class RayCrew(Crew):
             watch.release()
         try:
             # The common case in one call: everybody answers in time.
-            values = ray.get(list(pending), timeout=min(deadline_s, _LOOK_S))
+            values = ray.get(list(pending), timeout=min(deadline_s, LOOK_S))
         except ray.exceptions.RayError:
-            self._wait(pending, outcomes, deadline_s, watch or _Progress(self, pending.values()))
+            self._wait(pending, outcomes, deadline_s, watch or ProgressWatch(self, pending.values()))
         else:
             outcomes |= {w: _outcome(value) for w, value in zip(pending.values(), values, strict=True)}
         return {worker: outcomes[worker] for worker in requests}
@@ -178,7 +183,7 @@ class RayCrew(Crew):
         """Move every pending call to its outcome, however long that takes while progress is made."""
         pending = dict(pending)
         while pending:
-            ready, _ = ray.wait(list(pending), num_returns=1, timeout=min(deadline_s, _LOOK_S))
+            ready, _ = ray.wait(list(pending), num_returns=1, timeout=min(deadline_s, LOOK_S))
             for call in ready:
                 outcome = outcomes[pending.pop(call)] = _collect(call)
                 if not isinstance(outcome, Answer):
@@ -193,37 +198,20 @@ class RayCrew(Crew):
             if late:
                 watch.release()
 
-    def progress(self, workers: Iterable[int], timeout_s: float) -> dict[int, int]:
-        """The counts of those workers that answer in time."""
-        calls = {
-            self._actors[worker].progress.options(concurrency_group="control").remote(): worker
-            for worker in workers
-        }
-        ready, _ = ray.wait(list(calls), num_returns=len(calls), timeout=timeout_s)
+    def aside(self, requests: Mapping[int, Request], timeout_s: float) -> dict[int, Any]:
+        calls = {}
+        for worker, request in requests.items():
+            if worker in self._actors:
+                method = getattr(self._actors[worker], request.method)
+                calls[method.options(concurrency_group="control").remote(*request.args)] = worker
+        ready, _ = ray.wait(list(calls), num_returns=len(calls), timeout=timeout_s) if calls else ([], [])
         outcomes = {calls[call]: _collect(call) for call in ready}
         return {worker: one.value for worker, one in outcomes.items() if isinstance(one, Answer)}
 
 
-class _Progress(Watch):
-    """Asks workers that have not answered whether they make progress. They do not wait for each other."""
-
-    def __init__(self, crew: RayCrew, workers: Iterable[int]) -> None:
-        self._crew = crew
-        self._heard = {worker: (-1, time.monotonic()) for worker in workers}
-
-    def release(self) -> None:
-        pass
-
-    def late(self, workers: Iterable[int], deadline_s: float) -> dict[int, float]:
-        found = {}
-        counts = self._crew.progress(workers, min(deadline_s, _LOOK_S))
-        now = time.monotonic()
-        for worker in workers:
-            if worker in counts and counts[worker] != self._heard[worker][0]:
-                self._heard[worker] = (counts[worker], now)
-            elif now - self._heard[worker][1] >= deadline_s:
-                found[worker] = now - self._heard[worker][1]
-        return found
+def this_node() -> str:
+    """Ray's id of the node that the calling process runs on; several may be on one machine."""
+    return str(ray.get_runtime_context().get_node_id())
 
 
 def _is_small(value: Any) -> bool:

@@ -1,8 +1,16 @@
-"""Ends a process of this machine at once, and never another one that was given its pid later."""
+"""Ends processes of this machine at once: a certain one, and never another that was given its pid later; or
+this one, as soon as its parent ends.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import signal
+import sys
+
 import psutil
+
+_PR_SET_PDEATHSIG = 1
 
 
 def kill_process(pid: int, started: float) -> bool:
@@ -15,3 +23,13 @@ def kill_process(pid: int, started: float) -> bool:
     except psutil.Error:
         return False
     return True
+
+
+def end_with_parent() -> None:
+    """Let the kernel kill this process when its parent ends, even if it is stopped or hangs then.
+
+    A worker's parent is Ray's process of the node, which an embedded Ray ends with the coordinator: workers
+    that can still do anything leave by themselves then, one under SIGSTOP could not.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)

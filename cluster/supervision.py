@@ -29,17 +29,23 @@ class Action(Enum):
 class Loss:
     """A worker that did not answer an attempt.
 
-    `shards`: what it was computing. `cause`: its process ended, or it was silent past the deadline.
+    `shards`: what it was computing. `cause`: its process ended, or it was silent past the deadline. `detail`:
+    why, or for how long. `process`: worker, pid and host. `phase`: of the step, `while it ...`.
     """
 
     worker: int
     shards: Range
     cause: Literal["died", "silent"]
     detail: str
+    process: str = ""
+    phase: str = ""
 
     def __str__(self) -> str:
-        verb = "died" if self.cause == "died" else "was silent"
-        return f"worker {self.worker} {verb} ({self.detail})"
+        who = self.process or f"worker {self.worker}"
+        phase = f" {self.phase}" if self.phase else ""
+        if self.cause == "died":
+            return f"{who} died{phase} ({self.detail})"
+        return f"{who} was silent for {self.detail}{phase}"
 
 
 @dataclass(frozen=True)

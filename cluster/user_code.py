@@ -74,7 +74,8 @@ def _keep_user_frames(told: traceback.TracebackException) -> None:
 def _travelling(error: BaseException) -> Exception | None:
     """A copy of `error`, if its class is known everywhere and it can be taken apart for the journey."""
     module = type(error).__module__
-    if not isinstance(error, Exception) or not (module == "builtins" or module.startswith("distnn.")):
+    is_known = module == "builtins" or module.startswith(("distnn.", "cluster."))
+    if not isinstance(error, Exception) or not is_known:
         return None
     try:
         twin = copy.deepcopy(error)

@@ -20,15 +20,21 @@ import psutil
 
 from cluster.counting import CountingRunner
 from cluster.crew import Failure
+from cluster.exchange.arrivals import Part
+from cluster.exchange.barrier import GenerationOver
+from cluster.exchange.membership import Membership
 from cluster.exchange.segment import SharedLayout, SharedSegment
-from cluster.exchange.shared_steps import GenerationOver, SharedSteps
+from cluster.exchange.shared_steps import SharedSteps
 from cluster.fleet import PACKAGE_DIGEST, arithmetic_facts
-from cluster.node import node_identity
+from cluster.machine import machine_identity
+from cluster.stopping import end_with_parent
 from cluster.transport import unpack
 from cluster.user_code import describe
 from distnn.data.arrays import ArrayData
 from distnn.errors import EngineError, FaultPlace
-from distnn.evaluation import Place
+from distnn.evaluation import Place, batches
+from distnn.kernels.jit import load_compiler
+from distnn.kernels.waiting import LINE, await_words, pass_barrier, read_word, write_word
 from distnn.reduction import Range, ShardSums
 from distnn.task import Task
 from distnn.tensor import Array
@@ -37,7 +43,6 @@ from distnn.update_plan import UpdatePlan
 from distnn.weights import aligned_zeros
 
 T = TypeVar("T")
-Sums = tuple[Array, Array, Array]
 
 
 class Worker:
@@ -49,25 +54,32 @@ class Worker:
         self._threads = ExitStack()
         self._steps: SharedSteps | None = None
         self._optimizer = b""
+        self._node = Membership()
 
-    def hello(self) -> dict[str, Any]:
-        """Settle in a process of its own, and say who this is (`WorkerInfo`) and what it computes with."""
+    def hello(self, find_node: Callable[[], str]) -> dict[str, Any]:
+        """Settle in a process of its own, and say who this is (`WorkerInfo`) and what it computes with.
+
+        `find_node` tells the node that this process runs on; only the crew knows how.
+        """
         _ignore_interrupts()
+        end_with_parent()
         # No kernel is parallel; should one be, it must not start a thread for every core of the machine.
         os.environ.setdefault("NUMBA_NUM_THREADS", "1")
+        load_compiler()
         process = psutil.Process()
         info = {
             "pid": process.pid,
             "started": process.create_time(),
-            "node": node_identity(),
+            "node": find_node(),
+            "machine": machine_identity(),
             "host": socket.gethostname(),
             "cores": available_cores(),
         }
         return {"info": info, "package": PACKAGE_DIGEST, "arithmetic": arithmetic_facts()}
 
-    def progress(self) -> int:
-        """A number that changes with every shard."""
-        return 0 if self._runner is None else self._runner.progress
+    def progress(self) -> tuple[int, int]:
+        """Numbers that change with every shard, and while this worker waits for others of its node."""
+        return 0 if self._runner is None else self._runner.progress, self._node.waits
 
     def load(
         self, search_path: Sequence[str], task: bytes, names: Sequence[str], *data: ArrayData
@@ -91,10 +103,11 @@ class Worker:
         self._weights = aligned_zeros(task.layout().size)
         self._steps = None
         self._optimizer = b""
+        self._node.let_go()
 
-    def take_data(self, names: Sequence[str], *data: ArrayData) -> None:
-        """Compute the task it has on other data of the same signature."""
-        self._running.set_data(dict(zip(names, data, strict=True)))
+    def take_data(self, seed: int, names: Sequence[str], *data: ArrayData) -> None:
+        """Compute the task it has with this seed, on other data of the same signature."""
+        self._running.take(seed, dict(zip(names, data, strict=True)))
 
     @property
     def _running(self) -> CountingRunner:
@@ -113,20 +126,32 @@ class Worker:
         """
         runner = self._running
         try:
-            runner.compute(step, shard, self._take(weights), ShardSums(runner.training.sums_layout))
+            sums = ShardSums(runner.training.sums_layout)
+            runner.compute(step, shard, self._take(weights), sums)
+            sums.add(ShardSums(sums.layout))
             UpdatePlan(runner.task, runner.training).warm_up()
+            _warm_up_barrier()
         except Exception:
             return
 
-    def compute(
-        self, step: int, first: int, stop: int, weights: Array
-    ) -> tuple[int, list[tuple[Range, Sums | None]]] | Failure:
+    def rehearse(self, method: str, name: str, batch_size: int, shard: int, weights: Array) -> None:
+        """Compute a shard of the first batch as `evaluate` or `predict` does, for the same reason."""
+        runner = self._running
+        start, stop = batches(runner.data[name].num_samples, batch_size)[0]
+        try:
+            if method == "evaluate":
+                sums = runner.evaluation_sums(stop - start)
+                runner.evaluate_shard(name, start, stop, shard, self._take(weights), sums)
+            else:
+                runner.predict_shard(name, start, stop, shard, self._take(weights))
+        except Exception:
+            return
+
+    def compute(self, step: int, first: int, stop: int, weights: Array) -> tuple[int, list[Part]] | Failure:
         """The step, and sums of its shards [first, stop) as the fewest whole subtrees."""
         return self._guarded(step, self._compute, step, first, stop, weights)
 
-    def _compute(
-        self, step: int, first: int, stop: int, weights: Array
-    ) -> tuple[int, list[tuple[Range, Sums | None]]]:
+    def _compute(self, step: int, first: int, stop: int, weights: Array) -> tuple[int, list[Part]]:
         parts = self._running.compute_range(step, first, stop, self._take(weights))
         return step, [(shards, None if sums is None else sums.arrays()) for shards, sums in parts]
 
@@ -141,8 +166,7 @@ class Worker:
     def _attach(
         self, path: Path, layout: SharedLayout, generation: int, ranges: Sequence[Range], rank: int
     ) -> None:
-        self._steps = None
-        self._running.unbind()
+        self._let_go()
         segment = SharedSegment.attach(path, layout, generation)
         self._steps = SharedSteps(self._running, segment, ranges, rank)
         self._optimizer = b""
@@ -169,6 +193,52 @@ class Worker:
             steps.leave()
             return describe(error, FaultPlace(-1, steps.step, self._running.shard))
         return None
+
+    # Steps with the others of a node
+
+    def open_node(self, layout: SharedLayout | None, generation: int) -> Path | None | Failure:
+        """Make the memory of the node's next generation; its path. Without a layout only sweep."""
+        return self._guarded(None, self._open_node, layout, generation)
+
+    def _open_node(self, layout: SharedLayout | None, generation: int) -> Path | None:
+        self._let_go()
+        return self._node.open(layout, generation)
+
+    def join_node(
+        self, path: Path, layout: SharedLayout, generation: int, ranges: Sequence[Range], rank: int
+    ) -> Failure | None:
+        """Take place number `rank` among the node's workers, whose shards are `ranges`."""
+        return self._guarded(None, self._join_node, path, layout, generation, ranges, rank)
+
+    def _join_node(self, path: Path, layout: SharedLayout, generation: int, *place: Any) -> None:
+        if self._steps is not None:
+            self._let_go()
+        self._running.unbind()
+        try:
+            self._node.join(self._running, path, layout, generation, *place)
+        except GenerationOver:
+            return
+
+    def compute_together(self, step: int, weights: Array) -> tuple[int, Sequence[Part]] | Failure:
+        """The step with the others of the node; the sums of its whole subtrees, from its first worker."""
+        steps = self._node.steps
+        try:
+            return step, steps.run(step, weights)
+        except GenerationOver:
+            return step, ()
+        except (Exception, SystemExit) as error:
+            steps.barrier.leave()
+            return describe(error, FaultPlace(-1, step, self._running.shard))
+
+    def leave_node(self, generation: int) -> None:
+        """End the generation on this node: its workers stop waiting for each other."""
+        self._node.leave(generation)
+
+    def _let_go(self) -> None:
+        """Map no shared memory any more."""
+        self._steps = None
+        self._node.let_go()
+        self._running.unbind()
 
     # Evaluation and prediction
 
@@ -199,6 +269,14 @@ class Worker:
             known = step is not None and runner is not None
             place = FaultPlace(-1, step or 0, runner.shard) if known and runner is not None else None
             return describe(error, place)
+
+
+def _warm_up_barrier() -> None:
+    """Call the kernels of `cluster.exchange.barrier`."""
+    words = np.zeros(2 * LINE, np.int64)
+    pass_barrier(words, 0, 1, LINE)
+    await_words(words, 1, read_word(words, 0), LINE)
+    write_word(words, LINE, 1)
 
 
 def _unpacked(packed: bytes) -> Task:

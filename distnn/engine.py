@@ -27,7 +27,7 @@ BACKENDS = {
 }
 
 
-EXCHANGES = ("auto", "shared_memory", "object_store")
+EXCHANGES = ("auto", "shared_memory", "hierarchical", "object_store")
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ def evaluate_shards(
     """Sums of the shards [first, last) of every batch of the named data; empty shards are absent."""
     samples = runner.data[name].num_samples
     buffer = runner.evaluation_sums(min(batch_size, samples))
+    weights = runner.own_weights("evaluate", weights)
     found: dict[Place, Array] = {}
     for batch, (start, stop) in enumerate(batches(samples, batch_size)):
         for shard in range(*shards):
@@ -72,6 +73,7 @@ def predict_shards(
 ) -> dict[Place, list[Array]]:
     """Outputs for the shards [first, last) of every batch of the named data."""
     found: dict[Place, list[Array]] = {}
+    weights = runner.own_weights("predict", weights)
     for batch, (start, stop) in enumerate(batches(runner.data[name].num_samples, batch_size)):
         for shard in range(*shards):
             outputs = runner.predict_shard(name, start, stop, shard, weights)

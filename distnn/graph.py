@@ -79,6 +79,7 @@ class Graph:
         samples: the number of samples this trace stands for (the largest shard's, or the eager shard's).
         concrete: the batch axis is a number; the graph holds for `samples` samples only. Eager graphs are.
         batch_samples: of the whole batch; known in an eager graph only.
+        batch_counts: of the whole batch's values that masks let count; known in an eager graph only.
         eager: run each node when it is recorded.
         dtype: what `float32` stands for: float32 for work, float64 for gradient checks.
         training: whether layers behave as in training.
@@ -86,6 +87,7 @@ class Graph:
 
     samples: int = 1
     batch_samples: int = 1
+    batch_counts: Array = field(default_factory=lambda: np.zeros(0))
     eager: bool = False
     concrete: bool = False
     dtype: Any = np.float32
@@ -96,6 +98,7 @@ class Graph:
     constants: dict[Tensor, Array] = field(default_factory=dict)
     moments: list[Moments] = field(default_factory=list)
     assignments: dict[Variable, Assignment] = field(default_factory=dict)
+    states: dict[Variable, Tensor] = field(default_factory=dict)
     control: Array = field(default_factory=lambda: np.zeros(CONTROL_WORDS, np.int64))
     variable_value: Callable[[Variable], Array] = field(default=lambda variable: variable.array)
     _scopes: list[str] = field(default_factory=list)
@@ -212,6 +215,15 @@ class Graph:
                 f"shape {value.shape}"
             )
         self.assignments[variable] = Assignment(variable, value, added)
+
+    def keep_state(self, variable: Variable, rows: Tensor, placed: Tensor) -> None:
+        """Let `variable` (batch size, ...) hold the shard's `rows` from the next batch on.
+
+        Args:
+            placed: the rows in their places among those of the batch, zeros elsewhere.
+        """
+        self.assign(variable, placed)
+        self.states[variable] = rows
 
     def batch_size(self) -> int:
         """The number of samples as a number.

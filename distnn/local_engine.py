@@ -6,7 +6,8 @@ middle of a step (Ctrl-C included), the last committed state is whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, TypeVar
 
@@ -28,15 +29,33 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_MAX_HELD = 4
+"""Tasks that stay ready: games predict and train in turn."""
+
+
+class _Loaded:
+    """A task made ready: a runner for each worker, and who commits its steps."""
+
+    def __init__(self, task: Task, data: Mapping[str, ArrayData], num_runners: int) -> None:
+        self.runners = [ShardRunner(task, data) for _ in range(num_runners)]
+        self.ranges: list[Range] = worker_ranges(task.batching.shards, num_runners)
+        self.updater = Updater(task, self.runners[0].training if task.objective else None)
+
+    def take(self, task: Task, data: Mapping[str, ArrayData]) -> None:
+        """Go on with a task of the same key, on other data of the same signature."""
+        for runner in self.runners:
+            runner.take_task(task)
+            runner.set_data(data)
+        self.updater.take_task(task)
+
 
 class LocalEngine(Engine):
     """One process: the shards of a step in turn."""
 
     def __init__(self, options: EngineOptions) -> None:
         self.options = options
-        self._runners: list[ShardRunner] = []
-        self._ranges: list[Range] = []
-        self._updater: Updater | None = None
+        self._held: OrderedDict[Hashable, _Loaded] = OrderedDict()
+        self._loaded: _Loaded | None = None
 
     @property
     def _num_runners(self) -> int:
@@ -44,27 +63,28 @@ class LocalEngine(Engine):
 
     def _map(self, function: Callable[[int], T]) -> list[T]:
         """`function` of every worker that has shards, in order."""
-        return [function(worker) for worker, (first, last) in enumerate(self._ranges) if last > first]
+        return [function(worker) for worker, (first, last) in enumerate(self._now.ranges) if last > first]
 
     @property
-    def _running(self) -> Updater:
-        if self._updater is None:
+    def _now(self) -> _Loaded:
+        if self._loaded is None:
             raise AssertionError("load a task first")
-        return self._updater
+        return self._loaded
 
     def load(self, task: Task, data: Mapping[str, ArrayData], state: TrainingState) -> None:
-        if self._updater is not None and self._updater.task is task:
-            for runner in self._runners:
-                runner.set_data(data)
-            self._updater.begin(state)
-            return
-        self._runners = [ShardRunner(task, data) for _ in range(self._num_runners)]
-        self._ranges = worker_ranges(task.batching.shards, self._num_runners)
-        self._updater = Updater(task, self._runners[0].training if task.objective else None)
-        self._updater.begin(state)
+        loaded = self._held.get(task.key)
+        if loaded is None:
+            loaded = self._held[task.key] = _Loaded(task, data, self._num_runners)
+            if len(self._held) > _MAX_HELD:
+                self._held.popitem(last=False)
+        else:
+            self._held.move_to_end(task.key)
+            loaded.take(task, data)
+        self._loaded = loaded
+        loaded.updater.begin(state)
 
     def run_segment(self, num_steps: int) -> SegmentReport:
-        updater = self._running
+        updater = self._now.updater
         task = updater.task
         first_step = updater.state.step
         fingerprints = np.zeros(num_steps, np.uint64)
@@ -77,9 +97,9 @@ class LocalEngine(Engine):
         return SegmentReport(first_step, fingerprints, updater.state.sums.copy())
 
     def _compute_step(self, worker: int) -> list[tuple[Range, ShardSums | None]]:
-        state = self._running.state
-        first, last = self._ranges[worker]
-        runner = self._runners[worker]
+        state = self._now.updater.state
+        first, last = self._now.ranges[worker]
+        runner = self._now.runners[worker]
         try:
             return runner.compute_range(state.step, first, last, state.weights)
         except Exception as error:
@@ -87,40 +107,40 @@ class LocalEngine(Engine):
             raise
 
     def state(self) -> TrainingState:
-        return self._running.state
+        return self._now.updater.state
 
     def set_state(self, state: TrainingState) -> None:
-        self._running.begin(state)
+        self._now.updater.begin(state)
 
     def evaluate(self, data_name: str, batch_size: int) -> Array:
-        updater = self._running
+        loaded, updater = self._now, self._now.updater
         weights = updater.state.weights
 
         def work(worker: int) -> dict[tuple[int, int], Array]:
-            runner, shards = self._runners[worker], self._ranges[worker]
+            runner, shards = loaded.runners[worker], loaded.ranges[worker]
             return evaluate_shards(runner, data_name, batch_size, shards, weights)
 
         with product_threads(updater.task.threads):
             parts = self._map(work)
-        samples = self._runners[0].data[data_name].num_samples
+        samples = loaded.runners[0].data[data_name].num_samples
         sums = total_evaluation(updater.task, samples, batch_size, parts)
         updater.add_penalty(sums, samples)
         return sums
 
     def predict(self, data_name: str, batch_size: int) -> list[Array]:
-        updater = self._running
+        loaded, updater = self._now, self._now.updater
         weights = updater.state.weights
 
         def work(worker: int) -> dict[tuple[int, int], list[Array]]:
-            runner, shards = self._runners[worker], self._ranges[worker]
+            runner, shards = loaded.runners[worker], loaded.ranges[worker]
             return predict_shards(runner, data_name, batch_size, shards, weights)
 
         with product_threads(updater.task.threads):
             return whole_predictions(self._map(work))
 
     def close(self) -> None:
-        self._runners = []
-        self._updater = None
+        self._held.clear()
+        self._loaded = None
 
 
 class ThreadsEngine(LocalEngine):
@@ -135,7 +155,7 @@ class ThreadsEngine(LocalEngine):
         return max(1, self.options.workers)
 
     def _map(self, function: Callable[[int], T]) -> list[T]:
-        busy = [worker for worker, (first, last) in enumerate(self._ranges) if last > first]
+        busy = [worker for worker, (first, last) in enumerate(self._now.ranges) if last > first]
         futures = [self._pool.submit(function, worker) for worker in busy]
         try:
             wait(futures)

@@ -24,24 +24,59 @@ class Seed:
     """How a loss enters the gradient: `weight / divisor`, the divisor from the whole batch's size.
 
     `values_per_sample`: loss values a sample has; 0 for a loss that is summed (divisor 1).
+    `count`: number of the count that is the divisor, where a mask says which values count; else None.
     """
 
     input_name: str
     weight: float
     values_per_sample: int
+    count: int | None = None
 
     def value(self, batch_samples: int) -> float:
         divisor = self.values_per_sample * batch_samples if self.values_per_sample else 1
         return self.weight / divisor
 
+    def weight_over(self, count: float) -> float:
+        """The seed where `count` values of the whole batch count; 0 where none does."""
+        return self.weight / count if count else 0.0
+
 
 @dataclass(frozen=True)
 class Recorded:
-    """What the objective recorded: gradients begin at `starts`; `sums` are the results, in slot order."""
+    """What the objective recorded: gradients begin at `starts`; `sums` are the results, in slot order.
+
+    `counts`: for each masked loss that is averaged a float64 pair, first the shard's values that count.
+    """
 
     starts: tuple[tuple[Tensor, Tensor], ...]
     seeds: tuple[Seed, ...]
     sums: tuple[Tensor, ...]
+    counts: tuple[Tensor, ...] = ()
+
+
+@dataclass(frozen=True)
+class Masked:
+    """Values of a loss or metric, and which of the output's steps count."""
+
+    values: Tensor
+    mask: Tensor | None
+    what: str
+
+    def weights(self) -> Tensor:
+        """1 for values that count, 0 for others, in the values' shape.
+
+        Raises:
+            ValueError: if the mask does not say so for each value.
+        """
+        assert self.mask is not None
+        mask, shape = self.mask.spec.shape, self.values.spec.shape
+        if mask != shape[: len(mask)]:
+            raise ValueError(
+                f"{self.what} has values of shape {self.values.shape}, but the model's output has a mask of "
+                f"shape {self.mask.shape}: return a value for each step"
+            )
+        weights: Tensor = ops.broadcast_to(_aligned(ops.cast(self.mask, "float32"), self.values), shape)
+        return weights
 
 
 class Objective:
@@ -114,29 +149,33 @@ class Objective:
         starts: list[tuple[Tensor, Tensor]] = []
         seeds: list[Seed] = []
         sums: list[Tensor] = []
+        counts: list[Tensor] = []
         with recording(graph):
             for i, (loss, target, output) in enumerate(zip(self.losses, targets, outputs, strict=True)):
                 with graph.scope(loss.name):
                     values = loss.call(target, output)
-                    sums.append(self._record_loss(graph, i, values, sample_weight, starts, seeds))
+                    masked = Masked(values, output.mask, f"the loss '{loss.name}'")
+                    sums.append(self._record_loss(graph, i, masked, sample_weight, starts, seeds, counts))
             for groups, weight in ((self.metrics, None), (self.weighted_metrics, sample_weight)):
                 for target, output, group in zip(targets, outputs, groups, strict=True):
                     for metric in group:
                         with graph.scope(metric.name):
-                            sums.append(_weighted_mean(metric, metric.values(target, output), weight))
-        return Recorded(tuple(starts), tuple(seeds), tuple(sums))
+                            values = metric.values(target, output)
+                            sums.append(_weighted_mean(metric, values, weight, output.mask))
+        return Recorded(tuple(starts), tuple(seeds), tuple(sums), tuple(counts))
 
     def _record_loss(
         self,
         graph: Graph,
         index: int,
-        values: Tensor,
+        masked: Masked,
         sample_weight: Tensor | None,
         starts: list[tuple[Tensor, Tensor]],
         seeds: list[Seed],
+        counts: list[Tensor],
     ) -> Tensor:
         """Record where the gradient of one loss begins; returns its (sum, count)."""
-        loss = self.losses[index]
+        loss, values = self.losses[index], masked.values
         name = f"seed{index}"
         seed = graph.add_input(name, Spec((1,)))
         if not isinstance(values, Tensor):
@@ -151,10 +190,13 @@ class Objective:
                 f"or a scalar. Received: shape {values.shape}"
             )
         per_sample = 0 if loss.reduction == "sum" else per_sample or 1
-        seeds.append(Seed(name, self.loss_weights[index], per_sample))
+        is_counted = masked.mask is not None and per_sample > 0
+        seeds.append(Seed(name, self.loss_weights[index], per_sample, len(counts) if is_counted else None))
         if graph.eager:
-            seed.value = np.array([seeds[-1].value(graph.batch_samples)], graph.dtype)
+            seed.value = np.array([self._eager_seed(graph, seeds[-1])], graph.dtype)
         if values.spec.rank == 0:
+            if masked.mask is not None:
+                masked.weights()
             if sample_weight is not None:
                 raise ValueError(
                     f"the loss '{loss.name}' returns one number for the whole shard, so `sample_weight` and "
@@ -163,9 +205,25 @@ class Objective:
             return _start_at_scalar(values, seed, loss.reduction == "sum", starts)
         if sample_weight is not None:
             values = ops.multiply(values, _aligned(sample_weight, values))
-        starts.append((values, ops.broadcast_to(seed, values.spec.shape)))
-        pair: Tensor = SumAndCount()(values)
+        pair: Tensor
+        if masked.mask is None:
+            starts.append((values, ops.broadcast_to(seed, values.spec.shape)))
+            pair = SumAndCount()(values)
+            return pair
+        counted = masked.weights()
+        starts.append((ops.multiply(values, counted), ops.broadcast_to(seed, values.spec.shape)))
+        pair = SumAndCount()(values, counted)
+        if is_counted:
+            counts.append(SumAndCount()(counted))
         return pair
+
+    @staticmethod
+    def _eager_seed(graph: Graph, seed: Seed) -> float:
+        if seed.count is None:
+            return seed.value(graph.batch_samples)
+        if not len(graph.batch_counts):
+            return 0.0  # an evaluation, where no gradient begins
+        return seed.weight_over(float(graph.batch_counts[2 * seed.count]))
 
     @property
     def summed_losses(self) -> Array:
@@ -224,10 +282,13 @@ def _start_at_scalar(
     return pair
 
 
-def _weighted_mean(metric: Metric, values: Tensor, sample_weight: Tensor | None) -> Tensor:
+def _weighted_mean(
+    metric: Metric, values: Tensor, sample_weight: Tensor | None, mask: Tensor | None
+) -> Tensor:
     """float64 (sum of weighted values, sum of weights); weights count once per value.
 
-    One number for the whole shard is taken for the mean over its samples.
+    Values of masked steps weigh nothing. One number for the whole shard is taken for the mean over its
+    samples.
     """
     if not isinstance(values, Tensor):
         raise ValueError(
@@ -243,9 +304,15 @@ def _weighted_mean(metric: Metric, values: Tensor, sample_weight: Tensor | None)
                 "`weighted_metrics`; return one value per sample"
             )
         pair = ScaledBySamples(append_count=True)(values)
-    elif sample_weight is None:
+    elif sample_weight is None and mask is None:
         pair = SumAndCount()(values)
+    elif mask is not None:
+        weights = Masked(values, mask, f"the metric '{metric.name}'").weights()
+        if sample_weight is not None:
+            weights = ops.multiply(weights, _aligned(sample_weight, values))
+        pair = SumAndCount()(values, weights)
     else:
+        assert sample_weight is not None
         weights = ops.broadcast_to(_aligned(sample_weight, values), values.spec.shape)
         pair = SumAndCount()(values, weights)
     return pair

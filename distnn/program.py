@@ -61,9 +61,13 @@ class Results:
 
 @dataclass(frozen=True, eq=False)
 class BoundProgram:
-    """A program for one number of samples, one set of weights and one place for the sums."""
+    """A program for one number of samples, one set of weights and one place for the sums.
+
+    `reads`: names of the inputs that are read at all.
+    """
 
     inputs: Mapping[str, Array]
+    reads: frozenset[str]
     outputs: tuple[Array, ...]
     calls: tuple[Callable[[], object], ...]
 
@@ -191,7 +195,9 @@ class Program:
                 calls.append(node.op.bind(operands, tuple(arrays[t] for t in node.outputs), self.control))
         calls += [partial(copy_values, arrays[tensor].reshape(-1), place) for tensor, place in copies]
         outputs = tuple(arrays[tensor] for tensor in self.results.outputs)
-        return BoundProgram(inputs, outputs, tuple(calls))
+        read = {tensor for node in self.nodes for tensor in node.inputs} | set(self.results.all())
+        reads = frozenset(name for name, tensor in self.graph.inputs.items() if tensor in read)
+        return BoundProgram(inputs, reads, outputs, tuple(calls))
 
     def _choose_direct(
         self, places: Sequence[tuple[Tensor, Array]]

@@ -161,17 +161,24 @@ def additions(
         (left, right) places in `subtrees`: the right one is added to the left; and the place where the total
         is in the end, None if all are empty.
     """
-    return _additions(shards, tuple(subtrees), tuple(is_empty))
+    return additions_within((0, shards), subtrees, is_empty)
+
+
+def additions_within(
+    whole: Range, subtrees: Sequence[Range], is_empty: Sequence[bool]
+) -> tuple[Sequence[tuple[int, int]], int | None]:
+    """`additions` for the shards of one subtree, `whole`; those of `subtrees` beyond it are left alone."""
+    return _additions(whole, tuple(subtrees), tuple(is_empty))
 
 
 @functools.lru_cache(maxsize=256)
 def _additions(
-    shards: int, subtrees: tuple[Range, ...], is_empty: tuple[bool, ...]
+    whole: Range, subtrees: tuple[Range, ...], is_empty: tuple[bool, ...]
 ) -> tuple[tuple[tuple[int, int], ...], int | None]:
-    """`additions`, worked out once: the subtrees are the same at nearly every step."""
+    """`additions_within`, worked out once: the subtrees are the same at nearly every step."""
     places = {subtree: place for place, subtree in enumerate(subtrees)}
     steps: list[tuple[int, int]] = []
-    total = _visit(0, shards, places, is_empty, steps)
+    total = _visit(*whole, places, is_empty, steps)
     return tuple(steps), total
 
 

@@ -7,7 +7,7 @@ number of threads, wherever it runs.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -27,20 +27,30 @@ from distnn.control import (
     STEP_WORD,
 )
 from distnn.kernels.gather import gather_rows
-from distnn.kernels.stepping import begin_shard, indices_in_turn, set_value, shuffled_indices
+from distnn.kernels.stepping import (
+    begin_shard,
+    clear_sums,
+    indices_in_turn,
+    set_quotient,
+    set_value,
+    shuffled_indices,
+)
 from distnn.kernels.tape import Call, Tape
+from distnn.kernels.update import add_into
 from distnn.program import BoundProgram, Program
-from distnn.reduction import Range, ShardSums, depth, fold, maximal_subtrees
+from distnn.reduction import Range, ShardSums, SumsLayout, depth, fold, maximal_subtrees
 from distnn.rng import stream_key
 from distnn.task import Task
 from distnn.tensor import Array
 from distnn.tracing import EagerValues, Mode, Traced, input_specs, trace
+from distnn.variable import Variable
 
 if TYPE_CHECKING:
     from distnn.data.arrays import ArrayData
 
 _MAX_SPECIAL_PROGRAMS = 8
 _MAX_TAPES = 64
+_LITTLE_BYTES = 64 * 1024
 
 
 class ShardRunner:
@@ -67,6 +77,9 @@ class ShardRunner:
         self._indices = np.zeros(0, np.int64)
         self._roots: list[ShardSums] = []
         self._scratch: list[ShardSums] = []
+        self._counts: Array = np.zeros(0)
+        self._carried: Array = np.zeros(0)
+        self._shard_counts = ShardSums(SumsLayout(0, 0, ()))
 
     @property
     def shard(self) -> int:
@@ -139,7 +152,7 @@ class ShardRunner:
         start, stop = subtree
         while len(self._scratch) < depth(stop - start) - 1:
             self._scratch.append(ShardSums(self.training.sums_layout))
-        calls: list[Call] = []
+        calls: list[Call] = self._bind_counts(weights, batch_samples)
         bind = partial(self._bind_shard, calls, weights, batch_samples)
         has_samples = fold(start, stop, [into, *self._scratch], bind, partial(_bind_addition, calls))
         return calls if has_samples else None
@@ -159,8 +172,41 @@ class ShardRunner:
         bound = program.bind(high - low, weights, into)
         for seed in self.training.seeds:
             word = bound.inputs[seed.input_name].reshape(-1)
-            calls.append(partial(set_value, word, float(seed.value(batch_samples))))
+            if seed.count is None:
+                calls.append(partial(set_value, word, float(seed.value(batch_samples))))
+            else:
+                calls.append(partial(set_quotient, word, seed.weight, self._counts, 2 * seed.count))
         calls.append(self._fed(bound, "train", batching.shuffle))
+        return True
+
+    def _bind_counts(self, weights: Array, batch_samples: int) -> list[Call]:
+        """Calls that count, over all shards of a batch, the loss values that masks let count.
+
+        Each worker does so by itself: what counts is a matter of the inputs, and waiting for others costs
+        more.
+        """
+        if self.task.objective is None or not self._has_counts():
+            return []
+        batching = self.task.batching
+        calls: list[Call] = [partial(clear_sums, self._counts)]
+        for shard in range(batching.shards):
+            low, high = shard_bounds(0, batch_samples, batching.shards, shard)
+            if low < high:
+                calls.append(partial(begin_shard, self.control, shard, low, high - low))
+                bound = self._program("count", high - low, batching.largest_shard).bind(
+                    high - low, weights, self._shard_counts
+                )
+                calls.append(self._fed(bound, "train", batching.shuffle))
+                calls.append(partial(add_into, self._counts, self._shard_counts.sums))
+        return calls
+
+    def _has_counts(self) -> bool:
+        """Whether any loss is divided by a count; makes the room for them."""
+        if all(seed.count is None for seed in self.training.seeds):
+            return False
+        layout = self._trace("count", self.task.batching.largest_shard).sums_layout
+        if len(self._counts) != layout.sums:
+            self._counts, self._shard_counts = np.zeros(layout.sums), ShardSums(layout)
         return True
 
     def _compute_eagerly(self, weights: Array, into: ShardSums, samples: int, batch_samples: int) -> None:
@@ -185,13 +231,17 @@ class ShardRunner:
         low, high = shard_bounds(start, stop, self.task.batching.shards, shard)
         if low == high:
             return False
-        self._begin_part(shard, low, high)
+        self._begin_part(shard, start, low, high)
         if self.task.eager:
             indices = np.arange(low, high)
-            self._run_eagerly("evaluate", name, indices, (0, shard), weights, into, stop - start)
+            traced = self._run_eagerly("evaluate", name, indices, (0, shard), weights, into, stop - start)
+            self._carry(traced.states, [t.numpy() for t in traced.results.outputs], low - start, weights)
             return True
         program = self._program("evaluate", high - low, self._largest(stop - start))
-        self._fed(program.bind(high - low, weights, into), name, False)()
+        bound = program.bind(high - low, weights, into)
+        self._fed(bound, name, False)()
+        states = self._trace("evaluate", high - low).states
+        self._carry(states, bound.outputs, low - start, weights)
         return True
 
     def evaluation_sums(self, batch_samples: int) -> ShardSums:
@@ -203,20 +253,41 @@ class ShardRunner:
         low, high = shard_bounds(start, stop, self.task.batching.shards, shard)
         if low == high:
             return []
-        self._begin_part(shard, low, high)
+        self._begin_part(shard, start, low, high)
         if self.task.eager:
             indices = np.arange(low, high)
             traced = self._run_eagerly("predict", name, indices, (0, shard), weights, None, stop - start)
-            return [tensor.numpy().copy() for tensor in traced.results.outputs]
+            outputs = [tensor.numpy().copy() for tensor in traced.results.outputs]
+            self._carry(traced.states, outputs, low - start, weights)
+            return outputs
         program = self._program("predict", high - low, self._largest(stop - start))
         bound = program.bind(high - low, weights, None)
         self._fed(bound, name, False)()
+        self._carry(self._trace("predict", high - low).states, bound.outputs, low - start, weights)
         return [output.copy() for output in bound.outputs]
 
-    def _begin_part(self, shard: int, low: int, high: int) -> None:
+    def own_weights(self, mode: Mode, weights: Array) -> Array:
+        """The weights for a pass over data: a copy where layers' states change from batch to batch."""
+        if not self._trace(mode, self.task.batching.largest_shard).states:
+            return weights
+        if len(self._carried) != len(weights):
+            self._carried = np.zeros_like(weights)
+        np.copyto(self._carried, weights)
+        return self._carried
+
+    def _carry(
+        self, states: Sequence[Variable], outputs: Sequence[Array], offset: int, weights: Array
+    ) -> None:
+        """Let the next batch find the states that the shard left: the last outputs."""
+        layout = self.task.layout() if states else None
+        for variable, rows in zip(states, outputs[len(outputs) - len(states) :], strict=True):
+            assert layout is not None
+            layout.view(weights, variable)[offset : offset + len(rows)] = rows
+
+    def _begin_part(self, shard: int, start: int, low: int, high: int) -> None:
         """Write the words of a shard that is no part of a training step."""
         control = self.control
-        control[STEP_WORD], control[START_WORD] = 0, 0
+        control[STEP_WORD], control[START_WORD] = 0, start
         control[SHARD_WORD], control[SAMPLES_WORD], control[POSITION_WORD] = shard, high - low, low
 
     def _largest(self, batch_samples: int) -> int:
@@ -270,7 +341,11 @@ class ShardRunner:
         control = self.control
         control[STEP_WORD], control[SHARD_WORD], control[SAMPLES_WORD] = *place, samples
         layout = self.task.layout()
-        eager = EagerValues(inputs, lambda variable: layout.view(weights, variable), control, batch_samples)
+
+        def weight_of(variable: Variable) -> Array:
+            return layout.view(weights, variable)
+
+        eager = EagerValues(inputs, weight_of, control, batch_samples, self._counts)
         traced = trace(self.task, mode, samples, dtype=self.dtype, eager=eager)
         if into is not None:
             for tensor, destination in traced.results.destinations(layout, into):
@@ -279,12 +354,30 @@ class ShardRunner:
 
     # Data
 
+    def take_task(self, task: Task) -> None:
+        """Go on with a task of the same key; the programs stay."""
+        self.task = task
+        self.control[SEED_WORD] = stream_key(task.batching.seed, "noise")
+
     def set_data(self, data: Mapping[str, ArrayData]) -> None:
-        """Compute on other data of the same signature; the programs stay."""
-        self.data = dict(data)
+        """Compute on other data of the same signature; the programs stay.
+
+        Little data of the size of what was there before is copied into its place, so that nothing has to be
+        bound anew.
+        """
+        before, self.data = self.data, dict(data)
+        if self._is_little(before) and self._is_little(data) and _sizes(before) == _sizes(data):
+            for name, sources in self._sources.items():
+                for key, array in _named_arrays(data[name]):
+                    np.copyto(sources[key], array.reshape(len(array), -1))
+            return
         self._sources.clear()
         self._tapes.clear()
         self._feeds.clear()
+
+    @staticmethod
+    def _is_little(data: Mapping[str, ArrayData]) -> bool:
+        return sum(one.num_bytes for one in data.values()) <= _LITTLE_BYTES
 
     def _index_buffer(self, samples: int) -> Array:
         if len(self._indices) < samples:
@@ -292,15 +385,12 @@ class ShardRunner:
         return self._indices[:samples]
 
     def _source(self, name: str, key: str) -> Array:
-        """The named data's array for a graph input, as rows."""
+        """The named data's array for a graph input, as rows; of little data a copy."""
         if name not in self._sources:
-            data = self.data[name]
-            arrays = {f"x{i}": array for i, array in enumerate(data.x)}
-            arrays |= {f"y{i}": array for i, array in enumerate(data.y)}
-            if data.sample_weight is not None:
-                arrays["sample_weight"] = data.sample_weight
+            is_little = self._is_little(self.data)
             self._sources[name] = {
-                key: np.ascontiguousarray(array).reshape(len(array), -1) for key, array in arrays.items()
+                key: (array.copy() if is_little else np.ascontiguousarray(array)).reshape(len(array), -1)
+                for key, array in _named_arrays(self.data[name])
             }
         return self._sources[name][key]
 
@@ -312,7 +402,7 @@ class ShardRunner:
             indices = self._index_buffer(samples)
             calls: list[Call] = [self._order(indices, shuffle)]
             for key, target in bound.inputs.items():
-                if not key.startswith("seed"):
+                if key in bound.reads and not key.startswith("seed"):
                     rows = target.reshape(samples, -1)
                     calls.append(partial(gather_rows, self._source(name, key), indices, rows))
             tapes[name] = Tape([*calls, *bound.calls])
@@ -326,3 +416,21 @@ class ShardRunner:
 
 def _bind_addition(calls: list[Call], left: ShardSums, right: ShardSums) -> None:
     calls += left.bind_add(right)
+
+
+def _named_arrays(data: ArrayData) -> Iterator[tuple[str, Array]]:
+    """A data set's arrays by the names of the graph's inputs."""
+    for i, array in enumerate(data.x):
+        yield f"x{i}", array
+    for i, array in enumerate(data.y):
+        yield f"y{i}", array
+    if data.sample_weight is not None:
+        yield "sample_weight", data.sample_weight
+
+
+def _sizes(data: Mapping[str, ArrayData]) -> dict[str, list[tuple[str, tuple[int, ...], str]]]:
+    """What must agree for data to take another's place."""
+    return {
+        name: [(key, array.shape, array.dtype.str) for key, array in _named_arrays(one)]
+        for name, one in data.items()
+    }

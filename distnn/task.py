@@ -6,7 +6,8 @@ the same bytes on any engine.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from distnn.batching import Batching
@@ -38,6 +39,8 @@ class Task:
         batching: of the training data.
         threads: threads for the products of a shard; part of the recipe only where BLAS computes them.
         eager: run ops one by one in `call`, without a program.
+        key: equal for two tasks of a process that differ in nothing but the seed; then their programs are
+            the same.
     """
 
     model: Model
@@ -46,6 +49,7 @@ class Task:
     batching: Batching
     threads: int = 1
     eager: bool = False
+    key: Hashable = field(default_factory=object)
 
     def layout(self) -> WeightLayout:
         return WeightLayout(self.model.variables, self.model.trainable_variables)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,9 +22,13 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Batch:
-    """A dimension of `multiple` times the number of samples in the shard."""
+    """A dimension of `multiple` times the number of samples in the shard.
+
+    `batch_size`: of every whole batch, where the model's input says so.
+    """
 
     multiple: int = 1
+    batch_size: int | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         return "None" if self.multiple == 1 else f"{self.multiple}*None"
@@ -104,10 +108,16 @@ class Spec:
         return math.prod(self.concrete(samples))
 
 
+def batch_size_of(spec: Spec) -> int | None:
+    """The batch size that the model's input states, if it does."""
+    first = spec.shape[0] if spec.shape else None
+    return first.batch_size if isinstance(first, Batch) else None
+
+
 class Tensor:
     """One result of a graph's node, or a leaf (input, variable, constant) of the graph."""
 
-    __slots__ = ("graph", "spec", "node", "index", "value", "name", "__weakref__")
+    __slots__ = ("graph", "spec", "node", "index", "value", "name", "mask", "__weakref__")
     __array_priority__ = 1000  # NumPy's operators leave `array + tensor` to us
 
     def __init__(
@@ -119,6 +129,8 @@ class Tensor:
         self.index = index
         self.value: Array | None = None
         self.name = name
+        self.mask: Tensor | None = None
+        """Which steps count (bool, `shape[:2]`), as the layer that made the tensor says; None: all."""
 
     @property
     def shape(self) -> tuple[int | None, ...]:

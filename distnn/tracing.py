@@ -25,7 +25,8 @@ from distnn.tensor import Array, Spec, Tensor
 from distnn.variable import Variable
 from distnn.weights import WeightLayout
 
-Mode = Literal["train", "evaluate", "predict"]
+Mode = Literal["train", "evaluate", "predict", "count"]
+"""`count`: only how many of a shard's loss values count, where masks say which."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +34,7 @@ class Traced:
     """A recorded task.
 
     `assigned`: their merged values lie in the sums after the objective's pairs and the penalty.
+    `states`: kept from batch to batch; outside of training the shard's rows of them are the last outputs.
     """
 
     mode: Mode
@@ -43,19 +45,21 @@ class Traced:
     sums_layout: SumsLayout
     moments: tuple[Moments, ...]
     assigned: tuple[Assignment, ...]
+    states: tuple[Variable, ...] = ()
 
 
 @dataclass(frozen=True)
 class EagerValues:
     """What an eager trace runs on: a shard's inputs by name, the weights, the control words.
 
-    `batch_samples`: of the whole batch, by which losses are divided.
+    `batch_samples`, `batch_counts`: of the whole batch, by which losses are divided.
     """
 
     inputs: Mapping[str, Array]
     variable_value: Callable[[Variable], Array]
     control: Array
     batch_samples: int
+    batch_counts: Array
 
 
 def input_specs(task: Task, mode: Mode) -> dict[str, Spec]:
@@ -76,7 +80,7 @@ def trace(
     Raises:
         Exception: whatever the user's layers, loss or metrics raise, as it is.
     """
-    is_training = mode == "train"
+    is_training = mode in ("train", "count")
     graph = Graph(samples=samples, eager=eager is not None, dtype=dtype, training=is_training)
     # Tried again outside the handler, so that what user code raises then has no context of ours.
     with contextlib.suppress(ReadsBatchSizeError):
@@ -90,25 +94,30 @@ def _record(task: Task, mode: Mode, graph: Graph, eager: EagerValues | None) -> 
         graph.variable_value = eager.variable_value
         graph.control = eager.control
         graph.batch_samples = eager.batch_samples
+        graph.batch_counts = eager.batch_counts
     leaves = {
         name: graph.add_input(name, graph.input_spec(spec), None if eager is None else eager.inputs[name])
         for name, spec in input_specs(task, mode).items()
     }
     inputs = [leaves[f"x{i}"] for i in range(len(task.signature.inputs))]
     with recording(graph), _quiet_floats(eager is not None):
-        outputs = _as_list(task.model.call_on(inputs, training=mode == "train"))
+        outputs = _as_list(task.model.call_on(inputs, training=graph.training))
         if mode == "predict" or task.objective is None:
-            results = Results(outputs=tuple(outputs))
-            return Traced(mode, graph, results, layout, (), SumsLayout(0, 0, ()), (), ())
+            states = tuple(variable for variable in layout.variables if variable in graph.states)
+            results = Results(outputs=(*outputs, *(graph.states[variable] for variable in states)))
+            return Traced(mode, graph, results, layout, (), SumsLayout(0, 0, ()), (), (), states)
         targets = [leaves[f"y{i}"] for i in range(len(task.signature.targets))]
         recorded = task.objective.record(graph, targets, outputs, leaves.get("sample_weight"))
+        if mode == "count":
+            counting = Results(sums=recorded.counts)
+            return Traced(mode, graph, counting, layout, (), _sums_layout(0, recorded.counts, ()), (), ())
         sums = list(recorded.sums)
         penalty_slot = graph.constant(np.zeros(1), "float64")
         sums.append(penalty_slot)
         if mode == "evaluate":
-            return Traced(
-                mode, graph, Results(sums=tuple(sums)), layout, (), _sums_layout(0, sums, ()), (), ()
-            )
+            states = tuple(variable for variable in layout.variables if variable in graph.states)
+            results = Results(sums=tuple(sums), outputs=tuple(graph.states[variable] for variable in states))
+            return Traced(mode, graph, results, layout, (), _sums_layout(0, sums, ()), (), (), states)
         moments, assigned = tuple(graph.moments), tuple(graph.assignments.values())
         sums += [_assigned_sum(assignment, layout, task.batching.shards) for assignment in assigned]
         wrt = [_leaf(graph, variable) for variable in layout.trainable]

@@ -198,7 +198,9 @@ class UpdatePlan:
         none, wide = aligned_zeros(0), np.zeros(0, np.float64)
         slots = aligned_zeros(0).reshape(len(self.optimizer.slot_names), 0)
         if self.has_penalty:
-            penalty_sums(none, np.zeros((2, 0), np.float64))
+            blocks = np.zeros((2, 3), np.float64)
+            penalty_sums(self._block, blocks[:, :1])  # of some blocks: columns with gaps between them
+            penalty_sums(self._block, blocks[:, :1].copy())  # of all
         if self.clips_norms:
             square_sums(none, none, 0.0, 0.0, self._block, wide)
         if self.has_penalty or self.clips_norms:

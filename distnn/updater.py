@@ -49,6 +49,10 @@ class Updater:
         self._buffers: Buffers | None = None
         self._step = 0
 
+    def take_task(self, task: Task) -> None:
+        """Go on with a task of the same key."""
+        self.task = self.plan.task = task
+
     @property
     def state(self) -> TrainingState:
         """The newest committed state; the one before is overwritten by the next step."""
@@ -74,6 +78,10 @@ class Updater:
         self._buffers = buffers
         self._tapes.clear()
         self._fill(self.state, current)
+
+    def move_out(self) -> None:
+        """Let the states lie in memory of this process alone, whoever shared it before."""
+        self.move_to((self._empty(self.state), self._empty(self.state)))
 
     def follow(self, step: int, iterations: int) -> None:
         """Others have written the buffers: `step` is committed."""

@@ -42,6 +42,7 @@ class Placement:
     workers: int | None = None
     threads: int | None = None
     address: str | None = None
+    exchange: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +73,7 @@ class Job:
     address: str | None
 
     def fit_arguments(self) -> dict[str, Any]:
-        """The arguments of `Model.fit`, but for the recorder and the progress."""
+        """The `FitArguments`, but for the recorder and the progress."""
         training, cluster, train = self.spec.training, self.spec.cluster, self.data.train
         return {
             "x": _one_or_list(train.x),
@@ -102,6 +103,7 @@ class Job:
             "backend": self.spec.cluster.backend,
             "workers": None if workers is None else workers.max,
             "address": self.address,
+            "exchange": self.spec.cluster.exchange,
         }
 
 
@@ -256,6 +258,8 @@ def settle(file: SpecFile, placement: Placement, num_train: int) -> JobSpec:
         cluster["backend"] = placement.backend
     if placement.workers is not None:
         cluster["workers"] = placement.workers
+    if placement.exchange is not None:
+        cluster["exchange"] = placement.exchange
     cluster.setdefault("workers", _default_workers(cluster["backend"]))
     for key in ("source", "labels", "validation", "validation_labels"):
         name = plain["data"].get(key)

@@ -117,6 +117,13 @@ def _placement_options(with_threads: bool) -> Callable[[Command], Command]:
     return decorate
 
 
+def _exchange_option(command: Command) -> Command:
+    names = ["auto", "shared_memory", "hierarchical", "object_store"]
+    return click.option(
+        "--exchange", type=click.Choice(names), help="How Ray workers sum gradients; never changes the bytes."
+    )(command)
+
+
 def _json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")(
         command
@@ -126,6 +133,7 @@ def _json_option(command: Command) -> Command:
 @cli.command()
 @click.argument("spec")
 @_placement_options(with_threads=True)
+@_exchange_option
 @click.option("--run-dir", metavar="DIR", help="Keep the run here (default: $DISTNN_HOME/runs/NAME-ID).")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change the spec; repeatable.")
 @click.option("--dry-run", is_flag=True, help="Say what would happen, and write nothing.")
@@ -136,6 +144,7 @@ def run(
     workers: int | None,
     threads: int | None,
     address: str | None,
+    exchange: str | None,
     run_dir: str | None,
     overrides: tuple[str, ...],
     dry_run: bool,
@@ -145,7 +154,7 @@ def run(
     from jobs.specfile import load_spec
 
     load_spec(spec, overrides)  # told before the slower imports
-    placement = _placement(backend, workers, threads, address)
+    placement = _placement(backend, workers, threads, address, exchange)
     if dry_run:
         from jobs import dryrun
 
@@ -162,15 +171,23 @@ def run(
 @cli.command()
 @click.argument("run")
 @_placement_options(with_threads=False)
+@_exchange_option
 @_json_option
-def resume(run: str, backend: str | None, workers: int | None, address: str | None, as_json: bool) -> None:
+def resume(
+    run: str,
+    backend: str | None,
+    workers: int | None,
+    address: str | None,
+    exchange: str | None,
+    as_json: bool,
+) -> None:
     """Go on with RUN (id or path) from its newest checkpoint, to the same bytes."""
     from jobs.rundir import find_run
 
     found = find_run(run)
     from jobs.runner import resume_run
 
-    placement = _placement(backend, workers, None, address)
+    placement = _placement(backend, workers, None, address, exchange)
     _report(resume_run(found, placement=placement, err=sys.stderr), as_json)
 
 
@@ -326,13 +343,17 @@ def submit(
 
 
 def _placement(
-    backend: str | None, workers: int | None, threads: int | None, address: str | None
+    backend: str | None,
+    workers: int | None,
+    threads: int | None,
+    address: str | None,
+    exchange: str | None = None,
 ) -> Placement:
     if address is not None and backend not in (None, "ray"):
         raise RequestError(f"--address is for --backend ray, not {backend}")
     from jobs.build import Placement
 
-    return Placement("ray" if address is not None else backend, workers, threads, address)
+    return Placement("ray" if address is not None else backend, workers, threads, address, exchange)
 
 
 def _engine(backend: str | None, workers: int | None, address: str | None) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from jobs.rundir import home
 
 MIN_PYTHON = (3, 11)
 MIN_SHARED_MEMORY_BYTES = 64 << 20
+_MIB = 1 << 20
 _GIB = 1 << 30
 
 
@@ -193,17 +194,25 @@ def _memory() -> Check:
 
 
 def _shared_memory() -> Check:
-    folder = Path("/dev/shm")
+    from cluster.exchange import segment  # late: NumPy may be broken
+
+    name = "shared memory"
+    folder = segment.FOLDER
     if not folder.is_dir():
-        return Check("shared memory", Health.WARNING, "no /dev/shm", "Ray falls back to slow files in /tmp")
+        remedy = f"mount -t tmpfs tmpfs {folder}; without, workers exchange objects in files, which is slower"
+        return Check(name, Health.WARNING, f"no {folder}", remedy)
     usage = shutil.disk_usage(folder)
-    found = f"{usage.total / _GIB:.2f} GiB in /dev/shm, {usage.free / _GIB:.2f} GiB free"
+    found = f"{usage.total / _GIB:.2f} GiB in {folder}, {usage.free / _GIB:.2f} GiB free"
     if not _can_write(folder):
-        return Check("shared memory", Health.WARNING, f"{found}, not writable", "check its permissions")
+        return Check(name, Health.WARNING, f"{found}, not writable", "check its permissions")
+    left = segment.orphans()
+    if left:
+        size = sum(path.stat().st_size for path in left)
+        found += f"; {len(left)} segment(s) of killed runs hold {size / _MIB:.1f} MiB"
     if usage.free < MIN_SHARED_MEMORY_BYTES:
-        remedy = "in a container: docker run --shm-size=2g; else remove what was left in /dev/shm"
-        return Check("shared memory", Health.WARNING, found, remedy)
-    return Check("shared memory", Health.OK, found)
+        remedy = f"in a container: docker run --shm-size=2g; else remove what was left in {folder}"
+        return Check(name, Health.WARNING, found, remedy)
+    return Check(name, Health.OK, found, "the next run that shares memory removes them" if left else "")
 
 
 def _run_root() -> Check:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cluster.exchange.choice import choose
 from distnn.data import ArrayData
 from distnn.reduction import worker_ranges
 from jobs.build import Job, Placement, build_job
@@ -15,12 +16,6 @@ from jobs.rundir import RunDir, run_root
 from jobs.runner import rhythm_of, warnings_about
 from jobs.spec import NamedObject
 from jobs.specfile import load_spec
-
-_EXCHANGES = {
-    "local": "none: one process computes the shards in turn",
-    "threads": "none: the threads share the process's memory",
-    "ray": "shared memory if all workers are on this machine, else the object store",
-}
 
 
 def dry_run(
@@ -52,6 +47,7 @@ def _facts(job: Job, target: str) -> dict[str, Any]:
         "last_batch": data.train.num_samples - (steps - 1) * batch,
         "steps": steps * training.epochs,
         "shards_of_workers": _assignment(job),
+        "exchange": _exchange(job),
         "run_dir": target,
         "host": socket.gethostname(),
     }
@@ -61,6 +57,29 @@ def _assignment(job: Job) -> list[list[int]]:
     """The shards of each worker."""
     ranges = worker_ranges(job.spec.training.shards or 1, job.workers_used)
     return [list(range(first, stop)) for first, stop in ranges]
+
+
+def _exchange(job: Job) -> dict[str, str]:
+    """Name and reason; nothing is connected to for it."""
+    cluster = job.spec.cluster
+    if cluster.backend == "local":
+        name, reason = "none", "one process computes the shards in turn"
+    elif cluster.backend == "threads":
+        name, reason = "none", "the threads share the process's memory"
+    elif cluster.exchange != "auto":
+        name, reason = cluster.exchange, "asked for"
+        if name == "shared_memory" and job.address is not None:
+            reason += "; the run fails if a worker is placed on another node"
+    elif job.address is None:
+        name, reason = choose(["here"] * job.workers_used, "here")
+        reason = f"Ray is started on this machine alone, so {reason}"
+    else:
+        name = "auto"
+        reason = (
+            "settled when the cluster has placed the workers: shared_memory if all are on this node, "
+            "hierarchical if one has several, object_store if each has one"
+        )
+    return {"name": name, "reason": reason}
 
 
 def _lines(job: Job, facts: dict[str, Any]) -> list[str]:
@@ -79,7 +98,7 @@ def _lines(job: Job, facts: dict[str, Any]) -> list[str]:
         f"training:    {_described(training.loss)}, {_described(training.optimizer)}; {training.epochs} "
         f"epochs of {steps} steps = {facts['steps']} steps; batches of {training.batch_size}{short}",
         f"shards:      {training.shards} a step, {cluster.threads} thread(s) each; " + _workers(job, facts),
-        f"exchange:    {_EXCHANGES[cluster.backend]}",
+        f"exchange:    {facts['exchange']['name']}: {facts['exchange']['reason']}",
         f"checkpoints: {_rhythm(job)}",
         f"run folder:  {facts['run_dir']} on {facts['host']}",
         "Nothing has been written.",

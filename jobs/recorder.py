@@ -25,6 +25,7 @@ from distnn.recipe import differences
 from distnn.recording import Plan, Recorder, Snapshot
 from jobs.checkpoints import CheckpointStore
 from jobs.journal import Journal, plain_json, read
+from jobs.remarks import listen
 from jobs.rundir import RunDir
 from jobs.status import Heartbeat, State, lock_journal, read_status
 from jobs.steplog import StepLog
@@ -120,7 +121,8 @@ class RunRecorder(Recorder):
         self.attempt = 1 + max(attempts, default=0)
         self._metrics = Journal(self.run.metrics)
         self._log = os.open(self.run.log(self.attempt), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        self._open = weakref.finalize(self, _close, self._events, self._metrics, self._log)
+        stop_listening = listen(self.remark)
+        self._open = weakref.finalize(self, _close, self._events, self._metrics, self._log, stop_listening)
         _OPEN[threading.get_ident(), self.run.path.resolve()] = self
         self.heartbeat = Heartbeat(self.run, self.attempt)
         status = self.heartbeat.status
@@ -237,6 +239,11 @@ class RunRecorder(Recorder):
         """A line for people in the log of this attempt."""
         os.write(self._log, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n".encode())
 
+    def remark(self, message: str) -> None:
+        """Keep a warning of whatever computes (a worker was lost); one that comes too late is dropped."""
+        if self._open is not None and self._open.alive:
+            self.on_event("warning", message=message)
+
     def abandon(self, error: BaseException) -> None:
         """The training ended by `error`: say so in the directory, and let go of it."""
         from distnn.training import Stopped  # late: only the loop itself gets here
@@ -338,7 +345,8 @@ def _open_locked(run: RunDir) -> Journal:
     )
 
 
-def _close(events: Journal, metrics: Journal, log: int) -> None:
+def _close(events: Journal, metrics: Journal, log: int, stop_listening: Callable[[], None]) -> None:
+    stop_listening()
     os.close(log)
     metrics.close()
     events.close()

@@ -14,6 +14,9 @@ from typing import Any, TextIO
 
 from cluster import user_code
 from distnn.errors import ClusterUnreachableError, EngineError, UserCodeError
+from distnn.models.fitting import FitArguments, fit_model
+from distnn.models.prediction import Pass, evaluate_model
+from distnn.progress import is_terminal
 from distnn.training import Stopped
 from jobs import journal
 from jobs.build import Job, Placement, build_job
@@ -21,6 +24,7 @@ from jobs.errors import EXIT_DONE, EXIT_FAILED, RequestError
 from jobs.installation import program
 from jobs.problems import Source
 from jobs.recorder import Rhythm, RunRecorder
+from jobs.remarks import listen, shown_warnings
 from jobs.rundir import RunDir, command_name, new_run_dir
 from jobs.signals import StopSignals
 from jobs.spec import JobSpec
@@ -28,6 +32,7 @@ from jobs.specfile import SpecFile, load_spec
 from jobs.status import State, read_status
 
 DEFAULT_CHECKPOINT_S = 30.0
+_CLEARED_LINE = "\r\x1b[2K"
 
 
 @dataclass(frozen=True)
@@ -112,11 +117,15 @@ class _Session:
     def run(self, file: SpecFile, placement: Placement | None, seed: int | None) -> Outcome:
         signals = StopSignals(self._request_stop, self._say_now)
         self.recorder: RunRecorder | None = None
-        with signals.installed():
-            try:
-                return self._run(file, placement, seed, signals)
-            except KeyboardInterrupt:
-                return self._stopped(signals, None)
+        stop_listening = listen(self._warn)
+        try:
+            with signals.installed(), shown_warnings(self._warn_and_keep):
+                try:
+                    return self._run(file, placement, seed, signals)
+                except KeyboardInterrupt:
+                    return self._stopped(signals, None)
+        finally:
+            stop_listening()
 
     def _run(
         self, file: SpecFile, placement: Placement | None, seed: int | None, signals: StopSignals
@@ -128,9 +137,10 @@ class _Session:
         self._announce(job)
         try:
             signals.armed = True
-            history = job.model.fit(
+            arguments = FitArguments(
                 **job.fit_arguments(), recorder=self.recorder, progress_stream=self.err, verbose="auto"
             )
+            history = fit_model(job.model, arguments)
             metrics = final_metrics(job, history.history)
             return Outcome(EXIT_DONE, self.run_dir, _finished_facts(self.run_dir, metrics))
         except Stopped as stopped:
@@ -186,8 +196,14 @@ class _Session:
             self.recorder.close(state, message)
 
     def _warn(self, message: str) -> None:
-        self.err.write(f"distnn: warning: {message}\n")
+        begin = _CLEARED_LINE if is_terminal(self.err) else ""  # of a progress bar, which is drawn again
+        self.err.write(f"{begin}distnn: warning: {message}\n")
         self.err.flush()
+
+    def _warn_and_keep(self, message: str) -> None:
+        self._warn(message)
+        if self.recorder is not None:
+            self.recorder.remark(message)
 
     def _say_now(self, message: str) -> None:
         """From a signal handler: the stream may be in the middle of something, so it is only tried."""
@@ -200,8 +216,9 @@ class _Session:
     def _announce(self, job: Job) -> None:
         for line in announcement(job, self.run_dir):
             self.err.write(line + "\n")
-        for warning in warnings_about(job):
-            self._warn(warning)
+        if job.spec.cluster.backend != "ray":  # which tells it by itself
+            for warning in warnings_about(job):
+                self._warn(warning)
         self.err.flush()
 
 
@@ -219,15 +236,10 @@ def final_metrics(job: Job, history: dict[str, list[float]]) -> dict[str, float]
     name, data = held_out
     if name == "val":
         return {key: values[-1] for key, values in history.items() if key.startswith("val_") and values}
-    logs = job.model.evaluate(
-        data.x[0] if len(data.x) == 1 else list(data.x),
-        data.y[0],
-        batch_size=job.spec.training.batch_size,
-        verbose=0,
-        return_dict=True,
-        shards=job.spec.training.shards,
-        **job.engine_arguments(),
-    )
+    training = job.spec.training
+    how = Pass(batch_size=training.batch_size, shards=training.shards, **job.engine_arguments())
+    x = data.x[0] if len(data.x) == 1 else list(data.x)
+    logs = evaluate_model(job.model, x, data.y[0], None, how)
     return {f"{name}_{key}": value for key, value in logs.items()}
 
 

@@ -5,17 +5,23 @@ Only the main thread of the process that drives a run installs this.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
 import signal
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from jobs.errors import EXIT_INTERRUPTED, EXIT_STOPPED
 
-CLEANUP_S = 2.0
-"""How long cleaning up may take after a stop. Ray's job service kills 3 s after its SIGTERM."""
+ENDED_AFTER_S = 2.5
+"""From the first signal to the end of the process. Ray's job service kills 3 s after its SIGTERM."""
+MIN_CLEANUP_S = 0.3
+"""For cleaning up where the last step took long."""
 
 
 class StopSignals:
@@ -28,6 +34,8 @@ class StopSignals:
         self._on_first = on_first
         self._say = say
         self.received: signal.Signals | None = None
+        self._received_at = 0.0
+        self._is_leaving = False
         self.armed = False
 
     @property
@@ -38,7 +46,8 @@ class StopSignals:
     def handle(self, number: int, frame: FrameType | None) -> None:
         """The handler of both signals."""
         is_first = self.received is None
-        self.received = self.received or signal.Signals(number)
+        if is_first:
+            self.received, self._received_at = signal.Signals(number), time.monotonic()
         if is_first and self.armed:
             self._on_first()
             self._say("stopping after the step under way (once more: stop at once) ...")
@@ -47,10 +56,20 @@ class StopSignals:
         raise KeyboardInterrupt
 
     def leave_soon(self) -> None:
-        """End the process in `CLEANUP_S` even if cleaning up takes longer; what is saved is saved."""
-        timer = threading.Timer(CLEANUP_S, os._exit, (self.exit_code,))
+        """End the process in time even if cleaning up takes longer; what is saved is saved."""
+        self._is_leaving = True
+        left_s = self._received_at + ENDED_AFTER_S - time.monotonic()
+        timer = threading.Timer(max(left_s, MIN_CLEANUP_S), os._exit, (self.exit_code,))
         timer.daemon = True
         timer.start()
+
+    def _leave(self) -> None:
+        """The last thing done at exit: what the interpreter would still take down can take seconds."""
+        if self._is_leaving:
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(OSError, ValueError):
+                    stream.flush()
+            os._exit(self.exit_code)
 
     @contextmanager
     def installed(self) -> Iterator[StopSignals]:
@@ -58,9 +77,12 @@ class StopSignals:
         if threading.current_thread() is not threading.main_thread():
             yield self
             return
+        atexit.register(self._leave)  # before Ray is imported, so it comes after Ray's own
         before = {number: signal.signal(number, self.handle) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield self
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+            if not self._is_leaving:
+                atexit.unregister(self._leave)

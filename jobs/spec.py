@@ -228,6 +228,12 @@ class ClusterSpec(_Section):
     )
     workers: Workers | None = Field(default=None, description="How many compute shards at the same time.")
     threads: Count | None = Field(default=None, description="Threads for the products of a shard. Default 1.")
+    exchange: Literal["auto", "shared_memory", "hierarchical", "object_store"] = Field(
+        default="auto",
+        description="How Ray workers sum gradients: 'shared_memory' if all are on the coordinator's node, "
+        "'hierarchical' (shared memory within each node, objects between them), 'object_store' (one object "
+        "per worker); 'auto' takes the first of these that suits the nodes.",
+    )
 
 
 class CheckpointSpec(_Section):

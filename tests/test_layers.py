@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from image_layers import ROWS as IMAGE_ROWS
 from more_layer_cases import CALLED_ON_LISTS, MORE_CASES
 from trainings import Array, train
 
@@ -51,6 +52,15 @@ PLAIN_ACTIVATIONS = sorted(set(activations.names()) - {"glu", "sparsemax"})
 """Without sparsemax, which has kinks at the values that samples have here."""
 NORMALIZED = {"beta_initializer": "random_normal", "gamma_initializer": "random_normal"}
 
+UNROLLED = {"units": 2, "recurrent_activation": "softplus", "dropout": 0.2, "recurrent_dropout": 0.3}
+ELSEWHERE = {"Embedding", "Bidirectional", "TimeDistributed", "RNN"} | {
+    "LSTMCell",
+    "GRUCell",
+    "SimpleRNNCell",
+    "StackedRNNCells",
+}
+"""Layers that take integers, layers or states: see `test_recurrent.py`."""
+
 CASES = [
     Case("Dense", {"units": 3}, (4,), (3,)),
     Case("Dense", {"units": 3, "activation": "relu"}, (4,), (3,)),
@@ -74,9 +84,37 @@ CASES = [
     Case("BatchNormalization", {"axis": 1}, (3, 2), (3, 2)),
     Case("LayerNormalization", {**NORMALIZED, "axis": (1, 2)}, (3, 2), (3, 2)),
     Case("LayerNormalization", {**NORMALIZED, "axis": 1}, (3, 2), (3, 2)),
-    Case("InputLayer", {"shape": (2, 3)}, (2, 3), (2, 3)),
     *(Case(*given) for given in MORE_CASES),
+    Case("Rescaling", {"scale": 0.5, "offset": [1.0, 2.0, 3.0]}, (2, 3), (2, 3)),
+    Case("Normalization", {"mean": [1.0, 2.0, 3.0], "variance": [4.0, 1.0, 9.0]}, (2, 3), (2, 3)),
+    Case("Normalization", {"axis": None, "mean": 0.5, "variance": 4.0, "invert": True}, (3,), (3,)),
+    Case("Resizing", {"height": 3, "width": 2}, (4, 5, 2), (3, 2, 2)),
+    Case("Resizing", {"height": 6, "width": 4, "crop_to_aspect_ratio": True}, (3, 3, 1), (6, 4, 1)),
+    Case("InputLayer", {"shape": (2, 3)}, (2, 3), (2, 3)),
+    *(Case(*row) for row in IMAGE_ROWS),
+    Case("Masking", {"mask_value": 0.5}, (3, 2), (3, 2)),
+    Case("RepeatVector", {"n": 3}, (2,), (3, 2)),
+    Case("SimpleRNN", {"units": 3}, (4, 2), (3,)),
+    Case("SimpleRNN", {"units": 2, "activation": "linear", "return_sequences": True}, (3, 2), (3, 2)),
+    Case("LSTM", {"units": 3, "dropout": 0.3, "go_backwards": True}, (4, 2), (3,)),
+    Case("LSTM", {**UNROLLED, "unit_forget_bias": False, "return_sequences": True}, (3, 2), (3, 2)),
+    Case("GRU", {"units": 3, "return_sequences": True, "use_bias": False}, (4, 2), (4, 3)),
+    Case("GRU", {**UNROLLED, "reset_after": False, "kernel_regularizer": "l2"}, (3, 2), (2,)),
 ]
+NOT_DIFFERENTIABLE = {
+    "CategoryEncoding",
+    "Discretization",
+    "IntegerLookup",
+    "RandomBrightness",
+    "RandomContrast",
+    "RandomFlip",
+    "RandomRotation",
+    "RandomTranslation",
+    "RandomZoom",
+    "StringLookup",
+    "TextVectorization",
+}
+"""Layers whose inputs are no reals, and random changes of images; they have tests of their own."""
 NOT_SMALL = 8
 """Samples in a batch of these tests."""
 
@@ -99,11 +137,13 @@ def model_with(case: Case) -> Sequential:
 
 def test_every_layer_is_in_the_table() -> None:
     public = {
-        name
-        for name, value in vars(layers).items()
+        value.__name__  # some have other names as well
+        for value in vars(layers).values()
         if isinstance(value, type) and issubclass(value, Layer) and value is not Layer
     }
-    assert public == {case.layer for case in CASES} | CALLED_ON_LISTS, "every layer needs a case"
+    assert public == {case.layer for case in CASES} | NOT_DIFFERENTIABLE | ELSEWHERE | CALLED_ON_LISTS, (
+        "every layer needs a case"
+    )
     assert public <= set(layers.names()), "every layer must be found by its name"
 
 
@@ -126,7 +166,8 @@ def test_config_is_kept(case: Case) -> None:
     assert layers.deserialize(layers.serialize(layer)).get_config() == layer.get_config()
     for name, value in case.config.items():
         if isinstance(value, bool | int | float) or name == "name":
-            assert config[name] == value
+            kept = config[name]
+            assert kept == ([value] * len(kept) if isinstance(kept, list) else value)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -186,7 +227,7 @@ def test_gradient_agrees_with_finite_differences(case: Case) -> None:
         np.testing.assert_allclose(gradient, expected, rtol=1e-6, atol=2e-8)
 
 
-@pytest.mark.filterwarnings("ignore:BatchNormalization")
+@pytest.mark.filterwarnings("ignore:BatchNormalization", "ignore:.*destroy the mask information")
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_eager_and_compiled_leave_the_same_bytes(case: Case) -> None:
     def make(run_eagerly: bool = False) -> Sequential:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections import Counter
 from collections.abc import Iterable
 
 from cluster.assignment import Assignment
 from cluster.crew import Crew
 from cluster.exchange.exchange import Exchange, Segment
+from cluster.exchange.hierarchical import HierarchicalExchange
 from cluster.exchange.object_store import ObjectStoreExchange
 from cluster.exchange.segment import SharedMemoryError
 from cluster.exchange.shared_memory import SharedMemoryExchange
-from cluster.node import node_identity
 from distnn.updater import Updater
 
 logger = logging.getLogger("distnn.cluster")
@@ -20,65 +21,94 @@ logger = logging.getLogger("distnn.cluster")
 
 def make_exchange(name: str, crew: Crew, deadline_s: float) -> Exchange:
     """The exchange called `name`, one of `distnn.engine.EXCHANGES`."""
-    if name == "shared_memory":
-        return SharedMemoryExchange(crew, deadline_s)
-    if name == "object_store":
-        return ObjectStoreExchange(crew, deadline_s)
-    return AutoExchange(crew, deadline_s)
+    if name == "auto":
+        return AutoExchange(crew, deadline_s)
+    return _exchanges(crew, deadline_s)[name]
+
+
+def _exchanges(crew: Crew, deadline_s: float) -> dict[str, Exchange]:
+    return {
+        "shared_memory": SharedMemoryExchange(crew, deadline_s),
+        "hierarchical": HierarchicalExchange(crew, deadline_s),
+        "object_store": ObjectStoreExchange(crew, deadline_s),
+    }
 
 
 def choose(worker_nodes: Iterable[str], here: str) -> tuple[str, str]:
-    """The exchange for workers on these nodes, with a coordinator on `here`; and why."""
-    nodes = set(worker_nodes)
-    if nodes <= {here}:
-        return "shared_memory", "all workers are on the coordinator's machine"
-    if len(nodes) == 1:
-        return "object_store", "the workers are on another machine than the coordinator"
-    return "object_store", f"the workers are on {len(nodes)} machines"
+    """The exchange for a coordinator on node `here`; and why.
+
+    Args:
+        worker_nodes: the node of each worker that computes.
+        here: the coordinator's.
+    """
+    workers = Counter(worker_nodes)
+    if set(workers) <= {here}:
+        return "shared_memory", "all workers are on the coordinator's node"
+    most = max(workers.values())
+    if most > 1 and len(workers) > 1:
+        return "hierarchical", f"the workers are on {len(workers)} nodes, up to {most} on one"
+    if most > 1:
+        return "hierarchical", f"{most} workers share a node that is not the coordinator's"
+    if len(workers) > 1:
+        return "object_store", f"the workers are on {len(workers)} nodes, one on each"
+    return "object_store", "the worker is on another node than the coordinator"
 
 
 class AutoExchange(Exchange):
-    """Shared memory where all workers are on the coordinator's machine and it has room; else objects.
+    """Shared memory where workers share a node and it has room; objects between nodes.
 
     The choice is made anew with every generation. That shared memory has no room is told once.
     """
 
     def __init__(self, crew: Crew, deadline_s: float) -> None:
         self._crew = crew
-        self._shared = SharedMemoryExchange(crew, deadline_s)
-        self._objects = ObjectStoreExchange(crew, deadline_s)
+        self._exchanges = _exchanges(crew, deadline_s)
         self._has_room = True
         self._has_warned = False
-        self._chosen: Exchange = self._objects
+        self._updater: Updater | None = None
+        self._chosen = "object_store"
 
     @property
-    def chosen(self) -> Exchange:
-        """The one in use."""
+    def chosen(self) -> str:
+        """The name of the one in use."""
         return self._chosen
 
     def begin(self, updater: Updater) -> None:
         self._has_room = True
-        self._shared.begin(updater)
-        self._objects.begin(updater)
+        self._updater = updater
+        for exchange in self._exchanges.values():
+            exchange.begin(updater)
 
     def join(self, assignment: Assignment) -> None:
-        self._shared.join(assignment)
-        self._objects.join(assignment)
+        for exchange in self._exchanges.values():
+            exchange.join(assignment)
         nodes = [self._crew.workers[worker].node for worker in assignment]
-        name, reason = choose(nodes, node_identity())
-        if name == "shared_memory" and self._has_room:
-            self._chosen = self._shared
-        else:
-            self._chosen = self._objects
+        name, reason = choose(nodes, self._crew.here)
+        self._take(name if self._has_room else "object_store")
         logger.debug("exchange: %s (%s)", name, reason)
+
+    def _take(self, name: str) -> None:
+        if self._chosen == "shared_memory" != name and self._updater is not None:
+            self._updater.move_out()  # a worker thought dead may still write where the state lay
+        self._chosen = name
+
+    def prepare(self) -> None:
+        try:
+            self._exchanges[self._chosen].prepare()
+        except SharedMemoryError as error:
+            self._fall_back(error)
 
     def run(self, segment: Segment) -> None:
         try:
-            self._chosen.run(segment)
+            self._exchanges[self._chosen].run(segment)
         except SharedMemoryError as error:
-            self._has_room = False
-            self._chosen = self._objects
-            if not self._has_warned:
-                self._has_warned = True
-                warnings.warn(f"{error}. Going on with the slower object store", stacklevel=5)
-            self._chosen.run(segment)
+            self._fall_back(error)
+            self._exchanges[self._chosen].run(segment)
+
+    def _fall_back(self, error: SharedMemoryError) -> None:
+        self._has_room = False
+        self._take("object_store")
+        if not self._has_warned:
+            self._has_warned = True
+            text = "; ".join([str(error), *getattr(error, "__notes__", ())])
+            warnings.warn(f"{text}. Going on with the slower object store", stacklevel=6)

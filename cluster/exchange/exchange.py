@@ -68,6 +68,14 @@ class Exchange(ABC):
         """The workers of the next generation, and their shards; they hold the task already."""
 
     @abstractmethod
+    def prepare(self) -> None:
+        """Steps come next: raise now, before anything is computed, what would stand in their way.
+
+        Raises:
+            EngineError: the workers cannot exchange anything in this way.
+        """
+
+    @abstractmethod
     def run(self, segment: Segment) -> None:
         """Commit steps until the segment is complete.
 

@@ -12,6 +12,8 @@ import fcntl
 import mmap
 import os
 import secrets
+import weakref
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -28,6 +30,7 @@ _MAGIC = int.from_bytes(b"distnn 1", "little")
 _LINE_BYTES = 64
 FINGERPRINTS = 8192
 """Steps that workers do in one call at most: as many fingerprints have room."""
+_TRIES = 100
 
 
 class SharedMemoryError(EngineError):
@@ -39,7 +42,8 @@ class SharedLayout:
     """Sizes of what a generation shares.
 
     `workers`: W. `subtrees`: G, each with a place for its sums. `weights`: N; `slots` x `trainable`: of the
-    optimizer. `gradient`, `sums`, `moments`: of a shard. `epoch_sums`: of a state. `blocks`: K.
+    optimizer. `gradient`, `sums`, `moments`: of a shard. `epoch_sums`: of a state. `blocks`: K. `states`: how
+    many of weights, slots and epoch sums. `fingerprints`: of so many steps.
     """
 
     workers: int
@@ -52,6 +56,8 @@ class SharedLayout:
     moments: int
     epoch_sums: int
     blocks: int
+    states: int = 2
+    fingerprints: int = FINGERPRINTS
 
     def fields(self) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:
         """What lies in the file, in its order: element type and shape. Everything begins on a line."""
@@ -59,13 +65,13 @@ class SharedLayout:
             "header": (np.int64, (8,)),
             # a line for each worker's word, and one for the word that ends the generation
             "words": (np.int64, (8 * (self.workers + 1),)),
-            "fingerprints": (np.uint64, (self.workers, FINGERPRINTS)),
+            "fingerprints": (np.uint64, (self.workers, self.fingerprints)),
             "blocks": (np.float64, (3, self.blocks)),
             "part_sums": (np.float64, (self.subtrees, _whole_lines(self.sums))),
             "part_moments": (np.float64, (self.subtrees, _whole_lines(self.moments))),
-            "epoch_sums": (np.float64, (2, _whole_lines(self.epoch_sums))),
-            "weights": (np.float32, (2, self.weights)),
-            "slots": (np.float32, (2, self.slots, self.trainable)),
+            "epoch_sums": (np.float64, (self.states, _whole_lines(self.epoch_sums))),
+            "weights": (np.float32, (self.states, self.weights)),
+            "slots": (np.float32, (self.states, self.slots, self.trainable)),
             "gradients": (np.float32, (self.subtrees, self.gradient)),
         }
 
@@ -86,6 +92,15 @@ class SharedLayout:
         return 8 * self.workers
 
 
+class _Name:
+    """A locked file and its name, which goes at `remove`, or with the last who holds this (after Ctrl-C)."""
+
+    def __init__(self, path: Path, file: int) -> None:
+        self.path = path
+        self.file = file
+        self.remove = weakref.finalize(self, _remove, path, file)
+
+
 class SharedSegment:
     """A mapped segment. Made by `create` or `attach`; its arrays keep the memory mapped.
 
@@ -95,18 +110,20 @@ class SharedSegment:
         fingerprints: [W, steps of the call], parts that add up.
         penalty_blocks, square_blocks: [2, K] and [K], sums over blocks of values.
         gradients, part_sums, part_moments: one row per subtree.
-        states: of even and of odd steps.
+        states: of even and of odd steps, where there are two.
     """
 
-    def __init__(self, path: Path, layout: SharedLayout, memory: mmap.mmap, lock: int | None) -> None:
+    def __init__(
+        self, path: Path, layout: SharedLayout, memory: mmap.mmap, name: _Name | None = None
+    ) -> None:
         self.path = path
         self.layout = layout
-        self._lock = lock
+        self._name = name
         arrays: dict[str, Array] = {}
         offsets = layout.offsets()
-        for name, (dtype, shape) in layout.fields().items():
-            flat = np.frombuffer(memory, dtype, prod(shape), offsets[name])
-            arrays[name] = flat.reshape(shape)
+        for field, (dtype, shape) in layout.fields().items():
+            flat = np.frombuffer(memory, dtype, prod(shape), offsets[field])
+            arrays[field] = flat.reshape(shape)
         self.header = arrays["header"]
         self.words = arrays["words"]
         self.fingerprints = arrays["fingerprints"]
@@ -131,16 +148,13 @@ class SharedSegment:
         """
         home = FOLDER if folder is None else folder
         sweep(home)
-        _check_room(home, layout.num_bytes)
-        path = home / f"{_PREFIX}{os.geteuid()}-{secrets.token_hex(6)}-{generation}"
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        check_room(layout.num_bytes, home)
+        name = _make_file(home, generation)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # before it has a size: see `sweep`
-            _reserve(file, home, layout.num_bytes)
-            segment = cls(path, layout, _mapped(file, layout.num_bytes), file)
+            _reserve(name.file, home, layout.num_bytes)
+            segment = cls(name.path, layout, _mapped(name.file, layout.num_bytes), name)
         except BaseException:
-            os.unlink(path)
-            os.close(file)
+            name.remove()
             raise
         segment.header[:3] = _MAGIC, generation, layout.num_bytes
         return segment
@@ -157,7 +171,7 @@ class SharedSegment:
         except OSError as error:
             raise SharedMemoryError(f"a worker cannot reach {path}: {error.strerror}") from error
         try:
-            segment = cls(path, layout, _mapped(file, layout.num_bytes), None)
+            segment = cls(path, layout, _mapped(file, layout.num_bytes))
         finally:
             os.close(file)
         if segment.header[:3].tolist() != [_MAGIC, generation, layout.num_bytes]:
@@ -165,35 +179,90 @@ class SharedSegment:
         return segment
 
     def forget_name(self) -> None:
-        """Everybody has mapped it, or nobody will: the memory ends with its last process."""
-        if self._lock is not None:
+        """Everybody has mapped it, or nobody will: the memory ends with its last process.
+
+        Whoever mapped it may do this, should its maker be gone.
+        """
+        if self._name is not None:
+            self._name.remove()
+        else:
             self.path.unlink(missing_ok=True)
-            os.close(self._lock)
-            self._lock = None
+
+
+def check_room(needed: int, folder: Path | None = None) -> None:
+    """Raise if there is no room for so many bytes.
+
+    Raises:
+        SharedMemoryError: names needed and free bytes, and how to get more.
+    """
+    home = FOLDER if folder is None else folder
+    try:
+        free = _free_bytes(home)
+    except OSError as error:
+        raise SharedMemoryError(
+            f"this machine has no shared memory ({home}: {error.strerror}): mount one "
+            f"(`mount -t tmpfs tmpfs {home}`), or use exchange='object_store'"
+        ) from error
+    if free < needed:
+        raise _too_small(home, needed, free)
 
 
 def sweep(folder: Path) -> list[Path]:
-    """Remove this user's segments whose maker is gone; returns them.
-
-    A maker locks a file before it gives it a size, so one with a size and without a lock is an orphan.
-    """
+    """Remove this user's segments whose maker is gone; returns them."""
     removed = []
-    for path in folder.glob(f"{_PREFIX}{os.geteuid()}-*"):
+    for path, file in _orphans(folder):
+        removed.append(path)
+        _remove(path, file)
+    return removed
+
+
+def orphans(folder: Path | None = None) -> list[Path]:
+    """This user's segments whose maker is gone."""
+    found = []
+    for path, file in _orphans(FOLDER if folder is None else folder):
+        found.append(path)
+        os.close(file)
+    return found
+
+
+def _orphans(folder: Path) -> Iterator[tuple[Path, int]]:
+    """Files that nobody had locked, locked now. A maker holds the lock for as long as its file has a name."""
+    for path in sorted(folder.glob(f"{_PREFIX}{os.geteuid()}-*")):
         try:
             file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError:
             continue
-        try:
-            status = os.fstat(file)
-            if status.st_uid == os.geteuid() and status.st_size > 0:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink(missing_ok=True)
-                removed.append(path)
-        except OSError:
-            continue  # its maker lives
-        finally:
+        if os.fstat(file).st_uid == os.geteuid() and _try_to_lock(file):
+            yield path, file
+        else:
             os.close(file)
-    return removed
+
+
+def _make_file(folder: Path, generation: int) -> _Name:
+    """A new file under a lock; who sweeps between the two takes it for an orphan, then another is made."""
+    for _ in range(_TRIES):
+        path = folder / f"{_PREFIX}{os.geteuid()}-{secrets.token_hex(6)}-{generation}"
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise SharedMemoryError(f"{folder}: {error.strerror}") from error
+        if _try_to_lock(file) and path.exists():
+            return _Name(path, file)
+        _remove(path, file)
+    raise SharedMemoryError(f"files in {folder} cannot be locked")
+
+
+def _remove(path: Path, file: int) -> None:
+    path.unlink(missing_ok=True)
+    os.close(file)
+
+
+def _try_to_lock(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _whole_lines(values: int) -> int:
@@ -209,15 +278,6 @@ def _mapped(file: int, size: int) -> mmap.mmap:
 def _free_bytes(folder: Path) -> int:
     status = os.statvfs(folder)
     return status.f_bavail * status.f_frsize
-
-
-def _check_room(folder: Path, needed: int) -> None:
-    try:
-        free = _free_bytes(folder)
-    except OSError as error:
-        raise SharedMemoryError(f"this machine has no shared memory: {folder}: {error.strerror}") from error
-    if free < needed:
-        raise _too_small(folder, needed, free)
 
 
 def _reserve(file: int, folder: Path, needed: int) -> None:

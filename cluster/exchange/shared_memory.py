@@ -15,12 +15,19 @@ import numpy as np
 from cluster.assignment import Assignment
 from cluster.crew import Crew, Request, Watch
 from cluster.exchange.exchange import Exchange, Segment, WorkersLost
-from cluster.exchange.segment import FINGERPRINTS, SharedMemoryError, SharedSegment
+from cluster.exchange.phases import phase
+from cluster.exchange.segment import (
+    FINGERPRINTS,
+    SharedLayout,
+    SharedMemoryError,
+    SharedSegment,
+    check_room,
+)
 from cluster.exchange.shared_steps import barriers_per_step, shared_layout
 from cluster.failures import losses_of, raise_first_failure
-from cluster.node import node_identity
 from cluster.transport import pack
 from distnn.kernels.waiting import LINE, read_word, write_word
+from distnn.reduction import Range
 from distnn.updater import Updater
 
 
@@ -48,6 +55,10 @@ class SharedMemoryExchange(Exchange):
         self._assignment = dict(assignment)
         self._generation = None
 
+    def prepare(self) -> None:
+        _check_together(self._crew, self._assignment)
+        check_room(self._layout().num_bytes)
+
     def run(self, segment: Segment) -> None:
         while not segment.is_complete:
             generation = self._generation or self._start_generation()
@@ -69,10 +80,8 @@ class SharedMemoryExchange(Exchange):
             WorkersLost: as ever.
         """
         updater, assignment = self._running, self._assignment
-        assert updater.traced is not None, "only a training task has steps"
         _check_together(self._crew, assignment)
-        ranges = list(assignment.values())
-        layout = shared_layout(updater.plan, updater.traced.sums_layout, updater.state.slots, ranges)
+        ranges, layout = list(assignment.values()), self._layout()
         self._num_generations += 1
         memory = SharedSegment.create(layout, self._num_generations)
         try:
@@ -84,13 +93,19 @@ class SharedMemoryExchange(Exchange):
         finally:
             memory.forget_name()
         raise_first_failure(outcomes, assignment)
-        losses = losses_of(outcomes, assignment)
+        losses = losses_of(outcomes, assignment, self._crew.workers, lambda _: "while it mapped the memory")
         if losses:
             raise WorkersLost(losses)
         even, odd = memory.states
         updater.move_to((even, odd))
         self._generation = _Generation(memory, list(assignment), barriers_per_step(updater.plan))
         return self._generation
+
+    def _layout(self) -> SharedLayout:
+        updater = self._running
+        assert updater.traced is not None, "only a training task has steps"
+        ranges = list(self._assignment.values())
+        return shared_layout(updater.plan, updater.traced.sums_layout, updater.state.slots, ranges)
 
     # Steps
 
@@ -99,7 +114,6 @@ class SharedMemoryExchange(Exchange):
         state = updater.state
         arguments = (state.step, count, state.iterations, pack(updater.plan.optimizer))
         watch = generation.watch()
-        begun = watch.least()
         is_whole = False
         try:
             outcomes = self._crew.ask(
@@ -107,18 +121,23 @@ class SharedMemoryExchange(Exchange):
                 self._deadline_s,
                 watch,
             )
-            is_whole = watch.least() - begun == count * generation.barriers
+            is_whole = watch.least() - watch.begun == count * generation.barriers
         finally:
             # Whatever happened, Ctrl-C included: what the words say is committed, and nothing else.
             if not is_whole:
                 watch.release()
                 self._generation = None
-            committed = (watch.least() - begun) // generation.barriers
+            committed = (watch.least() - watch.begun) // generation.barriers
             updater.follow(state.step + committed, state.iterations + committed)
             parts = generation.memory.fingerprints[:, :committed]
             segment.commit(parts.sum(axis=0, dtype=np.uint64))
         raise_first_failure(outcomes, self._assignment)
-        losses = losses_of(outcomes, self._assignment)
+        losses = losses_of(
+            outcomes,
+            self._assignment,
+            self._crew.workers,
+            lambda worker: watch.phase(worker, self._assignment[worker], generation.barriers, count),
+        )
         if losses:
             raise WorkersLost(losses)
         assert is_whole, "workers left a generation that nobody had ended"
@@ -142,13 +161,18 @@ class _Generation:
 
 
 class _Words(Watch):
-    """What the workers' words tell while they run steps."""
+    """What the workers' words tell while they run steps.
+
+    Attributes:
+        begun: what all words were before.
+    """
 
     def __init__(self, memory: SharedSegment, ranks: dict[int, int]) -> None:
         self._memory = memory
         self._ranks = ranks
         now = time.monotonic()
         self._seen = {worker: (self._read(worker), now) for worker in ranks}
+        self.begun = self.least()
 
     def _read(self, worker: int) -> int:
         return int(read_word(self._memory.words, self._ranks[worker] * LINE))
@@ -156,6 +180,12 @@ class _Words(Watch):
     def least(self) -> int:
         """Barriers that everybody has reached."""
         return min(self._read(worker) for worker in self._ranks)
+
+    def phase(self, worker: int, shards: Range, barriers: int, steps: int) -> str:
+        """What a worker was doing in a call of so many steps."""
+        mine = self._read(worker)
+        others = min((self._read(one) for one in self._ranks if one != worker), default=mine)
+        return phase(shards, mine - self.begun, others - self.begun, barriers, steps)
 
     def release(self) -> None:
         write_word(self._memory.words, self._memory.layout.abort, 1)
@@ -181,10 +211,9 @@ class _Words(Watch):
 
 def _check_together(crew: Crew, assignment: Assignment) -> None:
     """All workers must be where the coordinator is."""
-    here = node_identity()
-    elsewhere = [worker for worker in assignment if crew.workers[worker].node != here]
+    elsewhere = [worker for worker in assignment if crew.workers[worker].node != crew.here]
     if elsewhere:
         raise SharedMemoryError(
-            f"exchange='shared_memory' needs all workers on the coordinator's machine; not there: "
+            f"exchange='shared_memory' needs all workers on the coordinator's node; not there: "
             f"{', '.join(str(crew.workers[worker]) for worker in elsewhere)}. Use exchange='auto'"
         )

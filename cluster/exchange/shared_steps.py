@@ -9,32 +9,22 @@ anything. The last worker also writes what is not cut in slices. Called by `clus
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 from cluster.counting import CountingRunner
+from cluster.exchange.barrier import Barrier
+from cluster.exchange.places import Places, subtrees_of
 from cluster.exchange.segment import SharedLayout, SharedSegment
-from distnn.batching import shard_bounds
-from distnn.kernels.tape import Call, Tape, WithFallback
+from distnn.kernels.tape import Call, Tape
 from distnn.kernels.update import add_arrays, add_into
-from distnn.kernels.waiting import ABORTED, ARRIVED, LINE, await_words, pass_barrier, read_word, write_word
 from distnn.optimizers.base import Optimizer
-from distnn.reduction import Range, ShardSums, SumsLayout, additions, maximal_subtrees
+from distnn.reduction import Range, SumsLayout, additions
 from distnn.tensor import Array
 from distnn.update_plan import Piece, UpdatePlan
 from distnn.weights import aligned_zeros
 
 _CACHED_VALUES = 16 * 1024
 """Values that are added up and then updated while they lie in a core's cache."""
-
-
-class GenerationOver(Exception):  # noqa: N818  (an event: the coordinator asked everybody to leave)
-    """The steps end here; what was committed, the words say."""
-
-
-def subtrees_of(ranges: Sequence[Range], shards: int) -> list[list[Range]]:
-    """The subtrees of each worker, by its run of shards."""
-    return [maximal_subtrees(first, stop, shards) for first, stop in ranges]
 
 
 def barriers_per_step(plan: UpdatePlan) -> int:
@@ -79,21 +69,10 @@ class SharedSteps:
         self._batching = task.batching
         self._plan = UpdatePlan(task, traced)
         self._pieces = self._plan.cut(self._plan.deal(self._workers)[rank], _CACHED_VALUES)
-        by_worker = subtrees_of(ranges, task.batching.shards)
-        self._subtrees = [subtree for subtrees in by_worker for subtree in subtrees]
-        parts = zip(segment.gradients, segment.part_sums, segment.part_moments, strict=True)
-        self._parts = [ShardSums.of(traced.sums_layout, arrays) for arrays in parts]
-        # the same without gradients, which are added up piece by piece
-        bare = replace(traced.sums_layout, gradient=0)
-        self._sums = [ShardSums.of(bare, (one.gradient[:0], one.sums, one.moments)) for one in self._parts]
-        first = sum(map(len, by_worker[:rank]))
-        own = range(first, first + len(by_worker[rank]))
-        self._own = [(self._subtrees[place], self._parts[place]) for place in own]
+        self._places = Places(segment, traced.sums_layout, task.batching, ranges, rank)
         self._tapes: dict[tuple[int, int], Tape] = {}
         self._buffers: list[Array] = []
-        native = partial(pass_barrier, segment.words, rank, self._workers, segment.layout.abort)
-        self._barrier = WithFallback(native, self._wait_on)
-        self._meet = Tape([self._barrier])
+        self._barrier = Barrier(segment, rank)
         self.step = 0
 
     @property
@@ -124,11 +103,11 @@ class SharedSteps:
 
     def _commit(self) -> None:
         """The last barrier: with everybody there, the step is committed."""
-        self._meet()
+        self._barrier.meet()
 
     def leave(self) -> None:
         """This worker cannot go on: let the others leave, too."""
-        write_word(self._segment.words, self._segment.layout.abort, 1)
+        self._barrier.leave()
 
     # Steps
 
@@ -143,45 +122,39 @@ class SharedSteps:
         segment, plan = self._segment, self._plan
         old, new = segment.states[parity], segment.states[1 - parity]
         compute: list[Call] = []
-        for subtree, into in self._own:
+        for subtree, into in self._places.own:
             compute += self._runner.bind_subtree(subtree, old.weights, into, samples) or []
         compute += plan.bind_penalty(old.weights, self._pieces, segment.penalty_blocks)
-        additions, total = self._additions(samples)
+        pairs, total = self._additions(samples)
         update: list[Call] = []
         clip: list[Call] = []
         for piece in self._pieces:
-            calls, gradient = self._bind_sum(piece, additions, total)
+            calls, gradient = self._bind_sum(piece, pairs, total)
             if plan.clips_norms:
                 clip += [*calls, plan.bind_squares(old.weights, gradient, piece, segment.square_blocks)]
                 calls = []
             update += [*calls, plan.bind_update(old, new, gradient, piece)]
         if plan.clips_norms:
-            clip += [self._barrier, partial(plan.clip, segment.square_blocks)]
+            clip += [self._barrier.call, partial(plan.clip, segment.square_blocks)]
         rest: list[Call] = []
         if self._is_last:
-            for left, right in additions:
-                rest += self._sums[left].bind_add(self._sums[right])
+            sums = self._places.sums
+            for left, right in pairs:
+                rest += sums[left].bind_add(sums[right])
             control, blocks = self._runner.control, segment.penalty_blocks
-            rest += plan.bind_rest(old, new, self._sums[total], samples, control, blocks)
-        return {"compute": compute, "meet": [self._barrier], "clip": clip, "update": update, "rest": rest}
-
-    def _wait_on(self) -> None:
-        """Wait at the barrier that this worker has reached, now and then in Python."""
-        words, abort = self._segment.words, self._segment.layout.abort
-        word = read_word(words, LINE * self._rank)
-        while (status := await_words(words, self._workers, word, abort)) != ARRIVED:
-            if status == ABORTED:
-                raise GenerationOver
+            rest += plan.bind_rest(old, new, sums[total], samples, control, blocks)
+        return {
+            "compute": compute,
+            "meet": [self._barrier.call],
+            "clip": clip,
+            "update": update,
+            "rest": rest,
+        }
 
     def _additions(self, samples: int) -> tuple[Sequence[tuple[int, int]], int]:
         """In which order the subtrees' sums are added, and where their total is in the end."""
-        shards = self._batching.shards
-
-        def has_samples(subtree: Range) -> bool:
-            bounds = (shard_bounds(0, samples, shards, shard) for shard in range(*subtree))
-            return any(high > low for low, high in bounds)
-
-        steps, total = additions(shards, self._subtrees, [not has_samples(one) for one in self._subtrees])
+        places = self._places
+        steps, total = additions(self._batching.shards, places.subtrees, places.are_empty(0, samples))
         assert total is not None, "a batch has samples"
         return steps, total
 

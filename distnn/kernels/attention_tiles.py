@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from distnn.kernels.instructions import LANES
 from distnn.kernels.jit import Array, helper, kernel
+from distnn.kernels.panels import copy_lanes, transpose_in
 from distnn.kernels.rows import run_max, run_sum
 from distnn.kernels.scalar_math import exp
-from distnn.kernels.tiles import LANES, PANEL, TILE_ROWS, copy_lanes, multiply_tile, transpose_in
+from distnn.kernels.tiles import PANEL, TILE_ROWS, multiply_tile
 from distnn.kernels.vectors import load, tree_sum
 
 _MASKED = np.float32(-1e9)
@@ -69,20 +71,24 @@ def _multiply(
     """C (+)= A @ B by addresses and strides in bytes; rows of B are padded to whole panels."""
     for first in range(0, rows, TILE_ROWS):
         for n in range(0, columns, PANEL):
+            corner = c + first * c_row + 4 * n
             multiply_tile(
                 a + first * a_row,
                 a_row,
                 a_k,
                 b + 4 * n,
                 b_k,
-                c + first * c_row + 4 * n,
+                corner,
                 c_row,
-                min(TILE_ROWS, rows - first),
-                columns - n,
+                corner,
+                min(PANEL, columns - n),
                 count,
                 is_begun,
                 b,
                 0,
+                0,
+                0,
+                min(TILE_ROWS, rows - first),
                 0,
             )
 

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import llvmlite
 import numba
 from numba.core import caching
+from numba.core.registry import cpu_target
 from numba.extending import register_jitable
 from numpy.typing import NDArray
 
@@ -177,6 +178,15 @@ class _KernelCache(caching.FunctionCache):  # type: ignore[misc]
             super().save_overload(sig, data)
         except OSError:
             self.disable()
+
+
+def load_compiler() -> None:
+    """Load what Numba loads when a process calls its first kernel (some 0.2 s); nothing is compiled.
+
+    For processes that have to wait for something else anyway.
+    """
+    if not numba.config.DISABLE_JIT:
+        cpu_target.target_context.refresh()
 
 
 REGISTRY: dict[str, Callable[..., Any]] = {}

@@ -18,17 +18,22 @@ from functools import partial
 import numpy as np
 
 from distnn.kernels import blocking
+from distnn.kernels.instructions import HAS_TILES, LANES
 from distnn.kernels.jit import Array
 from distnn.kernels.team import run_together
-from distnn.kernels.tiles import HAS_TILES, LANES, PANEL, TILE_ROWS
+from distnn.kernels.tiles import PANEL, TILE_ROWS
 
 Call = Callable[[], object]
 
-_FLOAT_BYTES, _LINE_BYTES = 4, 64
-_MAX_BLOCK_INNER = 1024
-_MAX_DIRECT_ROWS, _MAX_CROSSING_ROWS = 160, 48
-"""Up to so many rows B is read where it lies; for more, copying its panels costs less than its strides, and
-the sooner if its vectors cross lines of the cache."""
+_FLOAT_BYTES = 4
+_BLOCK_INNER, _LONG_BLOCK_INNER, _MAX_GRADIENT_INNER, _MAX_SHORT_ROWS = 512, 1024, 256, 128
+"""Lengths of blocks: the shorter for up to so many rows, whose A then stays in the L2 cache beside a panel of
+B; for more, the fewer the blocks the better."""
+_MAX_SWAPPED_ROWS = 128
+"""Up to so many rows C is computed transposed where B's columns lie far apart: packing B would cost more."""
+_MIN_KEPT_ROWS, _LINE_BYTES, _SET_BYTES = 64, 64, 4096
+"""From so many rows the first tile keeps a packed copy of B for the others where B's vectors cross lines of
+the cache, or B's rows are a multiple of so many bytes apart and so meet in few of its sets."""
 _MIN_PART_FLOPS = 4_000_000
 """A thread is not woken for less: some 40 microseconds of work."""
 
@@ -121,10 +126,11 @@ def _bind_tiles(left: Array, right: Array, out: Array) -> Call:
 def make_plan(left: Array, right: Array, out: Array) -> Array:
     """The integers that `run_product` reads: where the operands lie, and the blocks they are cut into.
 
-    Where C is narrower than a vector its transpose is computed, and turned when it is whole.
+    Where C is narrower than a vector, or the columns of B lie far apart and are used few times, the transpose
+    of C is computed, and turned block by block.
     """
-    is_swapped = out.shape[-1] < blocking.SWAPPED_ROWS and out.shape[-2] > out.shape[-1]
     c_row = out.strides[-2]
+    is_swapped = _is_swapped(left, right, out)
     if is_swapped:
         left, right, out = (np.swapaxes(array, -1, -2) for array in (right, left, out))
     rows, inner, columns = left.shape[-2], left.shape[-1], right.shape[-1]
@@ -136,28 +142,65 @@ def make_plan(left: Array, right: Array, out: Array) -> Array:
     is_row_major = _is_run(right, -1)
     plan[blocking.B_K] = right.strides[-2] if is_row_major else _FLOAT_BYTES
     plan[blocking.B_COLUMN] = _FLOAT_BYTES if is_row_major else right.strides[-1]
-    is_gradient = is_row_major and left.strides[-2] == _FLOAT_BYTES and min(rows, columns) > PANEL
-    is_crossing = (int(plan[blocking.B]) | int(plan[blocking.B_K])) % _LINE_BYTES != 0
-    most_direct = 0 if not is_row_major else _MAX_CROSSING_ROWS if is_crossing else _MAX_DIRECT_ROWS
-    plan[blocking.BLOCK_ROWS : blocking.IS_SWAPPED] = _blocks(rows, inner, columns, is_gradient, most_direct)
-    plan[blocking.IS_SWAPPED : blocking.HEADER] = is_swapped, len(offsets)
+    if is_swapped:
+        blocks = _swapped_blocks(rows, inner, columns, is_row_major)
+    elif is_row_major and left.strides[-2] == _FLOAT_BYTES and min(rows, columns) > PANEL:
+        blocks = _gradient_blocks(inner)
+    else:
+        blocks = _usual_blocks(rows, inner, columns, right)
+    plan[blocking.BLOCK_ROWS : blocking.STACK] = blocks
+    plan[blocking.STACK] = len(offsets)
     plan[blocking.HEADER :] = offsets.reshape(-1)
     return plan
 
 
-def _blocks(
-    rows: int, inner: int, columns: int, is_gradient: bool, most_direct: int
-) -> tuple[int, int, int, int, int]:
-    """Sizes of a block (rows, columns, inner), and whether A and B are packed."""
-    most = blocking.MAX_PACKED_INNER if is_gradient else _MAX_BLOCK_INNER
-    block_inner = -(-inner // -(-inner // most))
-    if is_gradient:
-        # C is large and written once, so a few of its rows at a time.
-        panel_floats = PANEL * LANES * -(-block_inner // LANES)
-        return blocking.GROUP_ROWS, blocking.PANEL_FLOATS // panel_floats * PANEL, block_inner, 1, 1
-    if rows <= most_direct:
-        return rows, min(columns, blocking.SWAPPED_COLUMNS), block_inner, 0, 0
-    return rows, PANEL, block_inner, 0, 1
+def _is_swapped(left: Array, right: Array, out: Array) -> bool:
+    rows, columns = out.shape[-2:]
+    if columns < LANES and rows > columns:
+        return True
+    return not _is_run(right, -1) and rows <= min(_MAX_SWAPPED_ROWS, left.shape[-1])
+
+
+_Blocks = tuple[int, int, int, int, int, int, int]
+"""The words of a plan from BLOCK_ROWS on."""
+
+
+def _even(length: int, most: int) -> int:
+    """The least size that cuts `length` into as few parts as parts of `most` would."""
+    return -(-length // max(1, -(-length // most)))
+
+
+def _whole(length: int, unit: int) -> int:
+    return -(-length // unit) * unit
+
+
+def _gradient_blocks(inner: int) -> _Blocks:
+    """C is large and written once, so a few of its rows at a time."""
+    block_inner = _even(inner, _MAX_GRADIENT_INNER)
+    block_columns = blocking.PANEL_FLOATS // (PANEL * _whole(block_inner, LANES)) * PANEL
+    return blocking.GROUP_ROWS, block_columns, block_inner, 1, 1, 0, 0
+
+
+def _swapped_blocks(rows: int, inner: int, columns: int, is_row_major: bool) -> _Blocks:
+    """Rows of swapped C fit in scratch memory, far apart enough to fall into different sets of the cache."""
+    block_rows = min(rows, blocking.GROUP_ROWS)
+    row_floats = blocking.FRONT_FLOATS // _whole(block_rows, LANES)
+    most_columns = row_floats - LANES if is_row_major else 8 * PANEL
+    block_columns = min(columns, most_columns // PANEL * PANEL)
+    swapped_row = _whole(block_columns, PANEL) + LANES
+    most = blocking.PANEL_FLOATS // _whole(block_columns, PANEL) // LANES * LANES
+    block_inner = _even(inner, min(most, _LONG_BLOCK_INNER))
+    return block_rows, block_columns, block_inner, 0, int(not is_row_major), swapped_row, 0
+
+
+def _usual_blocks(rows: int, inner: int, columns: int, right: Array) -> _Blocks:
+    """B is read where it lies, or packed panel by panel if that transposes."""
+    block_inner = _even(inner, _BLOCK_INNER if rows <= _MAX_SHORT_ROWS else _LONG_BLOCK_INNER)
+    if not _is_run(right, -1):
+        return rows, PANEL, block_inner, 0, 1, 0, 0
+    is_crossing = (right.ctypes.data | right.strides[-2]) % _LINE_BYTES != 0
+    is_kept = rows >= _MIN_KEPT_ROWS and (is_crossing or right.strides[-2] % _SET_BYTES == 0)
+    return rows, columns, block_inner, 0, 0, 0, int(is_kept)
 
 
 def _stack_offsets(left: Array, right: Array, out: Array) -> Array:

@@ -47,6 +47,20 @@ def set_value(out: Array, value: float) -> None:
 
 
 @kernel
+def set_quotient(out: Array, value: float, counts: Array, index: int) -> None:
+    """out[0] = value / counts[index]; 0 where the count is 0."""
+    count = counts[index]
+    out[0] = value / count if count != 0.0 else 0.0
+
+
+@kernel
+def clear_sums(out: Array) -> None:
+    """Zeros."""
+    for i in range(out.size):
+        out[i] = 0.0
+
+
+@kernel
 def copy_values(x: Array, out: Array) -> None:
     """out = x, cast."""
     for i in range(x.size):

@@ -111,16 +111,49 @@ class _Unfit(Exception):  # noqa: N818  (an answer: it stays a call of Python)
     pass
 
 
-def _flat(kind: Any, value: Any) -> tuple[list[int], list[int]]:
-    """An argument as the integers and floats (their bits) that stand for it."""
-    if isinstance(kind, types.Array):
-        # Neither the array's memory nor its Python object is counted: the tape keeps both alive.
-        return [0, 0, value.size, value.itemsize, value.ctypes.data, *value.shape, *value.strides], []
-    if isinstance(kind, types.Integer | types.Boolean):
-        return [int(value)], []
-    if kind == types.float64:
-        return [], list(struct.unpack("<q", struct.pack("<d", value)))
-    raise _Unfit
+@dataclass(frozen=True)
+class _Code:
+    """The machine code of a kernel for arguments of certain types."""
+
+    address: int
+    form: int
+
+
+_codes: dict[tuple[Any, ...], _Code | None] = {}
+"""By the kernel and `_type_key` of its arguments; None for what does not fit a tape."""
+
+
+def _type_key(value: Any) -> Any:
+    """The same for two arguments exactly if Numba gives them one type, but finer."""
+    if isinstance(value, np.ndarray):
+        flags = value.flags
+        layout = (flags.c_contiguous, flags.f_contiguous, flags.writeable, flags.aligned)
+        return value.dtype, value.ndim, layout
+    return type(value)
+
+
+def _compiled(function: Dispatcher, arguments: tuple[Any, ...]) -> _Code | None:
+    """Compile (or load) the kernel for such arguments."""
+    kinds = tuple(function.typeof_pyval(argument) for argument in arguments)
+    function.compile(kinds)
+    compiled = function.overloads[kinds]
+    if not isinstance(compiled.signature.return_type, types.Integer | types.misc.NoneType):
+        return None
+    if not all(_fits(kind) for kind in kinds):
+        return None
+    floats = sum(kind == types.float64 for kind in kinds)
+    integers = sum(
+        5 + 2 * kind.ndim if isinstance(kind, types.Array) else kind != types.float64 for kind in kinds
+    )
+    size = next((i for i, limit in enumerate(_FORMS) if integers <= limit), None)
+    if size is None or floats > _MAX_FLOATS:
+        return None
+    address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+    return _Code(address, 2 * size + bool(floats))
+
+
+def _fits(kind: Any) -> bool:
+    return isinstance(kind, types.Array | types.Integer | types.Boolean) or kind == types.float64
 
 
 def _entry(call: Call) -> list[int]:
@@ -133,28 +166,28 @@ def _entry(call: Call) -> list[int]:
         return _entry(partial(_run_whole, *call.whole))
     if not HAS_TAPES or not isinstance(call, partial) or call.keywords:
         raise _Unfit
-    function = call.func
+    function, arguments = call.func, call.args
     if not isinstance(function, Dispatcher):
         raise _Unfit
-    kinds = tuple(function.typeof_pyval(argument) for argument in call.args)
-    function.compile(kinds)
-    compiled = function.overloads[kinds]
-    if not isinstance(compiled.signature.return_type, types.Integer | types.misc.NoneType):
+    key = (function, *map(_type_key, arguments))
+    if key not in _codes:
+        _codes[key] = _compiled(function, arguments)
+    code = _codes[key]
+    if code is None:
         raise _Unfit
     integers: list[int] = []
     floats: list[int] = []
-    for kind, value in zip(compiled.signature.args, call.args, strict=True):
-        more_integers, more_floats = _flat(kind, value)
-        integers += more_integers
-        floats += more_floats
-    form = next((i for i, size in enumerate(_FORMS) if len(integers) <= size), None)
-    if form is None or len(floats) > _MAX_FLOATS:
-        raise _Unfit
-    address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
-    integers += [0] * (_FORMS[form] - len(integers))
-    padded = floats + [0] * (_MAX_FLOATS - len(floats))
-    head = [INTEGERS + len(integers), address, 2 * form + bool(floats), 0, 0]
-    return [*head, *padded, *integers]
+    for value in arguments:
+        if isinstance(value, np.ndarray):
+            # Neither the array's memory nor its Python object is counted: the tape keeps both alive.
+            integers += (0, 0, value.size, value.itemsize, value.ctypes.data, *value.shape, *value.strides)
+        elif isinstance(value, float):
+            floats += struct.unpack("<q", struct.pack("<d", value))
+        else:
+            integers.append(int(value))
+    integers += [0] * (_FORMS[code.form // 2] - len(integers))
+    floats += [0] * (_MAX_FLOATS - len(floats))
+    return [INTEGERS + len(integers), code.address, code.form, 0, 0, *floats, *integers]
 
 
 class _Stretch:

@@ -25,9 +25,12 @@ ARRIVED, WAITING, ABORTED = 1, 0, -1
 
 _SPINS = 2_000
 _YIELDS = 400
-_SLEEP_US = 50
-_SLEEPS = 300
-"""Together some 40 us of spinning, some 200 us of yielding (if nobody else wants the core), 30 ms asleep."""
+"""Together some 40 us of spinning, some 200 us of yielding (if nobody else wants the core)."""
+_SHORTEST_SLEEP_US = 50
+_LONGEST_SLEEP_US = 1_000
+_SLEEPING_US = 30_000
+"""Sleeps grow with what has been slept: none makes the wait more than a sixteenth longer, and whoever waits
+for long hardly computes."""
 
 _sched_yield = types.ExternalFunction("sched_yield", types.int32())
 _usleep = types.ExternalFunction("usleep", types.int32(types.uint32))
@@ -144,7 +147,7 @@ def await_words(words: Array, count: int, target: int, abort: int) -> int:
         ARRIVED; ABORTED; or WAITING after some 30 ms.
     """
     rounds = 0
-    sleeps = 0
+    slept_us = 0
     first = 0
     while True:
         if load_word(words, abort) != 0:
@@ -158,10 +161,11 @@ def await_words(words: Array, count: int, target: int, abort: int) -> int:
         elif rounds < _SPINS + _YIELDS:
             let_others_run()
         else:
-            sleeps += 1
-            if sleeps > _SLEEPS:
+            if slept_us >= _SLEEPING_US:
                 return WAITING
-            sleep_us(_SLEEP_US)
+            next_us = min(max(slept_us // 16, _SHORTEST_SLEEP_US), _LONGEST_SLEEP_US)
+            sleep_us(next_us)
+            slept_us += next_us
         rounds += 1
 
 

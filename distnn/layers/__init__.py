@@ -12,16 +12,41 @@ from distnn.layers.activation_layers import ReLU as ReLU
 from distnn.layers.activation_layers import Softmax as Softmax
 from distnn.layers.attention import AdditiveAttention as AdditiveAttention
 from distnn.layers.attention import Attention as Attention
+from distnn.layers.augmentation import RandomBrightness as RandomBrightness
+from distnn.layers.augmentation import RandomContrast as RandomContrast
+from distnn.layers.augmentation import RandomFlip as RandomFlip
+from distnn.layers.augmentation import RandomRotation as RandomRotation
+from distnn.layers.augmentation import RandomTranslation as RandomTranslation
+from distnn.layers.augmentation import RandomZoom as RandomZoom
+from distnn.layers.augmentation import Resizing as Resizing
+from distnn.layers.bidirectional import Bidirectional as Bidirectional
+from distnn.layers.convolution import Conv1D as Conv1D
+from distnn.layers.convolution import Conv2D as Conv2D
+from distnn.layers.convolution import Conv3D as Conv3D
 from distnn.layers.core import Activation as Activation
 from distnn.layers.core import Dense as Dense
 from distnn.layers.core import Input as Input
 from distnn.layers.core import InputLayer as InputLayer
+from distnn.layers.depthwise import DepthwiseConv1D as DepthwiseConv1D
+from distnn.layers.depthwise import DepthwiseConv2D as DepthwiseConv2D
+from distnn.layers.depthwise import SeparableConv1D as SeparableConv1D
+from distnn.layers.depthwise import SeparableConv2D as SeparableConv2D
 from distnn.layers.einsum_dense import EinsumDense as EinsumDense
+from distnn.layers.embedding import Embedding as Embedding
+from distnn.layers.global_pooling import GlobalAveragePooling1D as GlobalAveragePooling1D
+from distnn.layers.global_pooling import GlobalAveragePooling2D as GlobalAveragePooling2D
+from distnn.layers.global_pooling import GlobalAveragePooling3D as GlobalAveragePooling3D
+from distnn.layers.global_pooling import GlobalMaxPooling1D as GlobalMaxPooling1D
+from distnn.layers.global_pooling import GlobalMaxPooling2D as GlobalMaxPooling2D
+from distnn.layers.global_pooling import GlobalMaxPooling3D as GlobalMaxPooling3D
 from distnn.layers.group_normalization import GroupNormalization as GroupNormalization
 from distnn.layers.group_normalization import RMSNormalization as RMSNormalization
 from distnn.layers.group_normalization import UnitNormalization as UnitNormalization
 from distnn.layers.lambda_layer import Lambda as Lambda
 from distnn.layers.layer import Layer as Layer
+from distnn.layers.lookup import IntegerLookup as IntegerLookup
+from distnn.layers.lookup import StringLookup as StringLookup
+from distnn.layers.lookup import TextVectorization as TextVectorization
 from distnn.layers.merging import Add as Add
 from distnn.layers.merging import Average as Average
 from distnn.layers.merging import Concatenate as Concatenate
@@ -41,6 +66,24 @@ from distnn.layers.merging import subtract as subtract
 from distnn.layers.multi_head_attention import MultiHeadAttention as MultiHeadAttention
 from distnn.layers.normalization import BatchNormalization as BatchNormalization
 from distnn.layers.normalization import LayerNormalization as LayerNormalization
+from distnn.layers.pooling import AveragePooling1D as AveragePooling1D
+from distnn.layers.pooling import AveragePooling2D as AveragePooling2D
+from distnn.layers.pooling import AveragePooling3D as AveragePooling3D
+from distnn.layers.pooling import MaxPooling1D as MaxPooling1D
+from distnn.layers.pooling import MaxPooling2D as MaxPooling2D
+from distnn.layers.pooling import MaxPooling3D as MaxPooling3D
+from distnn.layers.preprocessing import CategoryEncoding as CategoryEncoding
+from distnn.layers.preprocessing import Discretization as Discretization
+from distnn.layers.preprocessing import Normalization as Normalization
+from distnn.layers.preprocessing import Rescaling as Rescaling
+from distnn.layers.recurrent import GRU as GRU
+from distnn.layers.recurrent import LSTM as LSTM
+from distnn.layers.recurrent import RNN as RNN
+from distnn.layers.recurrent import SimpleRNN as SimpleRNN
+from distnn.layers.recurrent_cells import GRUCell as GRUCell
+from distnn.layers.recurrent_cells import LSTMCell as LSTMCell
+from distnn.layers.recurrent_cells import SimpleRNNCell as SimpleRNNCell
+from distnn.layers.recurrent_cells import StackedRNNCells as StackedRNNCells
 from distnn.layers.regularization import AlphaDropout as AlphaDropout
 from distnn.layers.regularization import Dropout as Dropout
 from distnn.layers.regularization import GaussianDropout as GaussianDropout
@@ -51,48 +94,46 @@ from distnn.layers.regularization import SpatialDropout3D as SpatialDropout3D
 from distnn.layers.reshaping import Flatten as Flatten
 from distnn.layers.reshaping import Permute as Permute
 from distnn.layers.reshaping import Reshape as Reshape
+from distnn.layers.resizing import Cropping1D as Cropping1D
+from distnn.layers.resizing import Cropping2D as Cropping2D
+from distnn.layers.resizing import UpSampling1D as UpSampling1D
+from distnn.layers.resizing import UpSampling2D as UpSampling2D
+from distnn.layers.resizing import ZeroPadding1D as ZeroPadding1D
+from distnn.layers.resizing import ZeroPadding2D as ZeroPadding2D
+from distnn.layers.sequence import Masking as Masking
+from distnn.layers.sequence import RepeatVector as RepeatVector
+from distnn.layers.sequence import TimeDistributed as TimeDistributed
+from distnn.layers.transposed import Conv1DTranspose as Conv1DTranspose
+from distnn.layers.transposed import Conv2DTranspose as Conv2DTranspose
+from distnn.layers.transposed import Conv3DTranspose as Conv3DTranspose
 from distnn.naming import did_you_mean
 
+# Other names that Keras gives to some of them.
+AvgPool1D = AveragePooling1D
+AvgPool2D = AveragePooling2D
+AvgPool3D = AveragePooling3D
+Convolution1D = Conv1D
+Convolution1DTranspose = Conv1DTranspose
+Convolution2D = Conv2D
+Convolution2DTranspose = Conv2DTranspose
+Convolution3D = Conv3D
+Convolution3DTranspose = Conv3DTranspose
+GlobalAvgPool1D = GlobalAveragePooling1D
+GlobalAvgPool2D = GlobalAveragePooling2D
+GlobalAvgPool3D = GlobalAveragePooling3D
+GlobalMaxPool1D = GlobalMaxPooling1D
+GlobalMaxPool2D = GlobalMaxPooling2D
+GlobalMaxPool3D = GlobalMaxPooling3D
+MaxPool1D = MaxPooling1D
+MaxPool2D = MaxPooling2D
+MaxPool3D = MaxPooling3D
+SeparableConvolution1D = SeparableConv1D
+SeparableConvolution2D = SeparableConv2D
+
 _CLASSES: dict[str, type[Layer]] = {
-    layer_class.__name__: layer_class
-    for layer_class in (
-        Activation,
-        AdditiveAttention,
-        Attention,
-        Add,
-        AlphaDropout,
-        Average,
-        BatchNormalization,
-        Concatenate,
-        Dense,
-        Dot,
-        Dropout,
-        ELU,
-        EinsumDense,
-        Flatten,
-        GaussianDropout,
-        GaussianNoise,
-        GroupNormalization,
-        InputLayer,
-        Lambda,
-        LayerNormalization,
-        LeakyReLU,
-        Maximum,
-        Minimum,
-        MultiHeadAttention,
-        Multiply,
-        PReLU,
-        Permute,
-        RMSNormalization,
-        ReLU,
-        Reshape,
-        Softmax,
-        SpatialDropout1D,
-        SpatialDropout2D,
-        SpatialDropout3D,
-        Subtract,
-        UnitNormalization,
-    )
+    name: value
+    for name, value in globals().items()
+    if isinstance(value, type) and issubclass(value, Layer) and value is not Layer
 }
 _CLASSES["Input"] = InputLayer
 _MODELS: dict[str, type[Layer]] = {}

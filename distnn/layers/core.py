@@ -25,6 +25,8 @@ class Dense(Layer):
         kernel_regularizer, bias_regularizer: penalties on the weights.
     """
 
+    supports_masking = True
+
     kernel: Variable
     bias: Variable | None
 
@@ -100,6 +102,8 @@ class Dense(Layer):
 class Activation(Layer):
     """Applies an activation function by name, or a function of the user's own."""
 
+    supports_masking = True
+
     def __init__(self, activation: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.activation = activations.get(activation)
@@ -114,10 +118,28 @@ class Activation(Layer):
 class InputLayer(Layer):
     """Where a model begins: the shape of a sample, without the batch axis."""
 
+    supports_masking = True
+
     def __init__(
-        self, shape: Sequence[int] | None = None, dtype: str | None = None, name: str | None = None
+        self,
+        shape: Sequence[int] | None = None,
+        dtype: str | None = None,
+        name: str | None = None,
+        *,
+        batch_size: int | None = None,
+        batch_shape: Sequence[int | None] | None = None,
     ) -> None:
         super().__init__(name=name)
+        if batch_shape is not None:
+            if shape is not None or batch_size is not None:
+                raise ValueError(
+                    "You cannot pass `shape` or `batch_size` at the same time as `batch_shape`. "
+                    f"Received: shape={shape}, batch_size={batch_size}, batch_shape={batch_shape}"
+                )
+            batch_size, shape = batch_shape[0], tuple(dim or 0 for dim in batch_shape[1:])
+        if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
+            raise ValueError(f"`batch_size` must be a positive integer. Received: batch_size={batch_size}")
+        self.batch_size = batch_size
         if not isinstance(shape, list | tuple) or any(not isinstance(dim, int) or dim <= 0 for dim in shape):
             raise ValueError(
                 "`shape` must be a tuple of positive integers without the batch axis. "
@@ -129,21 +151,36 @@ class InputLayer(Layer):
         self.input_dtype = dtype or "float32"
         self.built = True
 
+    @property
+    def spec(self) -> Spec:
+        """Of the model's input."""
+        return Spec(first_axis_shape(self.sample_shape or (), self.batch_size), self.input_dtype)
+
     def call(self, inputs: Any) -> Any:
         return inputs
 
     def get_config(self) -> dict[str, Any]:
         shape = list(self.sample_shape or ())
-        return {"name": self.name, "shape": shape, "dtype": self.input_dtype}
+        size = {} if self.batch_size is None else {"batch_size": self.batch_size}
+        return {"name": self.name, "shape": shape, "dtype": self.input_dtype, **size}
 
 
-def Input(shape: Sequence[int], dtype: str | None = None, name: str | None = None) -> Tensor:  # noqa: N802
+def Input(  # noqa: N802
+    shape: Sequence[int] | None = None,
+    dtype: str | None = None,
+    name: str | None = None,
+    *,
+    batch_size: int | None = None,
+    batch_shape: Sequence[int | None] | None = None,
+) -> Tensor:
     """The tensor that a functional model begins with, or a Sequential's first entry.
 
     Args:
         shape: of a sample, without the batch axis.
         dtype: "float32" or "int32".
         name: of the input, by which data in a dict is found.
+        batch_size: of every batch; stateful layers need to know it.
+        batch_shape: batch size and shape in one.
     """
-    layer = InputLayer(shape, dtype, name)
-    return input_tensor(Spec(first_axis_shape(layer.sample_shape or ()), layer.input_dtype), name or "")
+    layer = InputLayer(shape, dtype, name, batch_size=batch_size, batch_shape=batch_shape)
+    return input_tensor(layer.spec, name or "")

@@ -16,6 +16,7 @@ import numpy as np
 from distnn import initializers, regularizers
 from distnn.control import SEED_WORD
 from distnn.graph import Graph, ReadsBatchSizeError, current_graph, recording
+from distnn.masks import fill_masks, pass_masks_on
 from distnn.naming import snake_case
 from distnn.network import FUNCTIONAL, call_layer
 from distnn.reduction import split_moments
@@ -70,6 +71,9 @@ class Layer:
 
     couples_samples: ClassVar[bool] = False
     """Whether, in training, what becomes of a sample depends on the others of its shard."""
+
+    supports_masking: bool = False
+    """Whether the layer passes a mask of time steps on (see `compute_mask`)."""
 
     def __getattr__(self, name: str) -> Any:
         if name in ("_own_weights", "_given_name", "_trainable", "built", "sample_shape"):
@@ -135,6 +139,9 @@ class Layer:
         """Layers held by attributes (also in lists, tuples and dicts), in the order they were set."""
         seen: set[int] = set()
         for attribute, value in self.__dict__.items():
+            # Most attributes are plain settings: they are passed over quickly.
+            if attribute == "_own_weights" or not isinstance(value, _MAY_HOLD_LAYERS):
+                continue
             for key, found in _layers_in(attribute, value):
                 if id(found) not in seen:
                     seen.add(id(found))
@@ -255,7 +262,14 @@ class Layer:
         if "training" in inspect.signature(self.call).parameters:
             kwargs["training"] = training
         with recording(graph), graph.scope(self.name), graph.in_training(bool(training)):
-            return self.call(*args, **kwargs)
+            masks = fill_masks(self, args, kwargs)
+            outputs = self.call(*args, **kwargs)
+            pass_masks_on(self, args[0] if args else None, outputs, masks)
+            return outputs
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        """The mask of the outputs, by that of the inputs; what `supports_masking` layers pass on."""
+        return previous_mask
 
     def _build_once(self, input_shape: Any) -> None:
         if not self.built:
@@ -268,12 +282,13 @@ class Layer:
                 f"layer '{self.name}' must be called on tensors or arrays. Received: "
                 f"{', '.join(type(arg).__name__ for arg in args) or 'nothing'}"
             )
-        given = mapped(_as_value, ([_as_arrays(arg) for arg in args], kwargs))
-        arrays = [leaf for leaf in leaves(given) if isinstance(leaf, np.ndarray)]
-        if any(array.ndim == 0 for array in arrays):
+        given = [_as_arrays(arg) for arg in args]
+        named = mapped(lambda leaf: _as_array(leaf) if isinstance(leaf, np.ndarray) else leaf, kwargs)
+        arrays = [leaf for leaf in leaves((given, named)) if isinstance(leaf, np.ndarray)]
+        if any(array.ndim == 0 for array in leaves(given)):
             raise ValueError(f"layer '{self.name}' must be called on samples along axis 0, not on a number")
         if not self.built:
-            self._build_for(*mapped(_spec_of_samples, given))
+            self._build_for(*mapped(_spec_of_array, (given, named)))
         self.ensure_initialized()
         graph = Graph(samples=len(arrays[0]), eager=True, training=bool(kwargs.get("training")))
         graph.control[SEED_WORD] = draw_seed() if graph.training else 0
@@ -281,13 +296,13 @@ class Layer:
         def entered(leaf: Any) -> Any:
             if not isinstance(leaf, np.ndarray):
                 return leaf
-            name, spec = f"x{len(graph.inputs)}", Spec(leaf.shape, leaf.dtype.name)
-            return graph.add_input(name, spec, np.ascontiguousarray(leaf))
+            spec = Spec(leaf.shape, leaf.dtype.name)
+            return graph.add_input(f"x{len(graph.inputs)}", spec, np.ascontiguousarray(leaf))
 
-        args, kwargs = mapped(entered, given)
-        output = self(*args, **kwargs)
+        entered_args, entered_kwargs = mapped(entered, (given, named))
+        outputs = self(*entered_args, **entered_kwargs)
         _commit(graph)
-        return output.numpy() if isinstance(output, Tensor) else [tensor.numpy() for tensor in output]
+        return mapped(lambda tensor: tensor.numpy() if isinstance(tensor, Tensor) else tensor, outputs)
 
     def output_spec(self, *inputs: Spec) -> Spec:
         """The spec of the layer's output for such inputs; builds the layer.
@@ -357,22 +372,23 @@ class Layer:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
 
-def _as_arrays(value: Any) -> Any:
-    """A list that holds arrays as it is; anything else as one array."""
-    if isinstance(value, list | tuple) and any(isinstance(one, np.ndarray) for one in leaves(value)):
-        return value
-    return np.asarray(value)
+def _as_arrays(argument: Any) -> Any:
+    """An argument of a call on arrays: a structure of arrays, or what makes one array."""
+    if isinstance(argument, list | tuple) and any(isinstance(leaf, np.ndarray) for leaf in leaves(argument)):
+        return mapped(_as_array, argument)
+    return _as_array(argument)
 
 
-def _as_value(leaf: Any) -> Any:
-    """An array of one of our dtypes; other things as they are."""
+def _as_array(value: Any) -> Array:
+    array = np.asarray(value)
+    dtypes = {"f": np.float32, "b": np.bool_}
+    return array.astype(dtypes.get(array.dtype.kind, np.int32))
+
+
+def _spec_of_array(leaf: Any) -> Any:
     if not isinstance(leaf, np.ndarray):
         return leaf
-    return leaf.astype({"f": np.float32, "b": np.bool_}.get(leaf.dtype.kind, np.int32))
-
-
-def _spec_of_samples(leaf: Any) -> Any:
-    return Spec((Batch(), *leaf.shape[1:]), leaf.dtype.name) if isinstance(leaf, np.ndarray) else leaf
+    return Spec((Batch(1, len(leaf)), *leaf.shape[1:]), leaf.dtype.name)
 
 
 def _commit(graph: Graph) -> None:
@@ -385,9 +401,9 @@ def _commit(graph: Graph) -> None:
         assignment.variable.assign(assignment.value.numpy())
 
 
-def first_axis_shape(sample_shape: Sequence[int]) -> Shape:
+def first_axis_shape(sample_shape: Sequence[int], batch_size: int | None = None) -> Shape:
     """The symbolic shape of a batch of samples."""
-    return (Batch(), *(int(dim) for dim in sample_shape))
+    return (Batch(1, batch_size), *(int(dim) for dim in sample_shape))
 
 
 def _with_batch(spec: Spec) -> Spec:
@@ -416,6 +432,9 @@ def _layers_in(attribute: str, value: Any) -> Iterator[tuple[str, Layer]]:
     elif isinstance(value, dict):
         for key, item in value.items():
             yield from _layers_in(f"{attribute}_{key}", item)
+
+
+_MAY_HOLD_LAYERS = (Layer, list, tuple, dict)
 
 
 class _Numbered:

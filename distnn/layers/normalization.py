@@ -22,6 +22,8 @@ def _checked_axes(name: str, axis: Any) -> int | list[int]:
 class _Normalization(Layer):
     """Scale and offset of both layers."""
 
+    supports_masking = True
+
     gamma: Variable | None
     beta: Variable | None
 

@@ -18,10 +18,11 @@ from distnn.batching import MIN_SAMPLES_PER_SHARD, Batching, default_shards
 from distnn.callbacks import CallbackList, History
 from distnn.data.arrays import ArrayData
 from distnn.data.splitting import split_last
-from distnn.engine import BACKENDS, Engine, EngineOptions
+from distnn.engine import BACKENDS, EngineOptions
 from distnn.layers.layer import Layer
 from distnn.models.intake import check_against_model, class_weights, intake, signature_of
 from distnn.models.saving import describe
+from distnn.models.states import check_batches
 from distnn.naming import did_you_mean
 from distnn.objective import Objective
 from distnn.progress import ProgressCallback
@@ -66,6 +67,7 @@ class FitArguments:
     seed: int | None = None
     run_dir: str | Path | None = None
     address: str | None = None
+    exchange: str = "auto"
     recorder: Recorder | None = None
     progress_stream: Any = None
 
@@ -118,7 +120,9 @@ def resolve_threads(arguments: FitArguments) -> int:
 
 def engine_options(arguments: FitArguments, threads: int) -> EngineOptions:
     workers = 1 if arguments.backend == "local" else _workers(arguments)
-    return EngineOptions(workers=workers, threads=threads, address=arguments.address)
+    return EngineOptions(
+        workers=workers, threads=threads, address=arguments.address, exchange=arguments.exchange
+    )
 
 
 def fit_model(model: Model, arguments: FitArguments) -> History:
@@ -147,6 +151,7 @@ def prepare(model: Model, arguments: FitArguments) -> Training:
     shards, threads = resolve_shards(arguments, batch_size), resolve_threads(arguments)
     batching = Batching(train.num_samples, batch_size, shards, bool(arguments.shuffle), seed, steps)
     model.ensure_initialized(seed)
+    check_batches(model, min(train.num_samples, steps * batch_size), batch_size)
     task, objective = make_task(model, train, batching, threads)
     _warn_of_small_shards(model, batching)
     engine = model.engine_for(arguments.backend, engine_options(arguments, threads))
@@ -173,8 +178,10 @@ def prepare(model: Model, arguments: FitArguments) -> Training:
 def _warn_of_small_shards(model: Model, batching: Batching) -> None:
     """Say that statistics of few samples are noisy, where cutting the batch makes them few."""
     samples = batching.batch_size // batching.shards
+    if batching.shards == 1 or samples >= MIN_SAMPLES_PER_SHARD:
+        return
     coupling = [layer for layer in _trained_layers(model) if layer.couples_samples]
-    if batching.shards == 1 or samples >= MIN_SAMPLES_PER_SHARD or not coupling:
+    if not coupling:
         return
     warnings.warn(
         f"{type(coupling[0]).__name__} takes the statistics of its shard, and the {batching.shards} shards "
@@ -194,9 +201,9 @@ def _trained_layers(layer: Layer) -> Iterator[Layer]:
 
 def make_task(model: Model, data: ArrayData, batching: Batching, threads: int) -> tuple[Task, Objective]:
     """The task of training or evaluating `model` on such data, and its objective."""
-    signature = signature_of(model, data)
-    objective = model.objective(signature.targets, model.output_specs(signature.inputs))
-    return Task(model, objective, signature, batching, threads, model.run_eagerly), objective
+    task = model.tasks.training(model, signature_of(model, data), batching, threads)
+    assert task.objective is not None, "a training task has an objective"
+    return task, task.objective
 
 
 def _data(model: Model, arguments: FitArguments) -> tuple[ArrayData, ArrayData | None]:
@@ -279,23 +286,12 @@ def train_on_one_batch(model: Model, arguments: FitArguments) -> dict[str, float
         data = class_weights(data, arguments.class_weight)
     check_against_model(model, data)
     model.ensure_initialized()
+    check_batches(model, data.num_samples, data.num_samples)
     shards, threads = resolve_shards(arguments, data.num_samples), resolve_threads(arguments)
-    task, objective, engine = warm_task(model, data, shards, threads, arguments)
+    batching = Batching(data.num_samples, data.num_samples, shards, False, 0, 1)
+    task, objective = make_task(model, data, batching, threads)
+    engine = model.engine_for(arguments.backend, engine_options(arguments, threads))
     engine.load(task, {"train": data}, model.training_state(model.iterations))
     report = engine.run_segment(1)
     model.take_state(engine.state())
     return objective.means(report.sums, data.num_samples)
-
-
-def warm_task(
-    model: Model, data: ArrayData, shards: int, threads: int, arguments: FitArguments
-) -> tuple[Task, Objective, Engine]:
-    """The task of one batch like `data`; the same object as last time if nothing changed."""
-    batching = Batching(data.num_samples, data.num_samples, shards, False, 0, 1)
-    engine = model.engine_for(arguments.backend, engine_options(arguments, threads))
-    key = (batching, threads, signature_of(model, data), id(model.compiled), model.layout)
-    held = getattr(model, "_batch_task", None)
-    if held is None or held[0] != key:
-        held = (key, *make_task(model, data, batching, threads))
-        model.__dict__["_batch_task"] = held
-    return held[1], held[2], engine

@@ -16,7 +16,7 @@ from distnn.graph import Node
 from distnn.network import FUNCTIONAL, LayerCall, Network, input_tensor, made_node
 from distnn.ops.op import Op
 from distnn.structure import leaves
-from distnn.tensor import Batch, Spec, Tensor
+from distnn.tensor import Batch, Spec, Tensor, batch_size_of
 
 
 def network_config(network: Network) -> dict[str, Any]:
@@ -80,11 +80,14 @@ def _constant_config(tensor: Tensor, value: Any) -> dict[str, Any]:
 
 
 def _spec_config(spec: Spec) -> dict[str, Any]:
-    return {"shape": [None if isinstance(dim, Batch) else dim for dim in spec.shape], "dtype": spec.dtype}
+    size = batch_size_of(spec)
+    shape = [None if isinstance(dim, Batch) else dim for dim in spec.shape]
+    return {"shape": shape, "dtype": spec.dtype, **({} if size is None else {"batch_size": size})}
 
 
 def _restored_spec(entry: Mapping[str, Any]) -> Spec:
-    return Spec(tuple(Batch() if dim is None else int(dim) for dim in entry["shape"]), entry["dtype"])
+    batch = Batch(1, entry.get("batch_size"))
+    return Spec(tuple(batch if dim is None else int(dim) for dim in entry["shape"]), entry["dtype"])
 
 
 # Arguments: JSON knows neither tensors nor tuples

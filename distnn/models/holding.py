@@ -26,6 +26,11 @@ class Holding:
         self.flat: Array = aligned_zeros(0)
         self.slots: Array | None = None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the weights are laid out and every variable's newest value lies here."""
+        return self.layout is not None and self._holds_all(self.layout)
+
     def forget(self) -> None:
         """The layers changed: lay the weights out anew at the next use."""
         self.layout = None

@@ -12,7 +12,7 @@ from distnn.errors import DataError
 from distnn.models.outputs import sparse_outputs, supervised
 from distnn.network import in_order
 from distnn.task import Signature
-from distnn.tensor import Array, Batch, Spec, keras_shape
+from distnn.tensor import Array, Batch, Spec, batch_size_of, keras_shape
 
 if TYPE_CHECKING:
     from distnn.models.model import Model
@@ -56,14 +56,14 @@ def _targets_in_order(model: Model, y: Any) -> Any:
 
 def _output_names(model: Model, specs: tuple[Spec, ...]) -> list[str]:
     names = model.output_names
-    return names if names is not None else model.names_of_outputs(len(model.output_specs(specs)))
+    return names if names is not None else model.names_of_outputs(len(model.tasks.output_specs(model, specs)))
 
 
 def signature_of(model: Model, data: ArrayData) -> Signature:
     """Specs of such data as the model's graph takes them: inputs float32 unless declared, labels int32."""
-    declared = model.input_specs
+    declared = model.input_specs or ()
     inputs = tuple(
-        Spec((Batch(), *array.shape[1:]), declared[i].dtype if declared and i < len(declared) else "float32")
+        Spec((_batch(declared, i), *array.shape[1:]), declared[i].dtype if i < len(declared) else "float32")
         for i, array in enumerate(data.x)
     )
     targets = tuple(
@@ -71,6 +71,10 @@ def signature_of(model: Model, data: ArrayData) -> Signature:
         for array in data.y
     )
     return Signature(inputs, targets, data.sample_weight is not None)
+
+
+def _batch(declared: tuple[Spec, ...], place: int) -> Batch:
+    return Batch(1, batch_size_of(declared[place]) if place < len(declared) else None)
 
 
 def _check_inputs(model: Model, data: ArrayData, specs: tuple[Spec, ...]) -> None:
@@ -91,7 +95,7 @@ def check_against_model(model: Model, data: ArrayData, what: str = "training dat
     """Refuse class numbers outside the model's classes, naming row and value."""
     if model.compiled["loss"] is None:
         return
-    outputs = model.output_specs(signature_of(model, data).inputs)
+    outputs = model.tasks.output_specs(model, signature_of(model, data).inputs)
     names = model.names_of_outputs(len(outputs))
     places = supervised(model.compiled, names)
     sparse = sparse_outputs(model.compiled, names)

@@ -23,6 +23,8 @@ from distnn.models.functional_config import network_config, restored_network, sh
 from distnn.models.holding import Holding
 from distnn.models.outputs import check_compiled, make_objective
 from distnn.models.saving import final_snapshot, load_weights_from, save_model, save_weights_to
+from distnn.models.states import stateful_layers
+from distnn.models.tasks import Tasks, structure_of
 from distnn.network import Network, in_order
 from distnn.objective import Objective
 from distnn.recording import Snapshot, TrainingState
@@ -63,6 +65,7 @@ class Model(Layer):
         self._held = Holding()
         self._engines: dict[str, tuple[EngineOptions, Engine]] = {}
         self._fits_running = 0
+        self._tasks = Tasks()
         self._network: Network | None = None
         if inputs is not None:
             self._take_network(Network(inputs, outputs))
@@ -105,6 +108,7 @@ class Model(Layer):
         if self.output_names is not None:
             check_compiled(compiled, self.output_names)
         self._compiled = compiled
+        self._tasks.forget()
         chosen = optimizers.get(optimizer)
         if chosen is not self._optimizer:
             self._optimizer, self._held.slots = chosen, None
@@ -185,6 +189,19 @@ class Model(Layer):
             )
         return self._network
 
+    def reset_state(self) -> None:
+        """Let stateful layers begin the next batch from zeros."""
+        for layer in stateful_layers(self):
+            layer.reset_state()
+
+    reset_states = reset_state
+
+    supports_masking = True
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        """None: masks are on the outputs where the layers inside put them."""
+        return None
+
     def objective(self, targets: Sequence[Spec], outputs: Sequence[Spec]) -> Objective:
         """Losses and metrics for such targets and outputs."""
         return make_objective(self.compiled, self.names_of_outputs(len(outputs)), targets, outputs)
@@ -253,8 +270,19 @@ class Model(Layer):
 
         They are named by their places in this model, whatever other model they belong to.
         """
+        if self._held.is_whole and structure_of(self) == self._tasks.structure:
+            return
         self.name_parts("")
         self._held.lay_out(self.variables, self.trainable_variables, seed, self._optimizer)
+        structure = structure_of(self)
+        if structure != self._tasks.structure:
+            self._tasks.forget()
+            self._tasks.structure = structure
+
+    @property
+    def tasks(self) -> Tasks:
+        """What has been made ready for the model as it is."""
+        return self._tasks
 
     @property
     def layout(self) -> WeightLayout:
@@ -265,6 +293,7 @@ class Model(Layer):
     def forget_weights(self) -> None:
         """The layers changed: lay the weights out anew at the next use."""
         self._held.forget()
+        self._tasks.forget()
 
     def flat_weights(self, layout: WeightLayout) -> Array:
         """The weights as one vector laid out by `layout`; the model's own, if that is its layout."""
@@ -543,7 +572,7 @@ class Model(Layer):
             "history": None,
             "_held": Holding(),
             "_engines": {},
-            "_batch_task": None,
+            "_tasks": Tasks(),
             "_fits_running": 0,
         }
         return {**self.__dict__, **own}

@@ -11,6 +11,7 @@ from distnn.callbacks import CallbackList
 from distnn.data.arrays import ArrayData
 from distnn.models.fitting import FitArguments, engine_options, make_task, resolve_shards, resolve_threads
 from distnn.models.intake import check_against_model, intake, signature_of
+from distnn.models.states import check_batches, state_variables, take_states
 from distnn.progress import ProgressCallback, in_notebook, is_terminal
 from distnn.task import Task
 
@@ -31,6 +32,7 @@ class Pass:
     workers: int | None = None
     shards: int | None = None
     address: str | None = None
+    exchange: str = "auto"
 
     def arguments(self) -> FitArguments:
         return FitArguments(
@@ -40,6 +42,7 @@ class Pass:
             workers=self.workers,
             shards=self.shards,
             address=self.address,
+            exchange=self.exchange,
         )
 
     def cut(self, data: ArrayData) -> ArrayData:
@@ -77,6 +80,7 @@ def evaluate_model(model: Model, x: Any, y: Any, sample_weight: Any, how: Pass) 
     check_against_model(model, data, "evaluation data")
     model.ensure_initialized()
     batching = _batching(data, arguments)
+    check_batches(model, data.num_samples, batching.batch_size)
     task, objective = make_task(model, data, batching, resolve_threads(arguments))
     told = how.told(model, batching)
     told.on_test_begin()
@@ -92,13 +96,16 @@ def predict_model(model: Model, x: Any, how: Pass) -> Any:
     data = how.cut(intake(model, x, None, None, needs_targets=False))
     model.ensure_initialized()
     batching = _batching(data, arguments)
-    task = Task(
-        model, None, signature_of(model, data), batching, resolve_threads(arguments), model.run_eagerly
-    )
+    states = state_variables(model)
+    check_batches(model, data.num_samples, batching.batch_size)
+    task = model.tasks.prediction(model, signature_of(model, data), batching, resolve_threads(arguments))
     told = how.told(model, batching)
     told.on_predict_begin()
     outputs = _loaded(model, task, data, arguments).predict("data", batching.batch_size)
     told.on_predict_end()
+    if states:
+        take_states(states, outputs[-len(states) :])
+        outputs = outputs[: -len(states)]
     return model.packed_outputs(outputs)
 
 

@@ -10,7 +10,7 @@ from distnn.layers.core import InputLayer
 from distnn.layers.layer import Layer, first_axis_shape
 from distnn.models.model import Model
 from distnn.network import is_functional
-from distnn.tensor import Spec, Tensor, keras_shape
+from distnn.tensor import Spec, Tensor, batch_size_of, keras_shape
 
 
 class Sequential(Model):
@@ -49,7 +49,7 @@ class Sequential(Model):
                 f"'{layer.name}' is already the name of a layer in this model."
             )
         if isinstance(layer, InputLayer):
-            self._begin_with(Spec(first_axis_shape(layer.sample_shape or ()), layer.input_dtype))
+            self._begin_with(layer.spec)
             return
         if not self._layers and self._input_spec is None and layer.sample_shape is not None:
             self._input_spec = Spec(first_axis_shape(layer.sample_shape))
@@ -144,7 +144,9 @@ class Sequential(Model):
     def get_config(self) -> dict[str, Any]:
         shape = None if self._input_spec is None else list(keras_shape(self._input_spec.shape))[1:]
         dtype = None if self._input_spec is None else self._input_spec.dtype
+        size = None if self._input_spec is None else batch_size_of(self._input_spec)
         return {
+            **({} if size is None else {"batch_size": size}),
             "name": self.name,
             "input_shape": shape,
             "input_dtype": dtype,
@@ -155,7 +157,8 @@ class Sequential(Model):
     def from_config(cls, config: Mapping[str, Any]) -> Sequential:
         model = cls(name=config.get("name"))
         if config.get("input_shape") is not None:
-            model.add(InputLayer(tuple(config["input_shape"]), dtype=config.get("input_dtype")))
+            shape, dtype = tuple(config["input_shape"]), config.get("input_dtype")
+            model.add(InputLayer(shape, dtype, batch_size=config.get("batch_size")))
         for entry in config["layers"]:
             model.add(layer_registry.deserialize(entry))
         return model

@@ -76,6 +76,10 @@ from distnn.ops.comparison import logical_and as logical_and
 from distnn.ops.comparison import logical_not as logical_not
 from distnn.ops.comparison import logical_or as logical_or
 from distnn.ops.comparison import not_equal as not_equal
+from distnn.ops.convolution import conv as conv
+from distnn.ops.convolution import conv_transpose as conv_transpose
+from distnn.ops.convolution import depthwise_conv as depthwise_conv
+from distnn.ops.convolution import separable_conv as separable_conv
 from distnn.ops.creation import arange as arange
 from distnn.ops.creation import convert_to_numpy as convert_to_numpy
 from distnn.ops.creation import convert_to_tensor as convert_to_tensor
@@ -128,6 +132,8 @@ from distnn.ops.noise import normal_like as normal_like
 from distnn.ops.normalization import batch_norm_inference as batch_norm_inference
 from distnn.ops.normalization import batch_norm_training as batch_norm_training
 from distnn.ops.normalization import layer_norm as layer_norm
+from distnn.ops.pooling import average_pool as average_pool
+from distnn.ops.pooling import max_pool as max_pool
 from distnn.ops.products import dot as dot
 from distnn.ops.products import matmul as matmul
 from distnn.ops.reductions import all as all
@@ -139,6 +145,7 @@ from distnn.ops.reductions import mean as mean
 from distnn.ops.reductions import min as min
 from distnn.ops.reductions import sum as sum
 from distnn.ops.reductions import var as var
+from distnn.ops.resizing import pad as pad
 from distnn.ops.scans import cumsum as cumsum
 from distnn.ops.scans import prod as prod
 from distnn.ops.selection import argsort as argsort
@@ -148,6 +155,9 @@ from distnn.ops.selection import sort as sort
 from distnn.ops.selection import take as take
 from distnn.ops.selection import take_along_axis as take_along_axis
 from distnn.ops.selection import top_k as top_k
+from distnn.ops.sequences import stack_steps as stack_steps
+from distnn.ops.sequences import take_rows as take_rows
+from distnn.ops.sequences import unstack_steps as unstack_steps
 from distnn.ops.shapes import broadcast_to as broadcast_to
 from distnn.ops.shapes import concatenate as concatenate
 from distnn.ops.shapes import expand_dims as expand_dims

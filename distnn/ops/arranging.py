@@ -11,6 +11,7 @@ from distnn.ops.arguments import normalized_axes, operand, shape_of
 from distnn.ops.elementwise import subtract, where
 from distnn.ops.reductions import sum as sum_over
 from distnn.ops.selection import Take
+from distnn.ops.sequences import ReverseSteps
 from distnn.ops.shapes import (
     Slice,
     broadcast_to,
@@ -66,6 +67,9 @@ def flip(x: Any, axis: int | Sequence[int] | None = None) -> Any:
     value = operand(x)
     for place in normalized_axes(axis, len(shape_of(value))):
         size = check_static_axis(shape_of(value), place, "flip")
+        if place == 1:
+            value = ReverseSteps()(value)
+            continue
         value = Take(place)(value, np.arange(size - 1, -1, -1, dtype=np.int32))
     return value
 

@@ -15,13 +15,14 @@ import numpy as np
 from cluster.coordinator import Coordinator
 from cluster.crew import Answer, Crew, Died, Failed, Failure, Outcome, Request, Silent, Watch, WorkerInfo
 from cluster.exchange.choice import make_exchange
-from cluster.node import node_identity
 from cluster.worker import Worker
 from distnn.data.arrays import ArrayData
 from distnn.engine import Engine, EngineOptions, SegmentReport
 from distnn.recording import TrainingState
 from distnn.task import Task
 from distnn.tensor import Array
+
+HERE = "the coordinator's node"
 
 
 class Killed(BaseException):
@@ -31,7 +32,7 @@ class Killed(BaseException):
 class InProcessCrew(Crew):
     """Workers that are objects of this process. What is shared arrives read-only, as from Ray's store."""
 
-    def __init__(self, nodes: Callable[[int], str] = lambda number: node_identity(), cores: int = 64) -> None:
+    def __init__(self, nodes: Callable[[int], str] = lambda number: HERE, cores: int = 64) -> None:
         self._nodes = nodes
         self._cores = cores
         self._workers: dict[int, Worker] = {}
@@ -46,11 +47,16 @@ class InProcessCrew(Crew):
     def workers(self) -> Mapping[int, WorkerInfo]:
         return self._infos
 
+    @property
+    def here(self) -> str:
+        return HERE
+
     def recruit(self, count: int) -> None:
         while len(self._infos) < count:
             number, self._next_number = self._next_number, self._next_number + 1
             self._workers[number] = Worker()
-            self._infos[number] = WorkerInfo(number, 0, 0.0, self._nodes(number), "here", self._cores)
+            node = self._nodes(number)
+            self._infos[number] = WorkerInfo(number, 0, 0.0, node, node, "here", self._cores)
 
     def share(self, value: Any) -> Any:
         self.shared.append(value)
@@ -94,6 +100,10 @@ class InProcessCrew(Crew):
             return Died("killed by the test")
         return Failed(value) if isinstance(value, Failure) else Answer(value)
 
+    def aside(self, requests: Mapping[int, Request], timeout_s: float) -> dict[int, Any]:
+        living = set(requests) & set(self._workers) - self.dead - self.hung
+        return {w: getattr(self._workers[w], requests[w].method)(*requests[w].args) for w in living}
+
     def dismiss(self, worker: int) -> None:
         self._workers.pop(worker, None)
         self._infos.pop(worker, None)
@@ -118,6 +128,10 @@ class ManyCores(Crew):
     def workers(self) -> Mapping[int, WorkerInfo]:
         return {number: replace(info, cores=64) for number, info in self.crew.workers.items()}
 
+    @property
+    def here(self) -> str:
+        return self.crew.here
+
     def recruit(self, count: int) -> None:
         self.crew.recruit(count)
 
@@ -128,6 +142,9 @@ class ManyCores(Crew):
         self, requests: Mapping[int, Request], deadline_s: float, watch: Watch | None = None
     ) -> dict[int, Outcome]:
         return self.crew.ask(requests, deadline_s, watch)
+
+    def aside(self, requests: Mapping[int, Request], timeout_s: float) -> dict[int, Any]:
+        return self.crew.aside(requests, timeout_s)
 
     def dismiss(self, worker: int) -> None:
         self.crew.dismiss(worker)
@@ -197,6 +214,10 @@ class FaultyCrew(Crew):
     def workers(self) -> Mapping[int, WorkerInfo]:
         return self.crew.workers
 
+    @property
+    def here(self) -> str:
+        return self.crew.here
+
     def recruit(self, count: int) -> None:
         self.crew.recruit(count)
 
@@ -215,6 +236,9 @@ class FaultyCrew(Crew):
                 if request.method == "compute" and _computes(request, step, shard):
                     self._kill(worker)
         return self.crew.ask(requests, deadline_s, watch)
+
+    def aside(self, requests: Mapping[int, Request], timeout_s: float) -> dict[int, Any]:
+        return self.crew.aside(requests, timeout_s)
 
     def dismiss(self, worker: int) -> None:
         self.crew.dismiss(worker)

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-PLACES = ("computing", "before the update", "in the update", "after the update", "after the commit")
+if TYPE_CHECKING:
+    from cluster.ray_crew import RayCrew
+
+PHASES = {
+    "computing": "while it computed its shard",
+    "before the update": "while it added up and measured its slice of the gradient",
+    "in the update": "while it updated its slice of the weights",
+    "after the update": "while it updated its slice of the weights",
+    "after the commit": "while it computed its shard",
+}
+"""Places of a step that clips norms, and how a loss there is told (the last place is in the next step)."""
+PLACES = tuple(PHASES)
 
 
 @contextmanager
@@ -46,3 +60,60 @@ def strike(place: str, *, rank: int, step: int, blow: Callable[[], Any]) -> Iter
         yield fired
     finally:
         SharedSteps.phases, SharedSteps._commit = phases, commit  # type: ignore[method-assign]
+
+
+NODE_PLACES = ("taking the weights", "computing", "adding", "answering")
+
+
+@contextmanager
+def strike_node(
+    place: str, *, step: int, blow: Callable[[], Any], shard: int | None = None
+) -> Iterator[list[int]]:
+    """The same within a node: the worker is the one whose shards begin with `shard`, or any."""
+    from cluster.exchange.barrier import Barrier
+    from cluster.exchange.node_steps import NodeSteps
+
+    fired: list[int] = []
+    run, meet = NodeSteps.run, Barrier.meet
+    at: dict[int, tuple[NodeSteps, int, int]] = {}
+
+    def hit(steps: NodeSteps, current: int, here: str) -> None:
+        first = steps._places.own[0][0][0]
+        if here == place and not fired and shard in (None, first) and current == step:
+            fired.append(step)
+            blow()
+
+    def do_run(self: NodeSteps, current: int, weights: Any) -> Any:
+        at[id(self.barrier)] = (self, current, 0)
+        hit(self, current, NODE_PLACES[0])
+        return run(self, current, weights)
+
+    def do_meet(self: Barrier) -> None:
+        meet(self)
+        if id(self) in at:
+            steps, current, count = at[id(self)]
+            at[id(self)] = (steps, current, count + 1)
+            hit(steps, current, NODE_PLACES[count + 1])
+
+    NodeSteps.run, Barrier.meet = do_run, do_meet  # type: ignore[method-assign]
+    try:
+        yield fired
+    finally:
+        NodeSteps.run, Barrier.meet = run, meet  # type: ignore[method-assign]
+
+
+def strike_in_process(crew: RayCrew, worker: int, fault: str, signal_number: int, **where: Any) -> None:
+    """Let the process of a worker send itself a signal: `fault` names a function of this file."""
+    from cluster.ray_import import ray
+
+    folder = str(Path(__file__).parent)
+
+    def install(_: Any) -> None:
+        sys.path.append(folder)
+        import faults
+
+        one = getattr(faults, fault)(**where, blow=lambda: os.kill(os.getpid(), signal_number))
+        one.__enter__()
+        faults.kept = one  # type: ignore[attr-defined]
+
+    ray.get(crew._actors[worker].__ray_call__.remote(install))

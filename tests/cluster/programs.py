@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import tempfile
 import time
 import warnings
+from pathlib import Path
 from typing import Any
 
-from cases import arrays, make_training, rich_model
+import psutil
+from cases import arrays, make_training, reference, rich_model, run
 
 from distnn.engine import EngineOptions, create_engine
+
+STORE = {"object_store_memory": 100_000_000}
 
 
 def say(*words: Any) -> None:
     print(*words, flush=True)
 
 
-def train_for_ever() -> None:
+def train_for_ever(address: str | None = None, workers: str = "2") -> None:
     """Trains until Ctrl-C, says what was committed, goes on, and is then killed by the test."""
     training = make_training("rich")
-    engine = create_engine("ray", EngineOptions(workers=2))
+    engine = create_engine("ray", EngineOptions(workers=int(workers), address=address))
     pids = engine.worker_pids  # type: ignore[attr-defined]
     engine.load(training.task, training.data, training.model.training_state(0))
     engine.run_segment(1)
@@ -37,6 +43,67 @@ def train_for_ever() -> None:
     say("interrupted", step > 1, is_whole, engine.worker_pids == pids)  # type: ignore[attr-defined]
     while True:
         engine.run_segment(100_000)
+
+
+def train_in(folder: str, instant: str = "", victims: str = "coordinator") -> None:
+    """Trains with shared memory in a folder; kills itself, or all it has begun too, at an instant.
+
+    For ever, or at an instant, or to the end (`end`) when it has been told a line.
+    """
+    from cluster.exchange import segment as segments
+
+    segments.FOLDER = Path(folder)
+    training = make_training("rich")
+    engine = create_engine("ray", EngineOptions(workers=2, exchange="shared_memory"))
+    engine.load(training.task, training.data, training.model.training_state(0))
+
+    def kill(*_: Any) -> None:
+        if victims == "everything":
+            for process in psutil.Process().children(recursive=True):
+                process.kill()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def kill_after(count: int) -> Any:
+        def ask(requests: dict[int, Any], *arguments: Any) -> Any:
+            crew_ask(dict(list(requests.items())[:count]), *arguments)
+            kill()
+
+        crew = engine._coordinator._crew  # type: ignore[attr-defined]
+        crew_ask = crew.ask
+        return crew, ask
+
+    if instant == "while it is made":
+        os.posix_fallocate = kill
+    elif instant in ("before anybody maps it", "when one has mapped it"):
+        crew, ask = kill_after(0 if instant.startswith("before") else 1)
+        crew.ask = ask
+    elif instant == "when all have mapped it":
+        segments.SharedSegment.forget_name = kill  # type: ignore[method-assign]
+    if not instant:
+        engine.run_segment(1)
+    say("training")
+    if not instant:
+        while True:
+            engine.run_segment(100_000)
+    sys.stdin.readline()
+    engine.run_segment(1000)
+    engine.close()
+
+
+def train_both_ways() -> None:
+    """Trains with the exchange that works, then with shared memory, and says what is told."""
+    engine = create_engine("ray", EngineOptions(workers=2))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", ".*shared memory")
+        is_same = run(engine) == reference()
+    engine.close()
+    say("auto", is_same, *(one.message for one in caught if "shared memory" in str(one.message)))
+    engine = create_engine("ray", EngineOptions(workers=2, exchange="shared_memory"))
+    try:
+        run(engine)
+    except Exception as error:
+        say(type(error).__name__, "at step", engine.state().step, error)
+    engine.close()
 
 
 def fit_at(address: str) -> None:
@@ -73,6 +140,51 @@ def embedded_beside() -> None:
     say("head", ray.get_runtime_context().gcs_address)
     say("loss", model.history.history["loss"][-1].hex())
     say("token in home", os.path.exists(os.path.expanduser("~/.ray")))
+
+
+def serve_two_nodes() -> None:
+    """A cluster of two nodes on this machine, of one CPU and of two, until standard input ends."""
+    from cluster.ray_import import ray  # noqa: F401  (quietly, before anybody else)
+
+    from ray.cluster_utils import Cluster  # isort: skip
+
+    with tempfile.TemporaryDirectory(prefix="two-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        head = {"num_cpus": 1, "include_dashboard": False, "temp_dir": folder, **STORE}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+        cluster.add_node(num_cpus=2, **STORE)
+        say("address", cluster.address)
+        sys.stdin.read()
+        cluster.shutdown()
+
+
+def train_on_nodes(address: str, exchange: str, deadline_s: str, *fault: str) -> None:
+    """Trains with three workers on two nodes, one of which may send itself a signal; compares the bytes.
+
+    `fault`: which worker of the node with two (0 or 1), the place of the third step, the signal.
+    """
+    from crews import CrewEngine
+    from faults import strike_in_process
+
+    from cluster.connect import connect
+    from cluster.ray_crew import RayCrew
+
+    connection = connect(address, 3)
+    crew = RayCrew(connection, threads=1)
+    engine = CrewEngine(crew, 3, float(deadline_s), exchange)
+    crew.recruit(3)
+    nodes: dict[str, list[int]] = {}
+    for number, info in crew.workers.items():
+        nodes.setdefault(info.node, []).append(number)
+    say("nodes", *sorted(map(len, nodes.values())), len({info.machine for info in crew.workers.values()}))
+    if fault:
+        which, place, signal_number = fault
+        worker = max(nodes.values(), key=len)[int(which)]
+        strike_in_process(crew, worker, "strike_node", int(signal_number), place=place, step=2)
+    outcome = run(engine)
+    say("exchange", getattr(engine.exchange, "chosen", exchange))
+    say("same", outcome == reference(), "survivors", len(crew.workers))
+    crew.close()
+    connection.close()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from cluster.crew import WorkerInfo
 
 def workers(*nodes: tuple[str, int]) -> list[WorkerInfo]:
     """One worker per (node, cores), numbered in order."""
-    return [WorkerInfo(i, 100 + i, 0.0, node, node, cores) for i, (node, cores) in enumerate(nodes)]
+    return [WorkerInfo(i, 100 + i, 0.0, node, node, node, cores) for i, (node, cores) in enumerate(nodes)]
 
 
 @pytest.mark.parametrize(

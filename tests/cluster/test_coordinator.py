@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 from cases import make_training, reference, run
@@ -65,6 +66,18 @@ def test_other_data_reaches_the_workers_of_a_held_task() -> None:
     before = engine.predict("validation", 8)[0]
     engine.load(training.task, data, training.model.training_state(0))
     assert engine.predict("validation", 8)[0].tolist() == before[5:20].tolist()
+
+
+def test_another_seed_needs_no_other_task() -> None:
+    crew = InProcessCrew()
+    engine = CrewEngine(crew, 2)
+    training = make_training("rich")
+    for seed in (5, training.task.batching.seed):
+        task = replace(training.task, batching=replace(training.task.batching, seed=seed))
+        engine.load(task, training.data, training.model.training_state(0))
+        found = tuple(map(int, engine.run_segment(10).fingerprints))
+        assert (found == reference().fingerprints) == (seed != 5)
+    assert sum(type(value) is bytes for value in crew.shared) == 1, "the task is sent once"
 
 
 def test_data_is_shared_once() -> None:
@@ -132,11 +145,37 @@ def test_a_hung_worker_is_ended_and_replaced() -> None:
     crew.assert_all_fired()
 
 
-@pytest.mark.parametrize("method", ["load", "warm_up", "evaluate", "predict"])
-def test_a_worker_may_die_in_any_call(method: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "work"),
+    [
+        ("load", "loading"),
+        ("warm_up", "warming up"),
+        ("evaluate", "evaluate 'validation' at step 10"),
+        ("predict", "predict 'validation' at step 10"),
+    ],
+)
+def test_a_worker_may_die_in_any_call(method: str, work: str, caplog: pytest.LogCaptureFixture) -> None:
     crew = FaultyCrew(InProcessCrew()).fail_when(method, worker=1)
     assert run(CrewEngine(crew, 3)) == reference()
     crew.assert_all_fired()
+    (told,) = caplog.messages
+    assert told.startswith(f"{work}: worker 1 (pid 0 on here) died (killed by the test); 2 workers go on")
+
+
+def test_a_worker_that_dies_idle_is_told_so(caplog: pytest.LogCaptureFixture) -> None:
+    """Found when the roll is called after another loss."""
+    inner = InProcessCrew(cores=2)
+    crew = FaultyCrew(inner).fail_at(worker=0, step=3)
+    crew.fail_when("progress", worker=2)
+    assert run(CrewEngine(crew, 4)) == reference()
+    crew.assert_all_fired()
+    (told,) = caplog.messages
+    computing, idle = told.split(" and worker 2 ")
+    assert (
+        computing
+        == "step 3: worker 0 (pid 0 on here) died while it computed its shards 0-1 (killed by the test)"
+    )
+    assert idle.startswith("(pid 0 on here) died while it had nothing to do (killed by the test); 2 workers")
 
 
 def test_a_lost_worker_is_replaced_at_the_next_load() -> None:
@@ -151,7 +190,8 @@ def test_a_lost_worker_is_replaced_at_the_next_load() -> None:
 def test_the_last_workers_death_names_worker_and_step() -> None:
     crew = FaultyCrew(InProcessCrew()).fail_at(worker=0, step=3)
     engine = CrewEngine(crew, 1)
-    with pytest.raises(EngineError, match=r"step 3: worker 0 died \(killed by the test\), and no worker"):
+    what = r"step 3: worker 0 \(pid 0 on here\) died while it computed its shards 0-3 \(killed by the test\)"
+    with pytest.raises(EngineError, match=f"{what}, and no worker"):
         run(engine)
     assert engine.state().step == 3
     crew.assert_all_fired()
@@ -163,8 +203,10 @@ def test_a_shard_that_ends_two_workers_fails_the_run_by_name() -> None:
     with pytest.raises(EngineError) as raised:
         run(engine)
     message = str(raised.value)
-    assert message.startswith("step 2: two workers were lost while they computed shard 3: worker 3 died")
-    assert "then worker 2 died" in message
+    assert message.startswith(
+        "step 2: two workers were lost while they computed shard 3: worker 3 (pid 0 on here) died"
+    )
+    assert "then worker 2 (pid 0 on here) died while it computed" in message
     assert engine.state().step == 2
     assert sorted(crew.workers) == [0, 1]
 

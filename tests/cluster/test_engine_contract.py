@@ -17,6 +17,7 @@ ENGINES = {
     "local": ("local", "auto"),
     "threads": ("threads", "auto"),
     "ray, shared memory": ("ray", "shared_memory"),
+    "ray, hierarchical": ("ray", "hierarchical"),
     "ray, object store": ("ray", "object_store"),
 }
 
@@ -80,6 +81,20 @@ def test_evaluate_and_predict_equal_the_local_engines(engine: Engine, batch_size
     (ours,), (theirs,) = engine.predict("validation", batch_size), local.predict("validation", batch_size)
     assert ours.shape == (29, 3)
     np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(("shards", "batch_size"), [(16, 13), (7, 4), (4, 1)])
+def test_more_shards_than_samples(engine: Engine, shards: int, batch_size: int) -> None:
+    """75 samples: also the last batch is shorter (10 of 13, 3 of 4); some workers have no sample at all."""
+    options = {"shards": shards, "batch_size": batch_size, "segments": (3, 75 // batch_size)}
+    local = create_engine("local", EngineOptions())
+    assert run(engine, "rich", **options) == run(local, "rich", **options)  # type: ignore[arg-type]
+    fewer = options | {"shards": 1}
+    found, expected = run(engine, "plain", **options), run(local, "plain", **fewer)  # type: ignore[arg-type]
+    weights, others = np.frombuffer(found.weights, np.float32), np.frombuffer(expected.weights, np.float32)
+    np.testing.assert_allclose(weights, others, rtol=1e-3, atol=1e-4)
+    predictions = (np.frombuffer(one.predictions, np.float32) for one in (found, expected))
+    np.testing.assert_allclose(*predictions, rtol=1e-3, atol=1e-4)
 
 
 def test_a_users_exception_leaves_the_committed_state_whole(engine: Engine) -> None:

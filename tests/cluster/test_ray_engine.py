@@ -176,7 +176,9 @@ def test_slow_work_is_not_taken_for_a_hung_worker(crew: Crew) -> None:
 def test_without_workers_left_the_error_names_worker_and_step(crew: Crew) -> None:
     faulty = FaultyCrew(crew).fail_at(worker=0, step=2)
     engine = CrewEngine(faulty, 1)
-    with pytest.raises(EngineError, match=r"^step 2: worker 0 died \(.+\), and no worker is left"):
+    with pytest.raises(
+        EngineError, match=r"^step 2: worker 0 \(pid .+\) died while .+, and no worker is left"
+    ):
         run(engine)
     assert engine.state().step == 2
     faulty.assert_all_fired()

@@ -33,6 +33,7 @@ def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
     variables |= {"PYTHONPATH": f"{ROOT}:{HERE}", **environment}
     return subprocess.Popen(
         [sys.executable, str(HERE / "programs.py"), *arguments],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -93,6 +94,14 @@ def test_ctrl_c_stops_at_a_commit_and_a_killed_program_leaves_no_worker() -> Non
 # Clusters that this program did not start
 
 
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
 @pytest.fixture(scope="module")
 def other_cluster() -> Iterator[str]:
     """A cluster started by `ray start`, with a token; the address of its head."""
@@ -108,11 +117,10 @@ def other_cluster() -> Iterator[str]:
     )
     address = f"127.0.0.1:{port}"
     try:
-        from cluster.address import find_address, wait_for_port
+        from cluster.address import find_address
 
-        wait_for_port(find_address(address), 30.0)
-        deadline = time.monotonic() + 30
-        while not find_address(address).is_on_this_node():
+        deadline = time.monotonic() + 90
+        while not (_answers(port) and find_address(address).is_on_this_node()):
             assert time.monotonic() < deadline and process.poll() is None
             time.sleep(0.1)
         yield address
@@ -132,6 +140,23 @@ def test_fit_on_a_running_cluster_with_too_little_room(other_cluster: str) -> No
     assert local_loss() in lines
     assert len(lines[2].split()) == 3
     assert errors == ""
+
+
+@pytest.mark.timeout(180)
+def test_workers_of_a_running_cluster_end_with_their_coordinator(other_cluster: str) -> None:
+    """Their Ray lives on; one of them is stopped and can do nothing by itself."""
+    program = start("train_for_ever", other_cluster, RAY_AUTH_TOKEN="t" * 64)
+    try:
+        word, *pids = read_line(program)
+        workers = [psutil.Process(int(pid)) for pid in pids]
+        assert word == "training" and len(workers) == 2
+        workers[0].suspend()
+        program.kill()
+        _, alive = psutil.wait_procs(workers, timeout=30)
+        assert not alive
+    finally:
+        program.kill()
+        program.communicate(timeout=20)
 
 
 @pytest.mark.timeout(180)

@@ -6,21 +6,19 @@ The workers are threads of this process here; `test_shared_memory_processes.py` 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cases import make_training, reference, run
 from crews import CrewEngine, InProcessCrew, Killed
-from faults import PLACES, strike
+from faults import PHASES, PLACES, strike
 
 from cluster.exchange import segment as segments
-from cluster.exchange.choice import AutoExchange, choose
-from cluster.exchange.object_store import ObjectStoreExchange
 from cluster.exchange.segment import SharedMemoryError
-from cluster.exchange.shared_memory import SharedMemoryExchange
 from distnn.engine import EngineOptions
 from distnn.errors import EngineError, UserCodeError
+
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def make_engine(workers: int, crew: InProcessCrew | None = None, deadline_s: float = 60.0) -> CrewEngine:
@@ -31,12 +29,6 @@ def die() -> None:
     raise Killed
 
 
-@pytest.fixture(autouse=True)
-def no_segment_is_left() -> Iterator[None]:
-    yield
-    assert not list(segments.FOLDER.glob("distnn-shared-*"))
-
-
 @pytest.mark.parametrize("kind", ["plain", "rich", "wide"])
 @pytest.mark.parametrize("workers", [1, 2, 3, 4])
 def test_same_bytes_with_any_number_of_workers(kind: str, workers: int) -> None:
@@ -45,7 +37,7 @@ def test_same_bytes_with_any_number_of_workers(kind: str, workers: int) -> None:
     assert len(engine.coordinator.assignment) == workers
 
 
-@pytest.mark.parametrize("exchange", ["shared_memory", "object_store"])
+@pytest.mark.parametrize("exchange", ["shared_memory", "hierarchical", "object_store"])
 @pytest.mark.parametrize(("shards", "batch_size"), [(1, 16), (3, 7), (5, 16), (16, 13), (7, 75)])
 def test_uneven_and_empty_shards(exchange: str, shards: int, batch_size: int) -> None:
     """75 samples: the last batch has 5 of 7 samples, or 10 of 13 for 16 shards."""
@@ -103,11 +95,16 @@ def test_the_optimizer_is_the_coordinators() -> None:
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("rank", [0, 2])
 @pytest.mark.parametrize("step", [0, 4])
-def test_a_worker_may_die_at_any_place_of_a_step(place: str, rank: int, step: int) -> None:
+def test_a_worker_may_die_at_any_place_of_a_step(
+    place: str, rank: int, step: int, caplog: pytest.LogCaptureFixture
+) -> None:
     engine = make_engine(3)
     with strike(place, rank=rank, step=step, blow=die) as fired:
         assert run(engine) == reference()
     assert fired == [step]
+    (told,) = caplog.messages
+    assert told.startswith(f"step {step + (place == 'after the commit')}: worker {rank} (pid 0 on here) died")
+    assert PHASES[place] in told
     assert len(engine.coordinator.assignment) == 2
 
 
@@ -142,7 +139,7 @@ def test_if_all_die_the_coordinator_has_the_committed_state() -> None:
     training = make_training("rich")
     engine.load(training.task, training.data, training.model.training_state(0))
     with strike("in the update", rank=0, step=4, blow=die) as fired:
-        with pytest.raises(EngineError, match=r"^step 4: worker 0 died .*, and no worker is left"):
+        with pytest.raises(EngineError, match=r"^step 4: worker 0 .* died .*, and no worker is left"):
             engine.run_segment(10)
     assert fired and engine.state().step == 4
     committed = engine.state().copy()
@@ -173,6 +170,32 @@ def test_ctrl_c_keeps_what_was_committed(monkeypatch: pytest.MonkeyPatch) -> Non
     assert tuple(map(int, engine.run_segment(6).fingerprints)) == reference().fingerprints[4:]
 
 
+@pytest.mark.parametrize("instant", ["while memory is made", "while it is mapped"])
+def test_ctrl_c_leaves_no_name(instant: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    crew = InProcessCrew()
+    engine = make_engine(2, crew)
+    training = make_training("rich")
+    engine.load(training.task, training.data, training.model.training_state(0))
+    ask = crew.ask
+
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    def interrupted(requests, deadline_s, watch=None):  # type: ignore[no-untyped-def]
+        ask(dict([*requests.items()][:1]), deadline_s, watch)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        if instant == "while memory is made":
+            patch.setattr("os.posix_fallocate", interrupt)
+        else:
+            patch.setattr(crew, "ask", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            engine.run_segment(4)
+    assert not list(folder.iterdir())
+    assert tuple(map(int, engine.run_segment(10).fingerprints)) == reference().fingerprints
+
+
 def test_user_code_that_raises_lets_the_others_leave() -> None:
     engine = make_engine(2)
     training = make_training("touchy", provoke=True)
@@ -188,44 +211,39 @@ def test_user_code_that_raises_lets_the_others_leave() -> None:
     assert engine.state().step == step and sorted(engine.crew.workers) == [0, 1]
 
 
-# The choice
-
-
-def test_auto_shares_memory_on_one_node() -> None:
-    engine = CrewEngine(InProcessCrew(), 2, exchange="auto")
-    assert run(engine) == reference()
-    assert isinstance(engine.exchange, AutoExchange)
-    assert isinstance(engine.exchange.chosen, SharedMemoryExchange)
-
-
-def test_auto_sends_objects_between_nodes() -> None:
-    engine = CrewEngine(InProcessCrew(nodes=lambda number: f"node {number}"), 2, exchange="auto")
-    assert run(engine) == reference()
-    assert isinstance(engine.exchange, AutoExchange)
-    assert isinstance(engine.exchange.chosen, ObjectStoreExchange)
-
-
-def test_reasons() -> None:
-    assert choose(["a", "a"], "a") == ("shared_memory", "all workers are on the coordinator's machine")
-    assert choose(["a", "b"], "a")[1] == "the workers are on 2 machines"
-    assert choose(["b", "b"], "a")[1] == "the workers are on another machine than the coordinator"
+# Where there is no room, or no one node
 
 
 def test_auto_falls_back_where_shared_memory_has_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segments, "_free_bytes", lambda folder: 1000)
-    engine = CrewEngine(InProcessCrew(), 2, exchange="auto")
+    crew = InProcessCrew()
+    engine = CrewEngine(crew, 2, exchange="auto")
     with pytest.warns(
         UserWarning, match=r"bytes of shared memory, and 1,000 are free.*object store"
     ) as warned:
         assert run(engine) == reference()
         assert run(engine) == reference()
     assert len(warned) == 1
+    assert "attach" not in {method for _, method in crew.asked}
+
+
+def test_room_that_is_lost_after_the_start_is_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A generation after a loss needs new memory, when the old is still held."""
+    engine = CrewEngine(InProcessCrew(), 3, exchange="auto")
+    blow_and_fill = lambda: (monkeypatch.setattr(segments, "_free_bytes", lambda folder: 0), die())  # noqa: E731
+    with strike("in the update", rank=1, step=4, blow=blow_and_fill) as fired:
+        with pytest.warns(UserWarning, match="and 0 are free.*object store"):
+            assert run(engine) == reference()
+    assert fired == [4]
 
 
 def test_shared_memory_that_was_asked_for_is_an_error_without_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segments, "_free_bytes", lambda folder: 1000)
+    engine, training = make_engine(2), make_training("plain")
     with pytest.raises(SharedMemoryError, match=r"need \d[\d,]+ bytes .* 1,000 are free in /dev/shm.*docker"):
-        run(make_engine(2))
+        engine.load(training.task, training.data, training.model.training_state(0))
+    asked = {method for _, method in engine.crew.asked}  # type: ignore[attr-defined]
+    assert asked == {"load"}, "nothing is computed before"
 
 
 def test_auto_falls_back_without_shared_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -236,10 +254,5 @@ def test_auto_falls_back_without_shared_memory(monkeypatch: pytest.MonkeyPatch, 
 
 def test_shared_memory_that_was_asked_for_needs_one_node() -> None:
     engine = CrewEngine(InProcessCrew(nodes=lambda number: "ab"[number]), 2, exchange="shared_memory")
-    with pytest.raises(SharedMemoryError, match="on the coordinator's machine; not there: worker 0"):
+    with pytest.raises(SharedMemoryError, match="on the coordinator's node; not there: worker 0"):
         run(engine)
-
-
-def test_an_unknown_exchange_is_refused() -> None:
-    with pytest.raises(ValueError, match="Unknown exchange: 'shared_memry'.*Did you mean 'shared_memory'"):
-        EngineOptions(exchange="shared_memry")

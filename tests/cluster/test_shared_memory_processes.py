@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
+import re
 import signal
-import subprocess
-import sys
-import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 from cases import make_training, reference, run
 from crews import CrewEngine, ManyCores
-from faults import PLACES
-from test_ray_processes import read_line, start
+from faults import PHASES, PLACES, strike_in_process
 
 if TYPE_CHECKING:
     from cluster.connect import Connection
@@ -27,39 +25,19 @@ pytestmark = pytest.mark.ray
 HERE = Path(__file__).parent
 
 
-def segments() -> list[Path]:
-    return list(Path("/dev/shm").glob("distnn-shared-*"))
-
-
 @pytest.fixture
-def crew(ray_cluster: Connection) -> Iterator[Crew]:
+def crew(ray_cluster: Connection, folder: Path) -> Iterator[Crew]:
     from cluster.ray_crew import RayCrew
 
     crew = RayCrew(ray_cluster, threads=1)
     yield ManyCores(crew)
     crew.close()
-    assert not segments()
 
 
 def prepare_fault(crew: Crew, worker: int, place: str, *, rank: int, step: int, signal_number: int) -> None:
     """Let the process of `worker` send itself a signal at a place of a step."""
-    from cluster.ray_import import ray
-
-    folder = str(HERE)
-
-    def install(_: Any) -> None:
-        import os
-        import sys
-
-        sys.path.append(folder)
-        from faults import strike
-
-        fault = strike(place, rank=rank, step=step, blow=lambda: os.kill(os.getpid(), signal_number))
-        fault.__enter__()
-        sys.modules["faults"].kept = fault  # type: ignore[attr-defined]
-
-    actor = crew.crew._actors[worker]  # type: ignore[attr-defined]
-    ray.get(actor.__ray_call__.remote(install))
+    inner = crew.crew  # type: ignore[attr-defined]
+    strike_in_process(inner, worker, "strike", signal_number, place=place, rank=rank, step=step)
 
 
 @pytest.mark.filterwarnings("ignore:7 workers for 4 shards")
@@ -80,16 +58,21 @@ def test_a_worker_killed_at_any_place_of_a_step_changes_no_byte(crew: Crew, plac
 
 
 @pytest.mark.parametrize("place", ["computing", "in the update"])
-def test_a_stopped_worker_is_killed_at_the_deadline(crew: Crew, place: str) -> None:
+def test_a_stopped_worker_is_killed_at_the_deadline(
+    crew: Crew, place: str, caplog: pytest.LogCaptureFixture
+) -> None:
     engine = CrewEngine(crew, 2, deadline_s=1.0, exchange="shared_memory")
     crew.recruit(2)
-    pid = crew.workers[0].pid
+    pid, host = crew.workers[0].pid, crew.workers[0].host
     prepare_fault(crew, 0, place, rank=0, step=3, signal_number=signal.SIGSTOP)
     began = time.monotonic()
     assert run(engine) == reference()
     assert time.monotonic() - began < 20
     assert sorted(engine.coordinator.assignment) == [1]
     assert not Path(f"/proc/{pid}").exists()
+    (told,) = caplog.messages
+    who = re.escape(f"step 3: worker 0 (pid {pid} on {host})")
+    assert re.match(rf"{who} was silent for \d+ s {PHASES[place]}", told), told
 
 
 def test_more_workers_than_cores_go_on(crew: Crew) -> None:
@@ -101,57 +84,30 @@ def test_more_workers_than_cores_go_on(crew: Crew) -> None:
     assert engine.state().step == 200 and len(engine.coordinator.assignment) == 8
 
 
-# Programs
+def test_who_waits_for_a_slow_worker_is_asleep(crew: Crew) -> None:
+    """One worker is stopped for a while, below the deadline: the other hardly computes meanwhile."""
+    engine = CrewEngine(crew, 2, exchange="shared_memory")
+    job = make_training("rich")
+    engine.load(job.task, job.data, job.model.training_state(0))
+    slow, other = (psutil.Process(crew.workers[number].pid) for number in (0, 1))
+    shares: list[float] = []
 
+    def measure() -> None:
+        try:
+            while slow.status() != psutil.STATUS_STOPPED:
+                time.sleep(0.01)
+            began, before = time.monotonic(), other.cpu_times()
+            time.sleep(2.0)
+            after, seconds = other.cpu_times(), time.monotonic() - began
+            shares.append((after.user - before.user + after.system - before.system) / seconds)
+        finally:
+            slow.resume()
 
-def is_gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
-
-
-def wait_until_gone(pids: list[int], seconds: float = 15.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not all(map(is_gone, pids)):
-        assert time.monotonic() < deadline, f"{pids} still run"
-        time.sleep(0.05)
-
-
-def test_nothing_is_left_after_the_coordinator_is_killed() -> None:
-    program = start("train_for_ever")
-    try:
-        _, *pids = read_line(program)
-        program.kill()
-        program.communicate(timeout=10)
-        wait_until_gone([int(pid) for pid in pids])
-        assert not segments()
-    finally:
-        program.kill()
-
-
-def test_a_program_killed_while_its_memory_has_a_name_is_swept_by_the_next() -> None:
-    code = (
-        "import os, cluster.exchange.shared_memory as shared;"
-        "from programs import *;"
-        "shared.SharedSegment.forget_name = lambda self: os.kill(os.getpid(), 9);"
-        "train_for_ever()"
-    )
-    path = os.pathsep.join([str(HERE.parent.parent), str(HERE)])
-    environment = os.environ | {"PYTHONPATH": path}
-    subprocess.run(
-        [sys.executable, "-c", code],
-        env=environment,
-        cwd=tempfile.gettempdir(),
-        timeout=60,
-        capture_output=True,
-    )
-    assert len(segments()) == 1
-    assert run(CrewEngine(_in_process(), 2, exchange="shared_memory")) == reference()
-    assert not segments()
-
-
-def _in_process() -> Crew:
-    from crews import InProcessCrew
-
-    return InProcessCrew()
+    prepare_fault(crew, 0, "in the update", rank=0, step=3, signal_number=signal.SIGSTOP)
+    watcher = threading.Thread(target=measure)
+    watcher.start()
+    found = engine.run_segment(10).fingerprints.tolist()
+    watcher.join()
+    assert tuple(found) == reference().fingerprints
+    assert len(shares) == 1 and shares[0] < 0.3
+    assert sorted(crew.workers) == [0, 1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -87,23 +88,59 @@ def test_a_full_file_system_is_told_before_anything_is_written(
     assert not list(tmp_path.iterdir())
 
 
-def test_sweeping_takes_only_what_a_killed_program_left(tmp_path: Path) -> None:
+KILLED_WHERE = {
+    "before it has a size": "os.posix_fallocate = die",
+    "before it is mapped": "segment._mapped = die",
+    "when it is whole": "segment.np.frombuffer = die",
+}
+
+
+@pytest.mark.parametrize("where", KILLED_WHERE)
+def test_sweeping_takes_only_what_a_killed_program_left(tmp_path: Path, where: str) -> None:
     code = (
-        "import os, sys; from pathlib import Path; from cluster.exchange.segment import *;"
-        f"from test_shared_segment import LAYOUT; SharedSegment.create(LAYOUT, 1, Path({str(tmp_path)!r}));"
-        "os.kill(os.getpid(), 9)"
+        "import os, sys; from pathlib import Path; from cluster.exchange import segment;"
+        "from test_shared_segment import LAYOUT; die = lambda *_: os.kill(os.getpid(), 9);"
+        f"{KILLED_WHERE[where]}; segment.SharedSegment.create(LAYOUT, 1, Path({str(tmp_path)!r}))"
     )
     path = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
-    subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": path}, timeout=60)
+    ended = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": path}, timeout=60)
+    assert ended.returncode == -signal.SIGKILL
     (orphan,) = tmp_path.iterdir()
-    living = SharedSegment.create(LAYOUT, 1, tmp_path)  # sweeps first
-    young = tmp_path / f"distnn-shared-{os.geteuid()}-0-1"
-    young.touch()  # made a moment ago, not locked yet
     others = tmp_path / "distnn-shared-77777-0-1"
     others.write_bytes(b"x")
-    assert sweep(tmp_path) == []
-    assert set(tmp_path.iterdir()) == {living.path, young, others}
-    assert not orphan.exists()
+    assert segments.orphans(tmp_path) == [orphan] and orphan.exists()
+    living = SharedSegment.create(LAYOUT, 1, tmp_path)  # sweeps first
+    assert sweep(tmp_path) == segments.orphans(tmp_path) == []
+    assert set(tmp_path.iterdir()) == {living.path, others}
+
+
+def test_a_file_that_is_swept_before_it_is_locked_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, swept = segments._try_to_lock, []
+
+    def sweep_then_lock(file: int) -> bool:
+        monkeypatch.setattr(segments, "_try_to_lock", lock)
+        swept.extend(sweep(tmp_path))
+        return lock(file)
+
+    monkeypatch.setattr(segments, "sweep", lambda folder: [])
+    monkeypatch.setattr(segments, "_try_to_lock", sweep_then_lock)
+    segment = SharedSegment.create(LAYOUT, 1, tmp_path)
+    assert len(swept) == 1 and [*tmp_path.iterdir()] == [segment.path] != swept
+
+
+def test_a_folder_without_locks_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segments, "_try_to_lock", lambda file: False)
+    with pytest.raises(SharedMemoryError, match="cannot be locked"):
+        SharedSegment.create(LAYOUT, 1, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_segment_that_nobody_holds_has_no_name(tmp_path: Path) -> None:
+    """Ctrl-C may come when it has just been made."""
+    SharedSegment.create(LAYOUT, 1, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_nothing_is_followed_that_is_no_segment(tmp_path: Path) -> None:

@@ -5,14 +5,20 @@ from __future__ import annotations
 import secrets
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from distnn.data import Preprocessor
+from distnn.engine import EXCHANGES
 from distnn.errors import UserCodeError
+from distnn.models.fitting import FitArguments, engine_options
+from jobs import cli
 from jobs.build import Job, Placement, build_job
 from jobs.errors import SpecError
+from jobs.recorder import _decisive
+from jobs.spec import ClusterSpec
 from jobs.specfile import load_spec
 
 TABLE = "size,colour,kind\n" + "".join(
@@ -107,6 +113,23 @@ def test_shards_come_from_the_spec_and_never_from_the_command_line(
     spec = build(small_job, *overrides, placement=placement).spec
     assert spec.training.shards == shards
     assert spec.cluster.workers is not None and spec.cluster.workers.max == workers
+
+
+def test_the_exchange_reaches_the_engine_and_never_the_recipe(small_job: Path) -> None:
+    job = build(small_job, "cluster.exchange='object_store'")
+    assert job.fit_arguments()["exchange"] == "object_store"
+    assert engine_options(FitArguments(**job.fit_arguments()), 1).exchange == "object_store"
+    other = build(small_job, "cluster.exchange='object_store'", placement=Placement(exchange="hierarchical"))
+    assert other.spec.cluster.exchange == other.engine_arguments()["exchange"] == "hierarchical"
+    assert build(small_job).engine_arguments()["exchange"] == "auto"
+    assert "exchange" not in _decisive(other.spec.to_plain())
+
+
+def test_the_exchanges_of_specs_and_command_line_are_the_engines() -> None:
+    assert get_args(ClusterSpec.model_fields["exchange"].annotation) == EXCHANGES
+    for command in (cli.run, cli.resume):
+        (option,) = [one for one in command.params if one.name == "exchange"]
+        assert tuple(option.type.choices) == EXCHANGES  # type: ignore[attr-defined]
 
 
 def test_default_shards_hold_sixteen_samples(small_job: Path) -> None:

@@ -146,9 +146,39 @@ def test_dry_run_warns_of_idle_workers(small_job: Path) -> None:
     assert "6 workers for 4 shard(s): 2 of them will have nothing to do" in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--backend", "local"], "exchange:    none: one process computes the shards in turn"),
+        (["--backend", "threads"], "exchange:    none: the threads share the process's memory"),
+        (
+            ["--backend", "ray"],
+            "exchange:    shared_memory: Ray is started on this machine alone, so all workers are on the "
+            "coordinator's node",
+        ),
+        (
+            ["--address", "10.0.0.1:6379"],
+            "exchange:    auto: settled when the cluster has placed the workers: shared_memory if all are on "
+            "this node, hierarchical if one has several, object_store if each has one",
+        ),
+        (
+            ["--backend", "ray", "--set", "cluster.exchange='hierarchical'"],
+            "exchange:    hierarchical: asked for",
+        ),
+        (
+            ["--address", "10.0.0.1:6379", "--exchange", "shared_memory"],
+            "exchange:    shared_memory: asked for; the run fails if a worker is placed on another node",
+        ),
+    ],
+)
+def test_dry_run_tells_the_exchange_and_why(small_job: Path, arguments: list[str], line: str) -> None:
+    assert line in distnn("run", str(small_job), "--dry-run", *arguments).stdout.splitlines()
+
+
 def test_dry_run_for_programs(small_job: Path) -> None:
     facts = json.loads(distnn("run", str(small_job), "--dry-run", "--json").stdout)
     assert (facts["steps"], facts["parameters"], facts["spec"]["training"]["shards"]) == (46, 1210, 4)
+    assert facts["exchange"]["name"] == "none"
 
 
 def test_run_prints_the_result_on_stdout_and_progress_on_stderr(small_job: Path, tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import click.testing
 import pytest
 
+from cluster.exchange import segment
 from jobs import doctor
 from jobs.cli import cli
 
@@ -35,6 +37,29 @@ def test_missing_library_is_broken_with_a_remedy(monkeypatch: pytest.MonkeyPatch
     assert broken["ray"].remedy == "pip install 'ray[default]'"
     assert broken["libraries"].found == "missing: rich"
     assert doctor.lines(list(broken.values()))[-1] == "2 thing(s) to mend"
+
+
+def shared_memory() -> doctor.Check:
+    (found,) = (check for check in doctor.examine() if check.name == "shared memory")
+    return found
+
+
+def test_orphaned_segments_are_told_and_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segment, "FOLDER", tmp_path)
+    assert "killed runs" not in shared_memory().found and f"in {tmp_path}" in shared_memory().found
+    orphan = tmp_path / f"distnn-shared-{os.geteuid()}-abc-1"
+    orphan.write_bytes(bytes(3 << 20))
+    check = shared_memory()
+    assert check.health is doctor.Health.OK and check.remedy.startswith("the next run")
+    assert check.found.endswith("; 1 segment(s) of killed runs hold 3.0 MiB")
+    assert orphan.exists()
+
+
+def test_absent_shared_memory_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segment, "FOLDER", tmp_path / "shm")
+    check = shared_memory()
+    assert check.health is doctor.Health.WARNING and check.found == f"no {tmp_path / 'shm'}"
+    assert check.remedy.startswith(f"mount -t tmpfs tmpfs {tmp_path / 'shm'}")
 
 
 def test_check_that_fails_counts_as_broken() -> None:

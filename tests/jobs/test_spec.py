@@ -181,6 +181,11 @@ REFUSALS = [
         "Did you mean 'ray'?",
     ),
     (
+        ('backend = "ray"', 'exchange = "shared"'),
+        "digits.toml:27: cluster.exchange: expected 'auto', 'shared_memory', 'hierarchical' or "
+        "'object_store', received 'shared'. Did you mean 'shared_memory'?",
+    ),
+    (
         ("workers = {min = 1, max = 2}", "workers = 0"),
         "digits.toml:28: cluster.workers: expected a whole number above 0, received 0",
     ),

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from distnn.kernels import attention as kernels
+from distnn.kernels.instructions import HAS_TILES
 from distnn.kernels.products import product_settings
-from distnn.kernels.tiles import HAS_TILES
 
 Array = np.ndarray[Any, np.dtype[Any]]
 NO_MASK = np.zeros((0, 0, 0), np.bool_)

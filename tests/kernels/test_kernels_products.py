@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distnn.kernels import blocking
+from distnn.kernels.instructions import HAS_TILES
 from distnn.kernels.products import bind_matmul, matmul, product_settings, products_kind
 from distnn.kernels.team import run_together
-from distnn.kernels.tiles import HAS_TILES, PANEL, TILE_ROWS
+from distnn.kernels.tiles import PANEL, TILE_ROWS, WIDE
 
 Array = np.ndarray[Any, np.dtype[Any]]
 needs_tiles = pytest.mark.skipif(not HAS_TILES, reason="tiles need AVX2, FMA and the compiler")
@@ -80,12 +81,21 @@ def test_each_element_is_one_chain(
 
 
 LARGE = [
-    # rows, inner, columns, transposed: blocks of k, packed and direct B, packed A, swapped C
+    # rows, inner, columns, transposed: blocks of k, wide tiles, packed and direct B, packed A, swapped C
+    (1, 700, 2 * WIDE + 45, (False, False)),
+    (2, 600, WIDE, (False, False)),
+    (3, 530, WIDE + PANEL + 1, (False, False)),
     (9, 2100, 50, (False, False)),
     (170, 1030, 40, (False, False)),
     (52, 20, 1100, (False, False)),
     (77, 600, 500, (True, False)),
     (40, 1050, 70, (False, True)),
+    (3, 70, 300, (False, True)),
+    (8, 1100, 90, (False, True)),
+    (100, 900, 70, (False, True)),
+    (128, 130, 65, (False, True)),
+    (140, 530, 40, (False, True)),
+    (600, 530, 9, (False, False)),
     (70, 33, 45, (True, True)),
     (1100, 30, 10, (True, False)),
     (300, 70, 1, (False, False)),
@@ -109,7 +119,7 @@ def test_blocks_leave_the_chain_whole(
 @given(
     rows=st.integers(1, 200),
     inner=st.sampled_from([3, 64, 300]),
-    columns=st.sampled_from([1, 10, 64, 100]),
+    columns=st.sampled_from([1, 10, 64, 100, 150]),
     cut=st.tuples(st.floats(0, 1), st.floats(0, 1)),
     transposed=st.tuples(st.booleans(), st.booleans()),
 )
@@ -134,7 +144,24 @@ def test_threads_change_no_byte() -> None:
 
 
 @needs_tiles
-@pytest.mark.parametrize("rows", [5, 60])
+@pytest.mark.parametrize("rows", [1, 64, 70, 150])
+def test_rows_of_b_that_share_sets_of_the_cache(rows: int) -> None:
+    a, wide_b = operand(rows, 600, 18), operand(600, 1024, 19)
+    for b in (wide_b[:, :PANEL], wide_b[:, 5:110]):
+        assert_same_bytes(product(a, b), naive_product(a, b))
+
+
+@needs_tiles
+def test_every_number_of_rows_has_the_bytes_of_many() -> None:
+    for columns, transposed in ((WIDE + 50, False), (2 * TILE_ROWS + 3, True), (300, True)):
+        a, b = operand(40, 77, 20), operand(77, columns, 21, transposed)
+        many = naive_product(a, b)
+        for rows in range(1, 20):
+            assert_same_bytes(product(a[7 : 7 + rows], b), many[7 : 7 + rows])
+
+
+@needs_tiles
+@pytest.mark.parametrize("rows", [2, 5, 60])
 def test_strides_and_untouched_surroundings(rows: int) -> None:
     wide_a, wide_b = operand(3 * rows, 50, 8), operand(90, 75, 9)
     a, b = wide_a[::3, 4:44], wide_b[10:90:2, 3:70]
@@ -145,6 +172,18 @@ def test_strides_and_untouched_surroundings(rows: int) -> None:
     assert_same_bytes(around, expected)
     bind_matmul(a[::-1], b, around[1::2, 5:72])()
     assert_same_bytes(around[1::2, 5:72].copy(), naive_product(a, b)[::-1].copy())
+
+
+@needs_tiles
+@pytest.mark.parametrize("rows", [2, 8, 60])
+def test_swapped_products_leave_the_surroundings_untouched(rows: int) -> None:
+    wide_a, wide_b = operand(3 * rows, 1200, 22), operand(2 * 67, 1200, 23)
+    a, b = wide_a[::3, 7:1107], wide_b[::2, 40:1140].T
+    around = np.full((2 * rows, 80), 7, np.float32)
+    bind_matmul(a, b, around[1::2, 5:72])()
+    expected = np.full_like(around, 7)
+    expected[1::2, 5:72] = naive_product(a, b)
+    assert_same_bytes(around, expected)
 
 
 def test_stacks_and_broadcast_stacks() -> None:

@@ -178,3 +178,18 @@ def test_without_machine_code_a_tape_calls_python(monkeypatch: pytest.MonkeyPatc
     expected = np.maximum(x, 0)
     made()
     assert not is_native(made) and y.tobytes() == expected.tobytes() and made.total == 0
+
+
+@compiled_only
+def test_entries_are_run_from_where_one_says_and_stop_where_one_fails() -> None:
+    """`_run_entries` is the loop of a tape, `_run_whole` that of a tape within one."""
+    x, after = np.array([-1.0]), np.zeros(1)
+    made = Tape([partial(set_value, after, 1.0), partial(refuse_negative, x), partial(set_value, after, 2.0)])
+    if made.whole is None:
+        pytest.skip("kernels are not compiled")
+    words, address = made.whole
+    length = int(words[tapes.LENGTH])
+    assert tapes._run_entries(words, address, 0) == length and after[0] == 1.0
+    with pytest.raises(RuntimeError, match="inner tape"):
+        tapes._run_whole(words, address)
+    assert tapes._run_entries(words, address, 2 * length) == words.size - 1 and after[0] == 2.0

@@ -207,3 +207,11 @@ def test_tree_total_is_its_definition() -> None:
     values = [1e16, 1.0, -1e16, 3.0, 0.5]
     assert kernels.tree_total(np.array(values)) == ((1e16 + 3.0) + -1e16) + (1.0 + 0.5)
     assert kernels.tree_total(np.empty(0)) == 0.0
+
+
+@pytest.mark.parametrize("size", [0, 1, 33])
+def test_add_arrays_leaves_its_operands(size: int) -> None:
+    x, y = np.random.default_rng(2).normal(size=(2, size)).astype(np.float32)
+    before, out = (x.tobytes(), y.tobytes()), np.full(size, np.nan, np.float32)
+    kernels.add_arrays(x, y, out)
+    assert out.tobytes() == (x + y).tobytes() and (x.tobytes(), y.tobytes()) == before

@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from numba import config
 
 from distnn.kernels import waiting
 from distnn.kernels.waiting import ABORTED, ARRIVED, LINE, WAITING, arrive_and_await, await_words
@@ -38,6 +39,16 @@ def test_waiting_comes_back_soon_for_signals_and_deadlines() -> None:
     began = time.monotonic()
     assert await_words(words, 2, 1, 2 * LINE) == WAITING
     assert time.monotonic() - began < 5.0
+
+
+@pytest.mark.skipif(config.DISABLE_JIT, reason="a plain Python loop has other costs")
+def test_who_waits_for_long_hardly_computes() -> None:
+    words = make_words(2)
+    await_words(words, 1, 0, 2 * LINE)
+    began, computed = time.monotonic(), time.thread_time()
+    for _ in range(30):
+        assert await_words(words, 2, 1, 2 * LINE) == WAITING
+    assert time.thread_time() - computed < 0.12 * (time.monotonic() - began)
 
 
 def test_words_may_run_ahead() -> None:
@@ -116,3 +127,15 @@ def test_processes_meet_and_see_what_was_written_before(workers: int) -> None:
         children.append(child)
     assert work(0)
     assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0] * (workers - 1)
+
+
+def test_pass_barrier_reaches_the_next_one_and_stays_there_if_others_do_not_come() -> None:
+    alone, pair = make_words(1), make_words(2)
+    for reached in (1, 2, 3):
+        waiting.pass_barrier(alone, 0, 1, LINE)
+        assert waiting.read_word(alone, 0) == reached
+    with pytest.raises(RuntimeError, match="not everybody"):
+        waiting.pass_barrier(pair, 0, 2, 2 * LINE)
+    assert waiting.read_word(pair, 0) == 1
+    pair[LINE] = 1
+    assert await_words(pair, 2, waiting.read_word(pair, 0), 2 * LINE) == ARRIVED

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import image_ops
 import numpy as np
 import pytest
 from more_gradient_cases import BACKWARD_ONLY_TOO, MORE_CASES, NOT_DIFFERENTIABLE_EITHER
@@ -20,9 +21,12 @@ import distnn.ops
 from distnn import ops
 from distnn.autodiff import gradients
 from distnn.graph import Graph, recording
+from distnn.kernels.recurrent_cells import LINEAR, RELU
+from distnn.kernels.recurrent_steps import GRU, LSTM, SIMPLE
 from distnn.ops.accumulate import TimesSamples
 from distnn.ops.op import Op
 from distnn.ops.products import Matmul
+from distnn.ops.recurrence import Recurrence
 from distnn.ops.reductions import Spread
 from distnn.ops.shapes import PadZeros, Slice
 from distnn.tensor import Spec
@@ -51,6 +55,42 @@ LABELS = np.array([2, 0, 1, 1], np.int32)
 TARGETS = np.array([[0.2, 0.5, 0.3], [1.0, 0.0, 0.0], [0.0, 0.4, 0.3], [0.1, 0.8, 0.1]])
 CONDITION = np.array([[True, False, True], [False, False, True]])
 PROBABILITIES = np.array([[0.2, 0.5, 0.3], [0.6, 0.3, 0.2], [0.1, 0.4, 0.3], [0.1, 0.8, 0.4]])
+
+INDICES = np.array([[2, 0], [2, 2]], np.int32)
+STEPS_THAT_COUNT = np.array([[True, False, True], [False, True, False], [False, False, False], [True] * 3])
+RECURRENCES: dict[str, dict[str, Any]] = {
+    "of all steps": {"return_sequences": True},
+    "backwards": {"return_sequences": True, "go_backwards": True},
+    "without bias": {"has_bias": False},
+    "masked": {"has_mask": True},
+    "masked, of all steps": {"has_mask": True, "return_sequences": True},
+    "masked to zeros, backwards": {
+        "has_mask": True,
+        "return_sequences": True,
+        "go_backwards": True,
+        "zero_output_for_mask": True,
+    },
+}
+
+
+def recurrence(kind: int, **options: Any) -> Callable[..., Any]:
+    """Output and last states of a recurrence as one tensor."""
+
+    def call(*inputs: Any) -> Any:
+        masks = [inputs[0].graph.constant(STEPS_THAT_COUNT)] if options.get("has_mask") else []
+        y, h, c, *_ = Recurrence(kind, **options)(*(0.3 * x for x in inputs), *masks)
+        states = [h, c] if kind == LSTM else [h]
+        return ops.concatenate([ops.reshape(y, (4, -1)), *(3.0 * state for state in states)])
+
+    return call
+
+
+def recurrence_shapes(kind: int, options: dict[str, Any]) -> tuple[Any, ...]:
+    columns = (2, 8, 6)[kind]
+    states = ((4, 2),) * (2 if kind == LSTM else 1)
+    bias = ((2, columns) if kind == GRU else (columns,),) if options.get("has_bias", True) else ()
+    return ((4, 3, 3), (3, columns), (2, columns), *states, *bias)
+
 
 CASES = [
     # arithmetic, with broadcasting on either side and on both
@@ -160,6 +200,20 @@ CASES = [
     ),
     Case("layer norm", lambda x, g, b: ops.layer_norm(x, g, b, 1e-3), ((4, 5), (5,), (5,))),
     Case("layer norm of a long row", ops.layer_norm, ((2, 2, 37), (37,), (37,))),
+    # images
+    *(Case(*row) for row in image_ops.ROWS),
+    # sequences
+    Case("take_rows", lambda x: ops.take_rows(x, INDICES), ((3, 2),)),
+    Case("flip", lambda x: ops.flip(x, axis=1), ((2, 3, 4),)),
+    Case("unstack and stack", lambda x: ops.stack_steps(ops.unstack_steps(x)[::-1]), ((2, 3, 4),)),
+    Case("two steps", lambda x: ops.unstack_steps(x)[2] * ops.unstack_steps(x)[0], ((2, 3, 4),)),
+    *(
+        Case(f"recurrence {kind} {label}", recurrence(kind, **options), recurrence_shapes(kind, options))
+        for kind in (SIMPLE, LSTM, GRU)
+        for label, options in RECURRENCES.items()
+    ),
+    Case("relu recurrence", recurrence(SIMPLE, activation=RELU), recurrence_shapes(SIMPLE, {})),
+    Case("linear recurrence", recurrence(SIMPLE, activation=LINEAR), recurrence_shapes(SIMPLE, {})),
     # the rest
     Case("dropout", lambda x: ops.dropout(x, 0.4, seed=3), ((5, 20),)),
     Case("times samples", TimesSamples(), ((3,),)),
@@ -167,6 +221,9 @@ CASES = [
 ]
 
 NOT_DIFFERENTIABLE = {
+    "ChangeBrightness",
+    "ChangeContrast",
+    "TransformImages",
     "Argmax",
     "Argmin",
     "Cast",
@@ -182,7 +239,9 @@ NOT_DIFFERENTIABLE = {
     "LogicalOr",
     "NotEqual",
     "OneHot",
+    "PlaceRows",
     "ScaledBySamples",
+    "ShardRows",
     "Sign",
     "SparseMatch",
     "StopGradient",
@@ -191,20 +250,25 @@ NOT_DIFFERENTIABLE = {
 }
 """Ops whose gradient is none."""
 
-BACKWARD_ONLY = {
+BACKWARD_ONLY = image_ops.BACKWARD_ONLY | {
     "ActivationGradient",
     "BatchNormGradient",
     "BiasActivation",
+    "BiasGradient",
     "BinaryCrossEntropyGradient",
     "CategoricalCrossEntropyGradient",
     "CategoricalCrossEntropyOfProbabilitiesGradient",
     "DropoutGradient",
     "ExtremeGradient",
+    "InputGradient",
+    "KernelGradient",
     "LayerNormGradient",
     "LogSoftmaxGradient",
+    "RecurrenceGradient",
     "SoftmaxGradient",
     "SparseCrossEntropyGradient",
     "SparseCrossEntropyOfProbabilitiesGradient",
+    "TakeRowsGradient",
 }
 """Ops that only a gradient records, or only a program makes; the checks above go through them."""
 

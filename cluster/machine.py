@@ -1,4 +1,4 @@
-"""Which machine a process runs on, as far as shared cores and pids go."""
+"""Which machine a process runs on, as far as pids and files go; which of Ray's nodes, the crew knows."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 
 @cache
-def node_identity() -> str:
+def machine_identity() -> str:
     """The same for two processes exactly if they share a kernel and see each other's pids.
 
-    Two of Ray's nodes on one machine are one to us (they share its cores); two containers are two.
+    Two of Ray's nodes on one machine share it; two containers do not.
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -1,0 +1,188 @@
+"""The one place for convolutions: ops bind them here, and the way to compute each is chosen by its sizes.
+
+float32 goes through the register tiles; float64 (gradient checks) and CPUs without tiles take NumPy's
+reference, as products do. The choice depends on sizes only, so bits depend on neither CPU nor batch.
+Letters as in `convolution_reference`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from distnn.kernels import convolution_reference as reference
+from distnn.kernels import patches, winograd
+from distnn.kernels.jit import Array
+from distnn.kernels.products import products_kind
+from distnn.kernels.shared_tile import panel_address
+from distnn.kernels.windows import Windows
+from distnn.kernels.winograd_transforms import TILE
+
+Call = Callable[[], object]
+
+_WIDEST_PANEL = 32
+_BLOCK_FLOATS, _GRAIN_FLOATS = 32 * 1024, 64 * 1024
+_WINOGRAD_CHANNELS, _WINOGRAD_FLOATS, _WINOGRAD_GAIN = 16, 256 * 1024, 2.0
+
+
+def _rounded(size: int, grain: int = _WIDEST_PANEL) -> int:
+    return -(-size // grain) * grain
+
+
+def _inner(windows: Windows, channels: int, groups: int) -> int:
+    return windows.taps * (channels // groups)
+
+
+def _block(inner: int) -> int:
+    """Windows whose patches are multiplied at a time."""
+    return max(8, min(256, _BLOCK_FLOATS // (inner + patches.SLACK) // 8 * 8))
+
+
+def _lines(windows: Windows, channels: int, groups: int) -> int:
+    """Lines of taps that a weight gradient takes at a time."""
+    line = windows.kernel[2] * (channels // groups) * patches.GRAIN
+    return max(1, min(windows.kernel[0] * windows.kernel[1], _GRAIN_FLOATS // line))
+
+
+def _patches_floats(windows: Windows, channels: int, filters: int, groups: int) -> int:
+    inner = _inner(windows, channels, groups)
+    filters_of_group = _rounded(filters // groups)
+    block = _block(inner) * (inner + patches.SLACK) + patches.SLACK
+    forward = _rounded(inner) * filters_of_group + block
+    line = _lines(windows, channels, groups) * windows.kernel[2] * (channels // groups)
+    weights = patches.RESULT_ROWS * _WIDEST_PANEL + patches.GRAIN * (filters_of_group + line + patches.SLACK)
+    return max(forward, weights + patches.SLACK)
+
+
+def _tiles(windows: Windows) -> int:
+    """Tiles of Winograd's in an image."""
+    return math.prod(-(-size // TILE) for size in windows.outputs[1:])
+
+
+def _fits_winograd(windows: Windows, channels: int, filters: int, groups: int) -> bool:
+    """Whether it can be used, and saves enough in spite of tiles that stand out."""
+    is_plain = windows.kernel == (1, 3, 3) and windows.strides == windows.dilation == (1, 1, 1)
+    are_multiples = channels % _WINOGRAD_CHANNELS == filters % _WINOGRAD_CHANNELS == 0
+    if not is_plain or not are_multiples or groups > 1 or windows.inputs[0] > 1 or max(windows.before) > 2:
+        return False
+    return 9 * windows.places >= _WINOGRAD_GAIN * winograd.PLANES * _tiles(windows)
+
+
+def _inverse(windows: Windows) -> Windows:
+    """The windows of the convolution that an input gradient of stride 1 is."""
+    before = tuple(taps - 1 - size for taps, size in zip(windows.kernel, windows.before, strict=True))
+    return replace(windows, inputs=windows.outputs, outputs=windows.inputs, before=before)
+
+
+def _winograd_block(channels: int, filters: int) -> int:
+    """Tiles that are multiplied at a time."""
+    return max(32, _WINOGRAD_FLOATS // (winograd.PLANES * (channels + filters)) // 8 * 8)
+
+
+def _winograd_floats(windows: Windows, channels: int, filters: int) -> int:
+    planes = _rounded(filters) * channels + _winograd_block(channels, filters) * (channels + filters)
+    height, width = (TILE * -(-size // TILE) for size in windows.outputs[1:])
+    frames = (height + 2) * (width + 2) * channels + height * width * filters
+    turned = max(9 * channels * filters, winograd.RESULT_ROWS * _WIDEST_PANEL)
+    return winograd.PLANES * (planes + 3 * winograd.GAP) + frames + turned
+
+
+def workspace_floats(windows: Windows, channels: int, filters: int, groups: int) -> int:
+    """Floats of scratch memory that any of the three kernels needs, whatever the number of images."""
+    found = [_patches_floats(windows, channels, filters, groups)]
+    if _fits_winograd(windows, channels, filters, groups):
+        found.append(_winograd_floats(windows, channels, filters))
+    if _fits_winograd(_inverse(windows), filters, channels, groups):
+        found.append(_winograd_floats(_inverse(windows), filters, channels))
+    return max(found)
+
+
+def _make_plan(x: Array, w: Array, y: Array, workspace: Array, windows: Windows, groups: int) -> Array:
+    plan = np.zeros(patches.WORDS, np.int64)
+    addresses = [array.ctypes.data for array in (x, w, y, workspace)]
+    inner = _inner(windows, x.shape[-1], groups)
+    plan[: patches.IN_D] = (
+        *addresses,
+        panel_address(),
+        len(x),
+        groups,
+        x.shape[-1],
+        y.shape[-1],
+        _block(inner),
+        _lines(windows, x.shape[-1], groups),
+    )
+    plan[patches.IN_D :] = (
+        *windows.inputs,
+        *windows.kernel,
+        *windows.outputs,
+        *windows.strides,
+        *windows.dilation,
+        *windows.before,
+    )
+    return plan
+
+
+def _make_winograd_plan(
+    x: Array, w: Array, y: Array, workspace: Array, windows: Windows, is_inverse: bool = False
+) -> Array:
+    plan = np.zeros(winograd.WORDS, np.int64)
+    addresses = [array.ctypes.data for array in (x, w, y, workspace)]
+    channels, filters = x.shape[-1], y.shape[-1]
+    sizes = (*windows.inputs[1:], *windows.outputs[1:], *windows.before[1:])
+    block = _winograd_block(channels, filters)
+    plan[:] = (*addresses, panel_address(), len(x), channels, filters, block, *sizes, int(is_inverse))
+    return plan
+
+
+def _bind(kernel: Callable[[Array], None], plan: Array, *arrays: Array) -> Call:
+    call = partial(kernel, plan)
+    vars(call)["operands"] = arrays  # a plan holds addresses: the arrays must live as long
+    return call
+
+
+def _has_tiles(*arrays: Array) -> bool:
+    return products_kind() == "tiles" and all(array.dtype == np.float32 for array in arrays)
+
+
+def bind_convolution(
+    x: Array, w: Array, y: Array, workspace: Array, windows: Windows, groups: int = 1
+) -> Call:
+    """A call without arguments that writes the convolution of x with w to y."""
+    if not _has_tiles(x, w, y):
+        return partial(reference.convolve, x, w, y, windows, groups)
+    if _fits_winograd(windows, x.shape[-1], y.shape[-1], groups):
+        plan = _make_winograd_plan(x, w, y, workspace, windows)
+        return _bind(winograd.convolve_winograd, plan, x, w, y, workspace)
+    plan = _make_plan(x, w, y, workspace, windows, groups)
+    return _bind(patches.convolve_patches, plan, x, w, y, workspace)
+
+
+def bind_input_gradient(
+    dy: Array, w: Array, dx: Array, workspace: Array, windows: Windows, groups: int = 1
+) -> Call:
+    """A call without arguments that writes the gradient with respect to x to dx."""
+    if not _has_tiles(dy, w, dx):
+        return partial(reference.convolve_input_gradient, dy, w, dx, windows, groups)
+    inverse = _inverse(windows)
+    if _fits_winograd(inverse, dy.shape[-1], dx.shape[-1], groups):
+        plan = _make_winograd_plan(dy, w, dx, workspace, inverse, is_inverse=True)
+        return _bind(winograd.convolve_winograd, plan, dy, w, dx, workspace)
+    plan = _make_plan(dx, w, dy, workspace, windows, groups)
+    return _bind(patches.convolve_patches_input_gradient, plan, dx, w, dy, workspace)
+
+
+def bind_weight_gradient(
+    x: Array, dy: Array, dw: Array, workspace: Array, windows: Windows, groups: int = 1
+) -> Call:
+    """A call without arguments that writes the gradient with respect to w to dw."""
+    if not _has_tiles(x, dy, dw):
+        return partial(reference.convolve_weight_gradient, x, dy, dw, windows, groups)
+    if _fits_winograd(windows, x.shape[-1], dy.shape[-1], groups):
+        plan = _make_winograd_plan(x, dw, dy, workspace, windows)
+        return _bind(winograd.convolve_winograd_weight_gradient, plan, x, dw, dy, workspace)
+    plan = _make_plan(x, dw, dy, workspace, windows, groups)
+    return _bind(patches.convolve_patches_weight_gradient, plan, x, dw, dy, workspace)

@@ -1,0 +1,255 @@
+"""Convolutions of every kind as products of patches: what a window reads, as a row, times the weights.
+
+Right for any stride, dilation, padding and group. Patches of a block of windows are copied into scratch
+memory that stays in the cache, and go through the register tiles of `tiles.py`. A value of y is one chain
+over its window, and a value of dx a sum in the order of the windows that read it, so their bits depend on
+no other image. dw is summed over GRAIN windows at a time, and these sums are added in order.
+`convolution.py` makes the plans: addresses and sizes as one array of integers.
+"""
+
+from __future__ import annotations
+
+from distnn.kernels.instructions import LANES
+from distnn.kernels.jit import Array, inlined, kernel
+from distnn.kernels.masked_lanes import add_lanes, clear_lanes, put_lanes
+from distnn.kernels.panels import copy_lanes, transpose_in
+from distnn.kernels.shared_tile import call_panel
+from distnn.kernels.tiles import PANEL
+
+# The words of a plan. Sizes in elements; X is [N, D, H, W, C], W [KD, KH, KW, C / groups, O], Y [..., O].
+X, W, Y, WORK, TILES, IMAGES, GROUPS, CHANNELS, FILTERS, BLOCK, LINES = range(11)
+IN_D, IN_H, IN_W, KERNEL_D, KERNEL_H, KERNEL_W, OUT_D, OUT_H, OUT_W = range(11, 20)
+STRIDE_D, STRIDE_H, STRIDE_W, STEP_D, STEP_H, STEP_W, BEFORE_D, BEFORE_H, BEFORE_W, WORDS = range(20, 30)
+GRAIN = 256
+"""Windows whose part of a weight gradient is one chain."""
+RESULT_ROWS = 48
+"""Rows of a weight gradient that are summed aside before they are added."""
+SLACK = 16
+"""Floats that may be written beyond a patch, by a copy of whole registers."""
+
+
+@inlined
+def _copy(source: int, floats: int, target: int) -> None:
+    """`floats` floats, and what comes after them in the last register."""
+    for i in range(0, floats, LANES):
+        copy_lanes(source + 4 * i, floats - i, target + 4 * i)
+
+
+@inlined
+def _pack(source: int, row: int, column: int, columns: int, count: int, panel: int) -> None:
+    """`count` rows of PANEL columns, zeros beyond `columns`; strides `row` and `column` in bytes."""
+    if column == 4:
+        for k in range(count):
+            for first in range(0, PANEL, LANES):
+                place = panel + 4 * (k * PANEL + first)
+                copy_lanes(source + k * row + 4 * first, columns - first, place)
+    else:
+        for k in range(0, count, LANES):
+            for first in range(0, PANEL, LANES):
+                corner = source + k * row + first * column
+                place = panel + 4 * (k * PANEL + first)
+                transpose_in(corner, column, columns - first, count - k, place, 4 * PANEL)
+
+
+@inlined
+def _gather(
+    plan: Array, group: int, first: int, count: int, line: int, stop: int, target: int, row: int
+) -> None:
+    """Patches of `count` windows from `first` on, lines [line, stop) of their taps, rows `row` bytes apart.
+
+    A line is the taps along W; where they lie side by side it is one run of memory.
+    """
+    channels = plan[CHANNELS] // plan[GROUPS]
+    run = plan[KERNEL_W] if plan[STEP_W] == 1 and plan[GROUPS] == 1 else 1
+    source = plan[X] + 4 * group * channels
+    # Windows along W from `whole` up to `end` have all of their taps inside.
+    whole = -(-plan[BEFORE_W] // plan[STRIDE_W])
+    reach = (plan[KERNEL_W] - 1) * plan[STEP_W]
+    end = (plan[IN_W] - 1 - reach + plan[BEFORE_W]) // plan[STRIDE_W] + 1
+    begin_w = first % plan[OUT_W]
+    begin_h = first // plan[OUT_W] % plan[OUT_H]
+    begin_d = first // (plan[OUT_W] * plan[OUT_H]) % plan[OUT_D]
+    begin_n = first // (plan[OUT_W] * plan[OUT_H] * plan[OUT_D])
+    for tap_line in range(line, stop):
+        offset_d = tap_line // plan[KERNEL_H] * plan[STEP_D] - plan[BEFORE_D]
+        offset_h = tap_line % plan[KERNEL_H] * plan[STEP_H] - plan[BEFORE_H]
+        n, d, h, w = begin_n, begin_d, begin_h, begin_w
+        place = target + 4 * (tap_line - line) * plan[KERNEL_W] * channels
+        p = 0
+        while p < count:
+            # The windows that are left in this row of the image.
+            in_d, in_h = d * plan[STRIDE_D] + offset_d, h * plan[STRIDE_H] + offset_h
+            is_inside = 0 <= in_d < plan[IN_D] and 0 <= in_h < plan[IN_H]
+            image_line = ((n * plan[IN_D] + in_d) * plan[IN_H] + in_h) * plan[IN_W]
+            last = min(plan[OUT_W], w + count - p)
+            for window in range(w, last):
+                in_w = window * plan[STRIDE_W] - plan[BEFORE_W]
+                start = source + 4 * (image_line + in_w) * plan[CHANNELS]
+                if is_inside and whole <= window < end:
+                    for tap in range(0, plan[KERNEL_W], run):
+                        from_tap = start + 4 * tap * plan[STEP_W] * plan[CHANNELS]
+                        _copy(from_tap, run * channels, place + 4 * tap * channels)
+                else:
+                    for tap in range(plan[KERNEL_W]):
+                        at = place + 4 * tap * channels
+                        from_tap = start + 4 * tap * plan[STEP_W] * plan[CHANNELS]
+                        is_read = is_inside and 0 <= in_w + tap * plan[STEP_W] < plan[IN_W]
+                        for i in range(0, channels, LANES):
+                            copy_lanes(from_tap + 4 * i, (channels - i) * is_read, at + 4 * i)
+                place += row
+            p += last - w
+            w = 0
+            h += 1
+            if h == plan[OUT_H]:
+                h = 0
+                d += 1
+                if d == plan[OUT_D]:
+                    d = 0
+                    n += 1
+
+
+@inlined
+def _scatter(plan: Array, group: int, first: int, count: int, source: int, row: int) -> None:
+    """Add patches of `count` windows from `first` on to what lies where they were read."""
+    channels = plan[CHANNELS] // plan[GROUPS]
+    run = plan[KERNEL_W] if plan[STEP_W] == 1 and plan[GROUPS] == 1 else 1
+    for p in range(count):
+        w = (first + p) % plan[OUT_W]
+        h = (first + p) // plan[OUT_W] % plan[OUT_H]
+        d = (first + p) // (plan[OUT_W] * plan[OUT_H]) % plan[OUT_D]
+        n = (first + p) // (plan[OUT_W] * plan[OUT_H] * plan[OUT_D])
+        for line in range(plan[KERNEL_D] * plan[KERNEL_H]):
+            in_d = d * plan[STRIDE_D] + line // plan[KERNEL_H] * plan[STEP_D] - plan[BEFORE_D]
+            in_h = h * plan[STRIDE_H] + line % plan[KERNEL_H] * plan[STEP_H] - plan[BEFORE_H]
+            if not (0 <= in_d < plan[IN_D] and 0 <= in_h < plan[IN_H]):
+                continue
+            image_line = ((n * plan[IN_D] + in_d) * plan[IN_H] + in_h) * plan[IN_W]
+            for tap in range(0, plan[KERNEL_W], run):
+                in_w = w * plan[STRIDE_W] + tap * plan[STEP_W] - plan[BEFORE_W]
+                low, high = max(0, -in_w), min(run, plan[IN_W] - in_w)
+                target = plan[X] + 4 * ((image_line + in_w + low) * plan[CHANNELS] + group * channels)
+                start = source + p * row + 4 * ((line * plan[KERNEL_W] + tap + low) * channels)
+                floats = (high - low) * channels
+                for i in range(0, floats, LANES):
+                    add_lanes(start + 4 * i, floats - i, target + 4 * i)
+
+
+@kernel
+def convolve_patches(plan: Array) -> None:
+    """y from x and w."""
+    inner = plan[KERNEL_D] * plan[KERNEL_H] * plan[KERNEL_W] * (plan[CHANNELS] // plan[GROUPS])
+    filters = plan[FILTERS] // plan[GROUPS]
+    windows = plan[IMAGES] * plan[OUT_D] * plan[OUT_H] * plan[OUT_W]
+    row = 4 * (inner + SLACK)
+    panels = plan[WORK]
+    patches = panels + 4 * inner * (-(-filters // PANEL) * PANEL)
+    for group in range(plan[GROUPS]):
+        for n in range(0, filters, PANEL):
+            corner = plan[W] + 4 * (group * filters + n)
+            _pack(corner, 4 * plan[FILTERS], 4, filters - n, inner, panels + 4 * n * inner)
+        for first in range(0, windows, plan[BLOCK]):
+            count = min(plan[BLOCK], windows - first)
+            _gather(plan, group, first, count, 0, plan[KERNEL_D] * plan[KERNEL_H], patches, row)
+            for n in range(0, filters, PANEL):
+                panel = panels + 4 * n * inner
+                call_panel(
+                    plan[TILES],
+                    patches,
+                    row,
+                    4,
+                    panel,
+                    4 * PANEL,
+                    plan[Y] + 4 * (first * plan[FILTERS] + group * filters + n),
+                    4 * plan[FILTERS],
+                    count,
+                    filters - n,
+                    inner,
+                )
+
+
+@kernel
+def convolve_patches_input_gradient(plan: Array) -> None:
+    """dx (in X) from dy (in Y) and w."""
+    inner = plan[KERNEL_D] * plan[KERNEL_H] * plan[KERNEL_W] * (plan[CHANNELS] // plan[GROUPS])
+    filters = plan[FILTERS] // plan[GROUPS]
+    windows = plan[IMAGES] * plan[OUT_D] * plan[OUT_H] * plan[OUT_W]
+    row = 4 * (inner + SLACK)
+    depth = -(-filters // LANES) * LANES
+    panels = plan[WORK]
+    patches = panels + 4 * depth * (-(-inner // PANEL) * PANEL)
+    floats = plan[IMAGES] * plan[IN_D] * plan[IN_H] * plan[IN_W] * plan[CHANNELS]
+    for i in range(0, floats, LANES):
+        clear_lanes(plan[X] + 4 * i, floats - i, plan[X] + 4 * i)
+    for group in range(plan[GROUPS]):
+        for n in range(0, inner, PANEL):
+            corner = plan[W] + 4 * (n * plan[FILTERS] + group * filters)
+            _pack(corner, 4, 4 * plan[FILTERS], inner - n, filters, panels + 4 * n * depth)
+        for first in range(0, windows, plan[BLOCK]):
+            count = min(plan[BLOCK], windows - first)
+            for n in range(0, inner, PANEL):
+                panel = panels + 4 * n * depth
+                call_panel(
+                    plan[TILES],
+                    plan[Y] + 4 * (first * plan[FILTERS] + group * filters),
+                    4 * plan[FILTERS],
+                    4,
+                    panel,
+                    4 * PANEL,
+                    patches + 4 * n,
+                    row,
+                    count,
+                    inner - n,
+                    filters,
+                )
+            _scatter(plan, group, first, count, patches, row)
+
+
+@kernel
+def convolve_patches_weight_gradient(plan: Array) -> None:
+    """dw (in W) from x and dy (in Y)."""
+    channels = plan[CHANNELS] // plan[GROUPS]
+    filters = plan[FILTERS] // plan[GROUPS]
+    windows = plan[IMAGES] * plan[OUT_D] * plan[OUT_H] * plan[OUT_W]
+    line_floats = plan[KERNEL_W] * channels
+    row = 4 * (plan[LINES] * line_floats + SLACK)
+    lines = plan[KERNEL_D] * plan[KERNEL_H]
+    result = plan[WORK]
+    panels = result + 4 * RESULT_ROWS * PANEL
+    patches = panels + 4 * GRAIN * (-(-filters // PANEL) * PANEL)
+    for group in range(plan[GROUPS]):
+        for first in range(0, windows, GRAIN):
+            count = min(GRAIN, windows - first)
+            for n in range(0, filters, PANEL):
+                corner = plan[Y] + 4 * (first * plan[FILTERS] + group * filters + n)
+                _pack(corner, 4 * plan[FILTERS], 4, filters - n, count, panels + 4 * n * GRAIN)
+            for line in range(0, lines, plan[LINES]):
+                stop = min(lines, line + plan[LINES])
+                _gather(plan, group, first, count, line, stop, patches, row)
+                inner = (stop - line) * line_floats
+                for n in range(0, filters, PANEL):
+                    panel = panels + 4 * n * GRAIN
+                    for k in range(0, inner, RESULT_ROWS):
+                        rows = min(RESULT_ROWS, inner - k)
+                        call_panel(
+                            plan[TILES],
+                            patches + 4 * k,
+                            4,
+                            row,
+                            panel,
+                            4 * PANEL,
+                            result,
+                            4 * PANEL,
+                            rows,
+                            filters - n,
+                            count,
+                        )
+                        corner = plan[W] + 4 * (group * filters + n)
+                        for r in range(rows):
+                            target = corner + 4 * (line * line_floats + k + r) * plan[FILTERS]
+                            for i in range(0, PANEL, LANES):
+                                part, left = result + 4 * (r * PANEL + i), filters - n - i
+                                if left > 0:
+                                    if first == 0:
+                                        put_lanes(part, left, target + 4 * i)
+                                    else:
+                                        add_lanes(part, left, target + 4 * i)

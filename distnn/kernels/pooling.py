@@ -1,0 +1,154 @@
+"""The largest and the mean of each window, and their gradients, channel by channel.
+
+Arrays are flat, images [D, H, W, C] behind each other; `sizes` holds the numbers of `Windows.sizes`. Taps
+outside the image are left out. The gradient of a largest value goes to the first tap that equals it, found
+by comparing: no index is kept. A value of dx adds up in the order of the windows, whatever the other images.
+"""
+
+from __future__ import annotations
+
+from distnn.kernels.jit import Array, helper, kernel
+from distnn.kernels.vector_stores import store, where_equal
+from distnn.kernels.vectors import LANES, larger, load, splat
+
+
+@helper
+def _bounds(sizes: Array, axis: int, place: int) -> tuple[int, int]:
+    """The inputs [first, last) that the window at `place` reads along an axis; no dilation."""
+    first = place * sizes[6 + axis] - sizes[12 + axis]
+    return max(first, 0), min(first + sizes[3 + axis], sizes[axis])
+
+
+@kernel
+def max_pool(x: Array, sizes: Array, channels: int, y: Array) -> None:
+    """y = the largest value of each window; NaN if there is one."""
+    image = sizes[0] * sizes[1] * sizes[2] * channels
+    whole = channels // LANES * LANES
+    target = 0
+    for start in range(0, x.size, image):
+        for out_d in range(sizes[15]):
+            low_d, high_d = _bounds(sizes, 0, out_d)
+            for out_h in range(sizes[16]):
+                low_h, high_h = _bounds(sizes, 1, out_h)
+                for out_w in range(sizes[17]):
+                    low_w, high_w = _bounds(sizes, 2, out_w)
+                    corner = start + ((low_d * sizes[1] + low_h) * sizes[2] + low_w) * channels
+                    for c in range(0, whole, LANES):
+                        best = load(x, corner + c)
+                        for d in range(low_d, high_d):
+                            for h in range(low_h, high_h):
+                                line = start + (d * sizes[1] + h) * sizes[2] * channels + c
+                                for w in range(low_w, high_w):
+                                    best = larger(best, load(x, line + w * channels))
+                        store(y, target + c, best)
+                    for c in range(whole, channels):
+                        largest = x[corner + c]
+                        for d in range(low_d, high_d):
+                            for h in range(low_h, high_h):
+                                line = start + (d * sizes[1] + h) * sizes[2] * channels + c
+                                for w in range(low_w, high_w):
+                                    value = x[line + w * channels]
+                                    largest = value if (value > largest or value != value) else largest
+                        y[target + c] = largest
+                    target += channels
+
+
+@kernel
+def max_pool_gradient(
+    x: Array, y: Array, dy: Array, sizes: Array, channels: int, is_apart: int, dx: Array
+) -> None:
+    """dx = dy where x is the first of its window to equal y, added up over windows.
+
+    `is_apart`: whether no two windows meet, so that there is nothing to add.
+    """
+    image = sizes[0] * sizes[1] * sizes[2] * channels
+    whole = channels // LANES * LANES
+    zero = dx.dtype.type(0)
+    nothing = splat(zero)
+    for i in range(dx.size):
+        dx[i] = zero
+    source = 0
+    for start in range(0, x.size, image):
+        for out_d in range(sizes[15]):
+            low_d, high_d = _bounds(sizes, 0, out_d)
+            for out_h in range(sizes[16]):
+                low_h, high_h = _bounds(sizes, 1, out_h)
+                for out_w in range(sizes[17]):
+                    low_w, high_w = _bounds(sizes, 2, out_w)
+                    for c in range(0, whole, LANES):
+                        largest, left = load(y, source + c), load(dy, source + c)
+                        for d in range(low_d, high_d):
+                            for h in range(low_h, high_h):
+                                line = start + (d * sizes[1] + h) * sizes[2] * channels + c
+                                for w in range(low_w, high_w):
+                                    place = line + w * channels
+                                    value = load(x, place)
+                                    part = where_equal(value, largest, left, nothing)
+                                    left = where_equal(value, largest, nothing, left)
+                                    if is_apart == 0:
+                                        part = load(dx, place) + part
+                                    store(dx, place, part)
+                    for c in range(whole, channels):
+                        rest = dy[source + c]
+                        for d in range(low_d, high_d):
+                            for h in range(low_h, high_h):
+                                line = start + (d * sizes[1] + h) * sizes[2] * channels + c
+                                for w in range(low_w, high_w):
+                                    place = line + w * channels
+                                    if x[place] == y[source + c]:
+                                        dx[place] += rest
+                                        rest = zero
+                    source += channels
+
+
+@kernel
+def average_pool(x: Array, sizes: Array, channels: int, is_mean: int, y: Array) -> None:
+    """y = the sum of each window, divided by the number of its taps inside if `is_mean`."""
+    image = sizes[0] * sizes[1] * sizes[2] * channels
+    target = 0
+    for start in range(0, x.size, image):
+        for out_d in range(sizes[15]):
+            low_d, high_d = _bounds(sizes, 0, out_d)
+            for out_h in range(sizes[16]):
+                low_h, high_h = _bounds(sizes, 1, out_h)
+                for out_w in range(sizes[17]):
+                    low_w, high_w = _bounds(sizes, 2, out_w)
+                    for c in range(channels):
+                        y[target + c] = 0
+                    for d in range(low_d, high_d):
+                        for h in range(low_h, high_h):
+                            line = start + (d * sizes[1] + h) * sizes[2] * channels
+                            for w in range(low_w, high_w):
+                                for c in range(channels):
+                                    y[target + c] += x[line + w * channels + c]
+                    if is_mean != 0:
+                        count = x.dtype.type((high_d - low_d) * (high_h - low_h) * (high_w - low_w))
+                        for c in range(channels):
+                            y[target + c] = y[target + c] / count
+                    target += channels
+
+
+@kernel
+def average_pool_gradient(dy: Array, sizes: Array, channels: int, is_mean: int, dx: Array) -> None:
+    """dx = dy of the windows that read it, each divided as in `average_pool`, added up."""
+    image = sizes[0] * sizes[1] * sizes[2] * channels
+    one = dy.dtype.type(1)
+    for i in range(dx.size):
+        dx[i] = 0
+    source = 0
+    for start in range(0, dx.size, image):
+        for out_d in range(sizes[15]):
+            low_d, high_d = _bounds(sizes, 0, out_d)
+            for out_h in range(sizes[16]):
+                low_h, high_h = _bounds(sizes, 1, out_h)
+                for out_w in range(sizes[17]):
+                    low_w, high_w = _bounds(sizes, 2, out_w)
+                    count = (high_d - low_d) * (high_h - low_h) * (high_w - low_w)
+                    divisor = dy.dtype.type(count) if is_mean != 0 else one
+                    for d in range(low_d, high_d):
+                        for h in range(low_h, high_h):
+                            line = start + (d * sizes[1] + h) * sizes[2] * channels
+                            for w in range(low_w, high_w):
+                                for c in range(channels):
+                                    dx[line + w * channels + c] += dy[source + c] / divisor
+                    source += channels

@@ -1,0 +1,261 @@
+"""3 x 3 convolutions of stride 1 by Winograd's F(4x4, 3x3): a quarter of the multiplications.
+
+The 4 x 4 tiles of all images stand in one list and are taken in blocks: their inputs transformed into 36
+planes, one product per plane with the transformed kernels, the results transformed back. Images are copied
+into a frame of zeros, so that no tile needs care at the edges; outputs beyond the image are left out. An
+output's bits depend on its tile alone. A weight gradient is summed over the tiles of a block, and the blocks
+are added in order. Channels and filters are multiples of 16. `winograd_transforms` has the algebra,
+`convolution.py` makes the plans.
+"""
+
+from __future__ import annotations
+
+from distnn.kernels.instructions import LANES
+from distnn.kernels.jit import Array, inlined, kernel
+from distnn.kernels.masked_lanes import add_lanes
+from distnn.kernels.panels import copy_lanes, transpose_in
+from distnn.kernels.shared_tile import call_panel
+from distnn.kernels.tiles import PANEL
+from distnn.kernels.winograd_transforms import (
+    SIDE,
+    TILE,
+    transform_inputs,
+    transform_kernel_gradients,
+    transform_kernels,
+    transform_output_gradients,
+    transform_outputs,
+)
+
+# The words of a plan. X is read and Y made (or both read, for the weights); W is [3, 3, CHANNELS, FILTERS],
+# or with IS_INVERSE [3, 3, FILTERS, CHANNELS], taken backwards: then Y is the gradient by the input.
+X, W, Y, WORK, TILES, IMAGES, CHANNELS, FILTERS, BLOCK, IN_H, IN_W, OUT_H, OUT_W = range(13)
+BEFORE_H, BEFORE_W, IS_INVERSE, WORDS = range(13, 17)
+PLANES = SIDE * SIDE
+RESULT_ROWS = 48
+"""Rows of a weight gradient's plane that are summed aside before they are added."""
+GAP = 16
+"""Floats between planes, so that they fall into different sets of the cache."""
+
+
+@inlined
+def _frame(
+    source: int,
+    height: int,
+    width: int,
+    channels: int,
+    above: int,
+    left: int,
+    rows: int,
+    row: int,
+    target: int,
+) -> None:
+    """An image inside a frame of `rows` x `row` pixels, zeros around it."""
+    for i in range(rows):
+        line = target + 4 * i * row * channels
+        is_inside = 0 <= i - above < height
+        for j in range(row):
+            is_read = is_inside and 0 <= j - left < width
+            pixel = source + 4 * ((i - above) * width + j - left) * channels
+            for c in range(0, channels, LANES):
+                copy_lanes(pixel + 4 * c, LANES * is_read, line + 4 * (j * channels + c))
+
+
+@inlined
+def _turn_kernels(plan: Array, target: int) -> None:
+    """[3, 3, filters, channels] as [3, 3, channels, filters]."""
+    size = plan[CHANNELS] * plan[FILTERS]
+    for tap in range(9):
+        for f in range(0, plan[FILTERS], LANES):
+            for c in range(0, plan[CHANNELS], LANES):
+                corner = plan[W] + 4 * (tap * size + f * plan[CHANNELS] + c)
+                place = target + 4 * (tap * size + c * plan[FILTERS] + f)
+                transpose_in(corner, 4 * plan[CHANNELS], LANES, LANES, place, 4 * plan[FILTERS])
+
+
+@kernel
+def convolve_winograd(plan: Array) -> None:
+    """Y from X and W."""
+    channels, filters = plan[CHANNELS], plan[FILTERS]
+    down, across = -(-plan[OUT_H] // TILE), -(-plan[OUT_W] // TILE)
+    tiles = plan[IMAGES] * down * across
+    frame_rows, frame_row = TILE * down + 2, TILE * across + 2
+    kernel_plane = 4 * (-(-filters // PANEL) * PANEL * channels + GAP)
+    input_plane, output_plane = 4 * (plan[BLOCK] * channels + GAP), 4 * (plan[BLOCK] * filters + GAP)
+    kernels = plan[WORK]
+    inputs = kernels + PLANES * kernel_plane
+    outputs = inputs + PLANES * input_plane
+    frame = outputs + PLANES * output_plane
+    small = frame + 4 * frame_rows * frame_row * channels
+    taps, tap = plan[W], 4 * channels * filters
+    if plan[IS_INVERSE] != 0:
+        _turn_kernels(plan, small)
+        taps, tap = small + 8 * tap, -tap
+    for c in range(channels):
+        for f in range(0, filters, LANES):
+            place = kernels + 4 * ((f // PANEL * channels + c) * PANEL + f % PANEL)
+            transform_kernels(
+                taps + 4 * (c * filters + f), 3 * tap, tap, place, SIDE * kernel_plane, kernel_plane
+            )
+    framed = -1
+    for first in range(0, tiles, plan[BLOCK]):
+        count = min(plan[BLOCK], tiles - first)
+        for t in range(count):
+            image = (first + t) // (down * across)
+            i, j = (first + t) // across % down * TILE, (first + t) % across * TILE
+            if image != framed:
+                _frame(
+                    plan[X] + 4 * image * plan[IN_H] * plan[IN_W] * channels,
+                    plan[IN_H],
+                    plan[IN_W],
+                    channels,
+                    plan[BEFORE_H],
+                    plan[BEFORE_W],
+                    frame_rows,
+                    frame_row,
+                    frame,
+                )
+                framed = image
+            corner = frame + 4 * (i * frame_row + j) * channels
+            for c in range(0, channels, LANES):
+                transform_inputs(
+                    corner + 4 * c,
+                    4 * frame_row * channels,
+                    4 * channels,
+                    inputs + 4 * (t * channels + c),
+                    SIDE * input_plane,
+                    input_plane,
+                )
+        for plane in range(PLANES):
+            for f in range(0, filters, PANEL):
+                panel = kernels + plane * kernel_plane + 4 * f * channels
+                call_panel(
+                    plan[TILES],
+                    inputs + plane * input_plane,
+                    4 * channels,
+                    4,
+                    panel,
+                    4 * PANEL,
+                    outputs + plane * output_plane + 4 * f,
+                    4 * filters,
+                    count,
+                    filters - f,
+                    channels,
+                )
+        for t in range(count):
+            image = (first + t) // (down * across)
+            i, j = (first + t) // across % down * TILE, (first + t) % across * TILE
+            rows, columns = min(TILE, plan[OUT_H] - i), min(TILE, plan[OUT_W] - j)
+            corner = plan[Y] + 4 * ((image * plan[OUT_H] + i) * plan[OUT_W] + j) * filters
+            is_whole = rows == TILE and columns == TILE
+            for f in range(0, filters, LANES):
+                # Tiles that stand out are made aside, and what is inside copied.
+                target, row, column = small, 4 * TILE * LANES, 4 * LANES
+                if is_whole:
+                    target, row, column = corner + 4 * f, 4 * plan[OUT_W] * filters, 4 * filters
+                source = outputs + 4 * (t * filters + f)
+                transform_outputs(source, SIDE * output_plane, output_plane, target, row, column)
+                if not is_whole:
+                    for y in range(rows):
+                        for x in range(columns):
+                            place = corner + 4 * ((y * plan[OUT_W] + x) * filters + f)
+                            copy_lanes(small + 4 * (y * TILE + x) * LANES, LANES, place)
+
+
+@kernel
+def convolve_winograd_weight_gradient(plan: Array) -> None:
+    """dw (in W) from x (in X) and dy (in Y)."""
+    channels, filters = plan[CHANNELS], plan[FILTERS]
+    down, across = -(-plan[OUT_H] // TILE), -(-plan[OUT_W] // TILE)
+    tiles = plan[IMAGES] * down * across
+    frame_rows, frame_row = TILE * down + 2, TILE * across + 2
+    kernel_plane = 4 * (channels * filters + GAP)
+    input_plane, output_plane = 4 * (plan[BLOCK] * channels + GAP), 4 * (plan[BLOCK] * filters + GAP)
+    kernels = plan[WORK]
+    inputs = kernels + PLANES * kernel_plane
+    outputs = inputs + PLANES * input_plane
+    frame = outputs + PLANES * output_plane
+    frame_dy = frame + 4 * frame_rows * frame_row * channels
+    small = frame_dy + 4 * TILE * TILE * down * across * filters
+    framed = -1
+    for first in range(0, tiles, plan[BLOCK]):
+        count = min(plan[BLOCK], tiles - first)
+        for t in range(count):
+            image = (first + t) // (down * across)
+            i, j = (first + t) // across % down * TILE, (first + t) % across * TILE
+            if image != framed:
+                _frame(
+                    plan[X] + 4 * image * plan[IN_H] * plan[IN_W] * channels,
+                    plan[IN_H],
+                    plan[IN_W],
+                    channels,
+                    plan[BEFORE_H],
+                    plan[BEFORE_W],
+                    frame_rows,
+                    frame_row,
+                    frame,
+                )
+                _frame(
+                    plan[Y] + 4 * image * plan[OUT_H] * plan[OUT_W] * filters,
+                    plan[OUT_H],
+                    plan[OUT_W],
+                    filters,
+                    0,
+                    0,
+                    TILE * down,
+                    TILE * across,
+                    frame_dy,
+                )
+                framed = image
+            corner = frame + 4 * (i * frame_row + j) * channels
+            for c in range(0, channels, LANES):
+                place = inputs + 4 * (t * channels + c)
+                transform_inputs(
+                    corner + 4 * c,
+                    4 * frame_row * channels,
+                    4 * channels,
+                    place,
+                    SIDE * input_plane,
+                    input_plane,
+                )
+            corner = frame_dy + 4 * (i * TILE * across + j) * filters
+            for f in range(0, filters, LANES):
+                place = outputs + 4 * (t * filters + f)
+                transform_output_gradients(
+                    corner + 4 * f,
+                    4 * TILE * across * filters,
+                    4 * filters,
+                    place,
+                    SIDE * output_plane,
+                    output_plane,
+                )
+        for plane in range(PLANES):
+            for f in range(0, filters, PANEL):
+                panel = outputs + plane * output_plane + 4 * f
+                for c in range(0, channels, RESULT_ROWS):
+                    rows = min(RESULT_ROWS, channels - c)
+                    target, row = kernels + plane * kernel_plane + 4 * (c * filters + f), 4 * filters
+                    place, place_row = target, row
+                    if first > 0:
+                        place, place_row = small, 4 * PANEL
+                    call_panel(
+                        plan[TILES],
+                        inputs + plane * input_plane + 4 * c,
+                        4,
+                        4 * channels,
+                        panel,
+                        4 * filters,
+                        place,
+                        place_row,
+                        rows,
+                        filters - f,
+                        count,
+                    )
+                    if first > 0:
+                        for r in range(rows):
+                            for i in range(0, min(PANEL, filters - f), LANES):
+                                add_lanes(small + 4 * (r * PANEL + i), LANES, target + r * row + 4 * i)
+    tap = 4 * channels * filters
+    for place in range(0, tap, 4 * LANES):
+        transform_kernel_gradients(
+            kernels + place, SIDE * kernel_plane, kernel_plane, plan[W] + place, 3 * tap, tap
+        )

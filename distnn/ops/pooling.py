@@ -1,0 +1,143 @@
+"""Pooling over one to three axes, channels last, and its converse: values repeated over a window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from distnn.kernels import pooling as kernels
+from distnn.kernels.windows import Windows, make_windows
+from distnn.ops.arguments import operand, shape_of
+from distnn.ops.elementwise import cast
+from distnn.ops.op import Bound, Op
+from distnn.ops.windows import as_sizes, checked_data_format, checked_padding, spatial_sizes
+from distnn.tensor import Array, Spec, Tensor, keras_shape
+
+Tensors = tuple[Tensor, ...]
+Gradients = tuple[Tensor | None, ...]
+
+
+class _Pooling(Op):
+    def __init__(self, windows: Windows) -> None:
+        self.windows = windows
+
+    def _bound(self, kernel: Callable[..., object], arrays: Sequence[Array], *rest: Any) -> Bound:
+        sizes = np.array(self.windows.sizes, np.int64)
+        return partial(kernel, *(array.reshape(-1) for array in arrays), sizes, arrays[0].shape[-1], *rest)
+
+    def flops(self, inputs: Sequence[Spec], outputs: Sequence[Spec], samples: int) -> int:
+        return self.windows.taps * min(spec.size(samples) for spec in (*inputs, *outputs))
+
+
+class MaxPool(_Pooling):
+    """The largest value of each window."""
+
+    def infer(self, *inputs: Spec) -> Spec:
+        shape = inputs[0].shape
+        return Spec((shape[0], *self.windows.outputs[-(len(shape) - 2) :], shape[-1]), inputs[0].dtype)
+
+    def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
+        return self._bound(kernels.max_pool, inputs, outputs[0].reshape(-1))
+
+    def gradient(self, inputs: Tensors, outputs: Tensors, doutputs: Gradients) -> Gradients:
+        return (MaxPoolGradient(self.windows)(inputs[0], outputs[0], doutputs[0]),)
+
+
+class MaxPoolGradient(_Pooling):
+    """dx from (x, y, dy); the first of a window's largest values has all of its gradient."""
+
+    def infer(self, *inputs: Spec) -> Spec:
+        return inputs[0]
+
+    def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
+        pairs = zip(self.windows.kernel, self.windows.strides, strict=True)
+        is_apart = all(taps <= stride for taps, stride in pairs)
+        return self._bound(kernels.max_pool_gradient, inputs, int(is_apart), outputs[0].reshape(-1))
+
+
+class AveragePool(_Pooling):
+    """The mean of each window, over its taps inside the image; or their sum."""
+
+    def __init__(self, windows: Windows, is_mean: bool = True) -> None:
+        super().__init__(windows)
+        self.is_mean = is_mean
+
+    def infer(self, *inputs: Spec) -> Spec:
+        shape = inputs[0].shape
+        return Spec((shape[0], *self.windows.outputs[-(len(shape) - 2) :], shape[-1]), inputs[0].dtype)
+
+    def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
+        return self._bound(kernels.average_pool, inputs, int(self.is_mean), outputs[0].reshape(-1))
+
+    def gradient(self, inputs: Tensors, outputs: Tensors, doutputs: Gradients) -> Gradients:
+        return (AveragePoolGradient(self.windows, self.is_mean)(doutputs[0]),)
+
+
+class AveragePoolGradient(_Pooling):
+    """The gradient of `AveragePool` from dy; by itself, values repeated over their windows."""
+
+    def __init__(self, windows: Windows, is_mean: bool = True) -> None:
+        super().__init__(windows)
+        self.is_mean = is_mean
+
+    def infer(self, *inputs: Spec) -> Spec:
+        shape = inputs[0].shape
+        return Spec((shape[0], *self.windows.inputs[-(len(shape) - 2) :], shape[-1]), inputs[0].dtype)
+
+    def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
+        return self._bound(kernels.average_pool_gradient, inputs, int(self.is_mean), outputs[0].reshape(-1))
+
+    def gradient(self, inputs: Tensors, outputs: Tensors, doutputs: Gradients) -> Gradients:
+        return (AveragePool(self.windows, self.is_mean)(doutputs[0]),)
+
+
+def _pool_windows(inputs: Any, pool_size: Any, strides: Any, padding: Any, data_format: Any) -> Windows:
+    checked_data_format(data_format)
+    shape = shape_of(inputs)
+    sizes = spatial_sizes(shape, "pooling")
+    taps = as_sizes(pool_size, len(sizes), "pool_size")
+    steps = taps if strides is None else as_sizes(strides, len(sizes), "strides")
+    name = checked_padding(padding)
+    windows = make_windows(sizes, taps, steps, (1,) * len(sizes), name)
+    if min(windows.outputs) <= 0:
+        raise ValueError(
+            f"Computed output size would be zero or negative. Received: `inputs.shape={keras_shape(shape)}`, "
+            f"`pool_size={taps}`, `strides={steps}`, `padding={name}`."
+        )
+    return windows
+
+
+def max_pool(
+    inputs: Any, pool_size: Any, strides: Any = None, padding: str = "valid", data_format: str | None = None
+) -> Any:
+    """The largest value of each window of each channel.
+
+    Args:
+        inputs: (batch, one to three axes, channels).
+        pool_size: sizes of a window.
+        strides: its steps; `pool_size` by default.
+        padding: "valid" or "same"; what lies outside the image is left out.
+        data_format: "channels_last" or None.
+    """
+    x = cast(operand(inputs), "float32")
+    return MaxPool(_pool_windows(x, pool_size, strides, padding, data_format))(x)
+
+
+def average_pool(
+    inputs: Any, pool_size: Any, strides: Any = None, padding: str = "valid", data_format: str | None = None
+) -> Any:
+    """The mean of each window of each channel; arguments as in `max_pool`."""
+    x = cast(operand(inputs), "float32")
+    return AveragePool(_pool_windows(x, pool_size, strides, padding, data_format))(x)
+
+
+def repeat_over_windows(inputs: Any, size: Any) -> Any:
+    """Each value `size` times along the axes between the batch's and the channels'."""
+    x = cast(operand(inputs), "float32")
+    sizes = spatial_sizes(shape_of(x), "upsampling")
+    factors = as_sizes(size, len(sizes), "size")
+    large = [length * factor for length, factor in zip(sizes, factors, strict=True)]
+    return AveragePoolGradient(make_windows(large, factors, factors, (1,) * len(sizes), "valid"), False)(x)

@@ -1,0 +1,86 @@
+"""A cluster of two real nodes: two raylets on this machine, with one worker and two."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from test_ray_engine import wait_until_gone
+from test_ray_processes import finish, read_line, start
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def two_nodes() -> Iterator[str]:
+    """The address of their cluster."""
+    program = start("serve_two_nodes")
+    try:
+        word, address = read_line(program)
+        assert word == "address"
+        yield address
+    finally:
+        program.communicate(timeout=60)  # the end of its input ends it
+
+
+def wait_for_no_segment(seconds: float = 30.0) -> None:
+    """Other programs of this machine may have memory with a name, but none for long."""
+    deadline = time.monotonic() + seconds
+    while left := list(Path("/dev/shm").glob("distnn-shared-*")):
+        assert time.monotonic() < deadline, f"{left} was left"
+        time.sleep(0.05)
+
+
+def train(address: str, exchange: str, *rest: str) -> list[str]:
+    """What the program says; Ray may say something, too."""
+    output, errors = finish(start("train_on_nodes", address, exchange, *rest), 240)
+    said = [line for line in output.splitlines() if line.startswith(("nodes ", "exchange ", "same "))]
+    assert len(said) == 3 and said[0] == "nodes 1 2 1", output + errors
+    return said[1:]
+
+
+@pytest.mark.parametrize(
+    ("exchange", "used"),
+    [("auto", "hierarchical"), ("object_store", "object_store")],
+)
+def test_same_bytes_on_two_nodes(two_nodes: str, exchange: str, used: str) -> None:
+    """Both are on one machine, and still two nodes; `auto` knows."""
+    assert train(two_nodes, exchange, "60") == [f"exchange {used}", "same True survivors 3"]
+    wait_for_no_segment()
+
+
+@pytest.mark.parametrize(("which", "place"), [("0", "computing"), ("1", "adding"), ("0", "answering")])
+def test_a_worker_killed_in_the_middle_of_a_step_changes_no_byte(
+    two_nodes: str, which: str, place: str
+) -> None:
+    """The one that waits for it is released at once; the next generation has one worker on each node."""
+    lines = train(two_nodes, "auto", "60", which, place, str(int(signal.SIGKILL)))
+    assert lines == ["exchange object_store", "same True survivors 2"]
+    wait_for_no_segment()
+
+
+def test_a_stopped_worker_is_given_up_and_not_the_one_that_waits_for_it(two_nodes: str) -> None:
+    lines = train(two_nodes, "hierarchical", "1.5", "1", "computing", str(int(signal.SIGSTOP)))
+    assert lines == ["exchange hierarchical", "same True survivors 2"]
+    wait_for_no_segment()
+
+
+def test_ctrl_c_and_a_killed_coordinator_leave_nothing(two_nodes: str) -> None:
+    program = start("train_for_ever", two_nodes, "3")
+    try:
+        word, *pids = read_line(program)
+        assert word == "training" and len(pids) == 3
+        os.killpg(program.pid, signal.SIGINT)
+        word, _, is_whole, has_same_workers = read_line(program)
+        assert (word, is_whole, has_same_workers) == ("interrupted", "True", "True")
+        wait_for_no_segment()
+        program.kill()
+        program.communicate(timeout=10)
+        wait_until_gone([int(pid) for pid in pids])
+        wait_for_no_segment()
+    finally:
+        program.kill()

@@ -1,0 +1,107 @@
+"""Random changes of images: what they do, by what they depend on, and the same bytes on any workers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from trainings import train
+
+from distnn import layers
+from distnn.layers import (
+    Dense,
+    Flatten,
+    Input,
+    RandomBrightness,
+    RandomContrast,
+    RandomFlip,
+    RandomRotation,
+    RandomTranslation,
+    RandomZoom,
+    Resizing,
+)
+from distnn.models import Sequential
+
+Array = np.ndarray[Any, np.dtype[Any]]
+RNG = np.random.default_rng(4)
+IMAGES = RNG.uniform(size=(6, 5, 7, 2)).astype(np.float32)
+
+MOVING = [
+    RandomFlip("horizontal"),
+    RandomRotation(0.2),
+    RandomTranslation(0.3, 0.2, fill_mode="constant", fill_value=7.0),
+    RandomZoom(0.3, interpolation="nearest"),
+    RandomZoom((-0.2, 0.4), (0.0, 0.1), fill_mode="wrap"),
+    RandomContrast(0.5),
+    RandomBrightness(0.2, value_range=(0, 1), seed=3),
+]
+
+
+def model_of(layer: layers.Layer) -> Sequential:
+    entry = json.loads(json.dumps(layers.serialize(layer)))
+    model = Sequential([Input(IMAGES.shape[1:]), layers.deserialize(entry), Flatten(), Dense(1)])
+    model.compile("sgd", "mse")
+    return model
+
+
+@pytest.mark.parametrize("layer", MOVING, ids=lambda layer: type(layer).__name__)
+def test_images_change_in_training_only_and_the_same_on_any_workers(layer: layers.Layer) -> None:
+    y = np.arange(6, dtype=np.float32)[:, None]
+    options: dict[str, Any] = {"batch_size": 5, "epochs": 3, "shards": 2}
+    reference = train(lambda: model_of(layer), IMAGES, y, **options)
+    for backend, workers in (("local", 2), ("threads", 2), ("threads", 3)):
+        found = train(lambda: model_of(layer), IMAGES, y, backend=backend, workers=workers, **options)
+        assert found.weights == reference.weights
+    plain = train(lambda: model_of(layers.Rescaling(1.0)), IMAGES, y, **options)
+    assert plain.weights != reference.weights
+    np.testing.assert_array_equal(layer(IMAGES), IMAGES)
+    assert not np.array_equal(layer(IMAGES, training=True), IMAGES)
+
+
+def test_eager_training_sees_the_same_images() -> None:
+    def eager() -> Sequential:
+        model = model_of(RandomRotation(0.1))
+        model.compile("sgd", "mse", run_eagerly=True)
+        return model
+
+    y = np.arange(6, dtype=np.float32)[:, None]
+    options: dict[str, Any] = {"batch_size": 5, "epochs": 1, "shards": 2}
+    expected = train(lambda: model_of(RandomRotation(0.1)), IMAGES, y, **options)
+    assert train(eager, IMAGES, y, **options).weights == expected.weights
+
+
+def test_random_images_come_before_weights() -> None:
+    model = Sequential([Input((5, 7, 2)), Dense(2), RandomFlip(), Flatten(), Dense(1)])
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="put random changes of images before all layers with weights"):
+        model.fit(IMAGES, np.zeros((6, 1)), verbose=0)
+
+
+def test_resizing_to_half_averages_and_to_double_repeats() -> None:
+    even = IMAGES[:, :4, :6]
+    halves = (even[:, ::2] + even[:, 1::2]) / 2
+    np.testing.assert_allclose(Resizing(2, 6)(even), halves, rtol=1e-5)
+    twice = Resizing(8, 12, interpolation="nearest")(even)
+    np.testing.assert_array_equal(twice, even.repeat(2, axis=1).repeat(2, axis=2))
+    cropped = Resizing(2, 2, crop_to_aspect_ratio=True)(even)
+    np.testing.assert_allclose(cropped, Resizing(2, 2)(even[:, :, 1:5]), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: RandomFlip("sideways"), "Unknown `mode`: 'sideways'"),
+        (lambda: RandomRotation((0.3, 0.1)), "`factor` must be a number, or a pair"),
+        (lambda: RandomZoom(0.1, fill_mode="mirror"), "Unknown `fill_mode`: 'mirror'"),
+        (lambda: RandomTranslation(0.1, 0.1, interpolation="cubic"), "Unknown `interpolation`: 'cubic'"),
+        (lambda: RandomContrast(-0.1), "`factor` must be a number between 0 and 1"),
+        (lambda: RandomBrightness(0.1, value_range=(1, 0)), "`value_range` must be a pair"),
+        (lambda: Resizing(0, 3), "`height` must be a positive integer"),
+        (lambda: RandomFlip()(np.zeros((2, 3)), training=True), "images have four axes"),
+    ],
+)
+def test_mistakes_are_named(make: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
