@@ -308,11 +308,12 @@ def _metric_sums(metric: Metric, target: Tensor, output: Tensor, sample_weight: 
     try:
         sums: Tensor = metric.sums(target, output, weight)
     except ValueError as error:
-        if mask is not None:
-            error.add_note(
-                f"distnn: the model's output has a mask of shape {mask.shape}: values for each step"
-            )
-        raise
+        if mask is None:
+            raise
+        raise ValueError(
+            f"the metric '{metric.name}' has values that do not fit the mask of the model's output, of shape "
+            f"{mask.shape}: return a value for each step ({error})"
+        ) from error
     if sums.spec.shape != (metric.num_sums,):
         raise ValueError(
             f"the metric '{metric.name}' says that it has {metric.num_sums} sums, and leaves a tensor of "

@@ -169,6 +169,25 @@ def test_mistakes_of_merges_are_named() -> None:
         layers.Dot((1, 2, 3))
 
 
+def test_masks_of_merges() -> None:
+    """`compute_mask` of what their inputs have: all of them together, or one after the other."""
+    graph = Graph(samples=2, eager=True)
+    x, y = (graph.add_input(name, Spec((2, 3, 1)), np.zeros((2, 3, 1), np.float32)) for name in "xy")
+    first, second = np.array([[1, 1, 0], [1, 1, 1]], bool), np.array([[1, 0, 1], [1, 1, 1]], bool)
+    with recording(graph):
+        masks = [graph.constant(first), graph.constant(second)]
+        together = layers.Add().compute_mask([x, y], masks)
+        assert layers.Add().compute_mask([x, y], [None, masks[1]]) is masks[1]
+        assert layers.Add().compute_mask([x, y], [None, None]) is None
+        behind = layers.Concatenate(axis=1).compute_mask([x, y], [None, masks[1]])
+        beside = layers.Concatenate().compute_mask([x, y], masks)
+        assert layers.Dot(1).compute_mask([x, y], masks) is None  # type: ignore[func-returns-value]
+        assert layers.Attention().compute_mask([x, y], masks) is masks[0]
+    np.testing.assert_array_equal(together.numpy(), first & second)
+    np.testing.assert_array_equal(beside.numpy(), first & second)
+    np.testing.assert_array_equal(behind.numpy(), np.concatenate([np.ones((2, 3), bool), second], axis=1))
+
+
 # Lambda
 
 

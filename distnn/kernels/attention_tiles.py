@@ -71,15 +71,16 @@ def _multiply(
     """C (+)= A @ B by addresses and strides in bytes; rows of B are padded to whole panels."""
     for first in range(0, rows, TILE_ROWS):
         for n in range(0, columns, PANEL):
+            corner = c + first * c_row + 4 * n
             multiply_tile(
                 a + first * a_row,
                 a_row,
                 a_k,
                 b + 4 * n,
                 b_k,
-                c + first * c_row + 4 * n,
+                corner,
                 c_row,
-                c + first * c_row + 4 * n,
+                corner,
                 min(PANEL, columns - n),
                 count,
                 is_begun,

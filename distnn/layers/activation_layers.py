@@ -16,6 +16,8 @@ _MASKED = -1e9
 class ReLU(Layer):
     """max(x, 0), with a slope below, a threshold and a largest value as in `activations.relu`."""
 
+    supports_masking = True
+
     def __init__(
         self,
         max_value: float | None = None,
@@ -50,6 +52,8 @@ class ReLU(Layer):
 class LeakyReLU(Layer):
     """x, or `negative_slope` times x below 0."""
 
+    supports_masking = True
+
     def __init__(self, negative_slope: float = 0.3, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if negative_slope is None or negative_slope < 0:
@@ -73,6 +77,8 @@ class PReLU(Layer):
         alpha_initializer, alpha_regularizer: of the slopes.
         shared_axes: axes along which one slope serves all (1 is the first after the batch's).
     """
+
+    supports_masking = True
 
     alpha: Variable
 
@@ -116,6 +122,8 @@ class PReLU(Layer):
 class ELU(Layer):
     """x, or alpha * (e^x - 1) below 0. Clevert et al. 2016."""
 
+    supports_masking = True
+
     def __init__(self, alpha: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if alpha < 0:
@@ -136,6 +144,8 @@ class Softmax(Layer):
         inputs: logits.
         mask: true where a logit counts; of the inputs' shape, or broadcast to it.
     """
+
+    supports_masking = True
 
     def __init__(self, axis: int | Sequence[int] = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -30,6 +30,8 @@ class Attention(Layer):
         use_causal_mask: whether a query looks at keys up to its own place only.
     """
 
+    supports_masking = True
+
     scale: Variable | None
     concat_score_weight: Variable | None
 
@@ -93,6 +95,10 @@ class Attention(Layer):
         if query_mask is not None:
             outputs = ops.multiply(outputs, ops.expand_dims(ops.cast(query_mask, "float32"), 2))
         return (outputs, weights) if return_attention_scores else outputs
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        """The query's mask."""
+        return _two_masks(self, previous_mask)[0]
 
     def get_config(self) -> dict[str, Any]:
         return {

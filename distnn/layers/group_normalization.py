@@ -86,6 +86,8 @@ class RMSNormalization(Layer):
     Zhang & Sennrich 2019.
     """
 
+    supports_masking = True
+
     scale: Variable
 
     def __init__(self, axis: int = -1, epsilon: float = 1e-6, **kwargs: Any) -> None:
@@ -113,6 +115,8 @@ class RMSNormalization(Layer):
 
 class UnitNormalization(Layer):
     """Each sample divided by its length along `axis`."""
+
+    supports_masking = True
 
     def __init__(self, axis: int | Sequence[int] = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -14,11 +14,20 @@ from distnn.tensor import Shape, keras_shape
 class _Merge(Layer):
     """Combines a list of tensors, shapes broadcast against each other."""
 
+    supports_masking = True
     fewest: ClassVar[int] = 1
     most: ClassVar[int | None] = None
 
     def call(self, inputs: Any) -> Any:
         return self._merged(self._checked(inputs))
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        """Where all inputs that have a mask count; None where none has."""
+        whole: Any = None
+        for mask in previous_mask or ():
+            if mask is not None:
+                whole = mask if whole is None else ops.logical_and(whole, mask)
+        return whole
 
     def _checked(self, inputs: Any) -> list[Any]:
         if not isinstance(inputs, list | tuple):
@@ -110,6 +119,18 @@ class Concatenate(_Merge):
             raise ValueError(f"`axis` must be an integer, not the batch's (0). Received: axis={axis}")
         self.axis = axis
 
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        """The masks one after the other along the steps' axis, all true where there is none."""
+        is_along_steps = self.axis % len(inputs[0].spec.shape) == 1
+        if not is_along_steps or all(mask is None for mask in previous_mask or ()):
+            return super().compute_mask(inputs, previous_mask)
+        masks = [
+            ops.broadcast_to(ops.cast(1, "bool"), x.spec.shape[:2]) if mask is None else mask
+            for x, mask in zip(inputs, previous_mask, strict=True)
+        ]
+        numbers = ops.concatenate([ops.cast(mask, "int32") for mask in masks], axis=1)
+        return ops.cast(numbers, "bool")
+
     def _merged(self, inputs: list[Any]) -> Any:
         return ops.concatenate(inputs, axis=self.axis)
 
@@ -139,6 +160,9 @@ class Dot(_Merge):
         self.axes = axes if isinstance(axes, int) else list(pair)
         self._pair = pair
         self.normalize = normalize
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
+        """None: the result has no steps."""
 
     def _merged(self, inputs: list[Any]) -> Any:
         ranks = [len(x.spec.shape) for x in inputs]

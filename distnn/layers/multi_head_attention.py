@@ -79,6 +79,8 @@ class MultiHeadAttention(Layer):
         use_causal_mask: whether a query looks at keys up to its own place only.
     """
 
+    supports_masking = True
+
     def __init__(
         self,
         num_heads: int,

@@ -15,6 +15,8 @@ class _Noise(Layer):
 
     supports_masking = True
 
+    supports_masking = True
+
     def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 <= rate <= 1:
@@ -144,6 +146,8 @@ class AlphaDropout(_Noise):
 
 class GaussianNoise(Layer):
     """In training adds noise of mean 0 and standard deviation `stddev`."""
+
+    supports_masking = True
 
     def __init__(self, stddev: float, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -13,7 +13,7 @@ import pytest
 PROGRAM = """
 import hashlib
 import numpy as np
-from distnn.kernels import activations, attention, noise, normalization, products, random, softmax, update
+from distnn.kernels import activations, normalization, products, random, softmax, update
 from distnn.kernels import recurrent_plans as plans
 from distnn.ops.recurrence import Recurrence, RecurrenceGradient
 from distnn.tensor import Spec
@@ -61,17 +61,6 @@ for kind in range(3):
     show("recurrence", outputs[0], outputs[1])
     back = run(RecurrenceGradient(kind, 0, True, False, False), [given[2], *outputs[4:8], outputs[0]])
     show("recurrence_gradient", *back[:3])
-for causal, queries, keys in ((False, 21, 37), (True, 50, 50)):
-    q, k, v, do = (rng.normal(size=(2, n, 30)).astype(np.float32) for n in (queries, keys, keys, queries))
-    o, p = np.empty_like(do), np.empty((2, 3, queries, keys), np.float32)
-    found = tuple(np.empty_like(part) for part in (q, k, v))
-    attention.bind_attention(q, k, v, np.zeros((0, 0, 0), np.bool_), 0.3, causal, o, p)()
-    attention.bind_attention_gradient((q, k, v, p, do), 0.3, causal, found)()
-    show("attention", o, p, *found)
-noise.normal_noise(np.arange(8), 5, 0.7, out)
-show("noise", out)
-activations.gelu_with_slope(flat, out, y.reshape(-1))
-show("gelu_with_slope", out, y)
 """
 
 
@@ -93,5 +82,5 @@ def test_kernels_give_the_same_bytes_with_avx2(tmp_path: Path) -> None:
 
     here = run()
     haswell = run(NUMBA_CPU_NAME="haswell", NUMBA_CPU_FEATURES="", DISTNN_CACHE_DIR=str(tmp_path / "haswell"))
-    assert len(here) == 25
+    assert len(here) == 21
     assert haswell == here
