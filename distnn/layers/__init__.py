@@ -14,14 +14,14 @@ from distnn.layers.embedding import Embedding as Embedding
 from distnn.layers.layer import Layer as Layer
 from distnn.layers.normalization import BatchNormalization as BatchNormalization
 from distnn.layers.normalization import LayerNormalization as LayerNormalization
-from distnn.layers.recurrent import GRU as GRU
-from distnn.layers.recurrent import LSTM as LSTM
 from distnn.layers.recurrent import RNN as RNN
-from distnn.layers.recurrent import SimpleRNN as SimpleRNN
 from distnn.layers.recurrent_cells import GRUCell as GRUCell
 from distnn.layers.recurrent_cells import LSTMCell as LSTMCell
 from distnn.layers.recurrent_cells import SimpleRNNCell as SimpleRNNCell
 from distnn.layers.recurrent_cells import StackedRNNCells as StackedRNNCells
+from distnn.layers.recurrent_layers import GRU as GRU
+from distnn.layers.recurrent_layers import LSTM as LSTM
+from distnn.layers.recurrent_layers import SimpleRNN as SimpleRNN
 from distnn.layers.regularization import Dropout as Dropout
 from distnn.layers.reshaping import Flatten as Flatten
 from distnn.layers.reshaping import Reshape as Reshape

@@ -139,7 +139,12 @@ class BatchNormalization(_Normalization):
             (channels,), self.moving_variance_initializer, trainable=False, name="moving_variance"
         )
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
+    def call(self, inputs: Any, training: bool = False, mask: Any = None) -> Any:
+        if training and self.trainable and mask is not None:
+            raise ValueError(
+                f"layer '{self.name}' was passed a mask: BatchNormalization would take statistics of steps "
+                "that do not count. Use LayerNormalization, or put it before the layer that makes the mask."
+            )
         if not training or not self.trainable:
             return ops.batch_norm_inference(
                 inputs, self.gamma, self.beta, self.moving_mean, self.moving_variance, self.epsilon
