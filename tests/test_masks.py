@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -186,3 +188,24 @@ def test_values_that_a_mask_does_not_fit_are_refused(what: str) -> None:
         model.compile("sgd", "sparse_categorical_crossentropy", [per_sample])
     with pytest.raises(ValueError, match=f"the {what} 'per_sample' has values .*return a value for"):
         model.fit(TOKENS, LABELS, verbose=0)
+
+
+def test_steps_with_masks_and_recurrences_allocate_no_array() -> None:
+    tokens: Array = RNG.integers(0, WORDS, size=(640, 32)).astype(np.int32)
+    model = Sequential([Input((32,), dtype="int32"), Embedding(WORDS, 32, mask_zero=True)])
+    for layer in (LSTM(32, return_sequences=True), layers.GRU(32, return_sequences=True)):
+        model.add(layer)
+    model.add(Dense(WORDS, "softmax"))
+    model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
+    model.fit(tokens, tokens, batch_size=64, shards=2, verbose=0, seed=1)
+    engine = model._engines["local"][1]
+    engine.run_segment(10)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        engine.run_segment(30)
+        peak = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    assert peak < 65536, f"{peak} bytes; the smallest array of a shard's steps has {32 * 32 * 32 * 4}"

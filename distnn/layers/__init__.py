@@ -76,14 +76,14 @@ from distnn.layers.preprocessing import CategoryEncoding as CategoryEncoding
 from distnn.layers.preprocessing import Discretization as Discretization
 from distnn.layers.preprocessing import Normalization as Normalization
 from distnn.layers.preprocessing import Rescaling as Rescaling
-from distnn.layers.recurrent import GRU as GRU
-from distnn.layers.recurrent import LSTM as LSTM
 from distnn.layers.recurrent import RNN as RNN
-from distnn.layers.recurrent import SimpleRNN as SimpleRNN
 from distnn.layers.recurrent_cells import GRUCell as GRUCell
 from distnn.layers.recurrent_cells import LSTMCell as LSTMCell
 from distnn.layers.recurrent_cells import SimpleRNNCell as SimpleRNNCell
 from distnn.layers.recurrent_cells import StackedRNNCells as StackedRNNCells
+from distnn.layers.recurrent_layers import GRU as GRU
+from distnn.layers.recurrent_layers import LSTM as LSTM
+from distnn.layers.recurrent_layers import SimpleRNN as SimpleRNN
 from distnn.layers.regularization import AlphaDropout as AlphaDropout
 from distnn.layers.regularization import Dropout as Dropout
 from distnn.layers.regularization import GaussianDropout as GaussianDropout

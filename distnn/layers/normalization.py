@@ -161,7 +161,12 @@ class BatchNormalization(_Normalization):
             shape, self.moving_variance_initializer, trainable=False, name="moving_variance"
         )
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
+    def call(self, inputs: Any, training: bool = False, mask: Any = None) -> Any:
+        if training and self.trainable and mask is not None:
+            raise ValueError(
+                f"layer '{self.name}' was passed a mask: BatchNormalization would take statistics of steps "
+                "that do not count. Use LayerNormalization, or put it before the layer that makes the mask."
+            )
         return self._with_axes_last(inputs, lambda flat: self._normalized(flat, training))
 
     def _normalized(self, inputs: Any, training: bool) -> Any:

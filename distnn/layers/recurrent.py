@@ -1,4 +1,4 @@
-"""Recurrent layers: RNN over any cell, SimpleRNN, LSTM, GRU.
+"""RNN: any cell over the steps of a sequence.
 
 A cell of `recurrent_cells` with usual activations runs over all steps in one op. Any other (and recurrent
 dropout in training) is unrolled: its ops are recorded for every step, which computes the same.
@@ -7,7 +7,7 @@ dropout in training) is unrolled: its ops are recorded for every step, which com
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +15,6 @@ from distnn import layers, ops
 from distnn.layers.layer import Layer
 from distnn.layers.recurrent_cells import (
     Cell,
-    GRUCell,
-    LSTMCell,
-    SimpleRNNCell,
     StackedRNNCells,
     check_cell,
     kept,
@@ -229,99 +226,3 @@ def _chosen(counts: Any, new: Any, old: Any) -> Any:
     """`new` for samples whose step counts, else `old`."""
     shape = (counts.spec.shape[0], *(1 for _ in new.spec.shape[1:]))
     return ops.where(ops.reshape(counts, shape), new, old)
-
-
-class _CellLayer(RNN):
-    """A recurrent layer named by its cell; takes the cell's arguments and its own."""
-
-    cell_class: ClassVar[type[Cell]]
-
-    def __init__(
-        self,
-        units: int,
-        *args: Any,
-        return_sequences: bool = False,
-        return_state: bool = False,
-        go_backwards: bool = False,
-        stateful: bool = False,
-        unroll: bool = False,
-        zero_output_for_mask: bool = False,
-        use_cudnn: Any = "auto",
-        activity_regularizer: Any = None,
-        name: str | None = None,
-        trainable: bool = True,
-        input_shape: Sequence[int] | None = None,
-        input_dim: int | None = None,
-        dtype: str | None = None,
-        **of_cell: Any,
-    ) -> None:
-        unknown = set(of_cell) - set(self._cell_arguments())
-        if unknown:
-            raise ValueError(
-                f"Unrecognized keyword arguments passed to {type(self).__name__}: "
-                f"{ {key: of_cell[key] for key in sorted(unknown)} }. "
-                f"Allowed: {', '.join(sorted(self._cell_arguments()))}."
-            )
-        super().__init__(
-            self.cell_class(units, *args, dtype=dtype, trainable=trainable, **of_cell),
-            return_sequences,
-            return_state,
-            go_backwards,
-            stateful,
-            unroll,
-            zero_output_for_mask,
-            activity_regularizer,
-            name=name,
-            trainable=trainable,
-            input_shape=input_shape,
-            input_dim=input_dim,
-            dtype=dtype,
-        )
-
-    @classmethod
-    def _cell_arguments(cls) -> list[str]:
-        return [
-            *cls.cell_class(1).own_config(),
-            *(f"{of}_constraint" for of in ("kernel", "recurrent", "bias")),
-        ]
-
-    def __getattr__(self, name: str) -> Any:
-        """`units`, `activation` and the cell's other arguments, as Keras's layers have them."""
-        cell = self.__dict__.get("cell")
-        if cell is not None and not name.startswith("_") and hasattr(cell, name):
-            return getattr(cell, name)
-        return super().__getattr__(name)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**Layer.get_config(self), **self._options(), **self.cell.own_config()}
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> _CellLayer:
-        return cls(**config)
-
-
-class SimpleRNN(_CellLayer):
-    """h = activation(x @ kernel + h @ recurrent_kernel + bias) over the steps of a sequence.
-
-    Args as of `SimpleRNNCell` and `RNN`.
-    """
-
-    cell_class = SimpleRNNCell
-
-
-class LSTM(_CellLayer):
-    """Long short-term memory over the steps of a sequence. Hochreiter & Schmidhuber 1997.
-
-    Args as of `LSTMCell` and `RNN`. The recurrent kernel begins orthogonal, the forget gate's bias at 1.
-    """
-
-    cell_class = LSTMCell
-
-
-class GRU(_CellLayer):
-    """Gated recurrent unit over the steps of a sequence. Cho et al. 2014.
-
-    Args as of `GRUCell` and `RNN`.
-    """
-
-    cell_class = GRUCell

@@ -7,16 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from distnn.kernels import recurrence, sequences, stepping
 from distnn.kernels import recurrent_plans as plans
 from distnn.kernels import recurrent_steps as steps
-from distnn.kernels import sequences
 from distnn.kernels.instructions import HAS_TILES
 from distnn.kernels.products import product_settings
+from distnn.kernels.tiles import PANEL
 from distnn.ops.recurrence import Recurrence, RecurrenceGradient
 from distnn.tensor import Spec
 
 Array = np.ndarray[Any, np.dtype[Any]]
 KINDS = [steps.SIMPLE, steps.LSTM, steps.GRU]
+ONE_CALL = (recurrence.run_forward, recurrence.run_backward)
+"""What recurrences are on tiles; elsewhere `forward_step` and `backward_step`, with products between."""
 needs_tiles = pytest.mark.skipif(not HAS_TILES, reason="tiles need AVX2, FMA and the compiler")
 
 
@@ -27,7 +30,7 @@ def arguments(kind: int, samples: int, time: int, inputs: int, units: int) -> li
     shapes: list[tuple[int, ...]] = [(samples, time, inputs), (inputs, columns), (units, columns)]
     shapes += [(samples, units)] * (2 if kind == steps.LSTM else 1)
     shapes.append((2, columns) if kind == steps.GRU else (columns,))
-    found = [(0.7 * rng.normal(size=shape)).astype(np.float32) for shape in shapes]
+    found = [(0.4 * rng.normal(size=shape)).astype(np.float32) for shape in shapes]
     return [*found, rng.random((samples, time)) < 0.7]
 
 
@@ -174,3 +177,102 @@ def test_a_shard_takes_and_places_its_rows() -> None:
     np.testing.assert_array_equal(rows, x[2:4])
     sequences.place_shard_rows(rows, control, placed)
     np.testing.assert_array_equal(placed, [[0, 0], [0, 0], [4, 5], [6, 7], [0, 0]])
+
+
+def test_single_steps_are_copied_put_and_cleared() -> None:
+    x = np.arange(24, dtype=np.float32).reshape(2, 4, 3)
+    one, turned = np.empty((2, 3), np.float32), np.empty_like(x)
+    sequences.copy_step(x, 2, one)
+    np.testing.assert_array_equal(one, x[:, 2])
+    sequences.reverse_steps(x, turned)
+    np.testing.assert_array_equal(turned, x[:, ::-1])
+    sequences.put_step(one, 0, turned)
+    sequences.clear_step(3, turned)
+    np.testing.assert_array_equal(turned[:, 0], one)
+    assert not turned[:, 3].any()
+
+
+def test_rows_outside_the_table_are_not_read() -> None:
+    table, out = np.arange(6, dtype=np.float32).reshape(3, 2), np.empty((2, 2), np.float32)
+    sequences.take_rows(table, np.array([2, 0], np.int32), out)
+    np.testing.assert_array_equal(out, table[[2, 0]])
+    for outside in (-1, 3):
+        with pytest.raises(RuntimeError, match="outside the table"):
+            sequences.take_rows(table, np.array([0, outside], np.int32), out)
+
+
+def test_the_recurrent_sum_of_a_candidate_stands_apart() -> None:
+    """Two gates with one sum for both products, one with two: H = 2."""
+    rng = np.random.default_rng(0)
+    gates, d = (rng.normal(size=(2, 3, 8)).astype(np.float32) for _ in range(2))
+    sums, taken = rng.normal(size=(3, 6)).astype(np.float32), np.empty((3, 6), np.float32)
+    expected = gates.copy()
+    expected[1, :, :4] += sums[:, :4]
+    expected[1, :, 6:] += sums[:, 4:]
+    steps.add_recurrent_sums(sums, 1, 4, 2, gates)
+    np.testing.assert_array_equal(gates, expected)
+    steps.take_recurrent_gradient(d, 1, 4, 2, taken)
+    np.testing.assert_array_equal(taken, d[1][:, [0, 1, 2, 3, 6, 7]])
+
+
+@pytest.mark.parametrize("size", [0, 8, 12])
+def test_biases_of_sums_and_their_gradients(size: int) -> None:
+    """No bias, one of all sums, or two (of input and recurrent product) of which one part stands apart."""
+    rng = np.random.default_rng(0)
+    bias, whole = rng.normal(size=size).astype(np.float32), np.empty(8, np.float32)
+    steps.whole_bias(bias, 4, 2, whole)
+    parts: dict[int, Any] = {0: np.zeros(8), 8: bias}
+    if size == 12:
+        parts[12] = np.concatenate([bias[:4] + bias[6:10], bias[4:6], bias[10:]])
+    np.testing.assert_array_equal(whole, parts[size])
+    sums, gates = rng.normal(size=(5, 6)).astype(np.float32), np.empty((5, 10), np.float32)
+    steps.add_input_sums(sums, whole, gates)
+    np.testing.assert_array_equal(gates[:, :6], sums + whole[:6])
+    np.testing.assert_array_equal(gates[:, 6:8], np.broadcast_to(whole[6:], (5, 2)))
+    if size:
+        d, found = rng.normal(size=(5, 10)).astype(np.float32), np.empty(size, np.float32)
+        steps.bias_gradient(d, 4, 2, np.empty(8, np.float32), found)
+        total = d[:, :8].sum(axis=0)
+        wanted = total if size == 8 else np.concatenate([total[:6], total[:4], total[6:]])
+        np.testing.assert_allclose(found, wanted, rtol=1e-6)
+
+
+def test_small_change() -> None:
+    x, y = np.arange(6, dtype=np.float32).reshape(2, 3), np.empty((2, 3), np.float32)
+    steps.copy_state(x, y)
+    steps.add_state_gradient(x, y)
+    np.testing.assert_array_equal(y, 2 * x)
+    steps.clear_values(y.reshape(-1))
+    assert not y.any()
+    counts, word = np.array([4.0, 0.0]), np.empty(1, np.float32)
+    stepping.set_quotient(word, 2.0, counts, 0)
+    assert word[0] == 0.5
+    stepping.set_quotient(word, 2.0, counts, 1)
+    assert word[0] == 0.0
+    stepping.clear_sums(counts)
+    assert not counts.any()
+
+
+@needs_tiles
+@pytest.mark.parametrize(("inner", "columns"), [(3, 5), (16, PANEL), (37, 2 * PANEL + 7)])
+def test_panels_hold_a_matrix_or_its_transpose(inner: int, columns: int) -> None:
+    rng = np.random.default_rng(0)
+    w = rng.normal(size=(inner, columns + 4)).astype(np.float32)
+    width = -(-columns // PANEL) * PANEL
+    expected = np.zeros((inner, width), np.float32)
+    expected[:, :columns] = w[:, 2 : 2 + columns]
+    as_panels = expected.reshape(inner, -1, PANEL).transpose(1, 0, 2)
+    panels = np.full(inner * width, 9, np.float32)
+    recurrence.pack_panels(w, 2, columns, panels)
+    np.testing.assert_array_equal(panels.reshape(-1, inner, PANEL), as_panels)
+    turned = np.ascontiguousarray(w[:, 2 : 2 + columns].T)
+    panels[:] = 9
+    recurrence.pack_transposed(turned, 0, inner, panels)
+    np.testing.assert_array_equal(panels.reshape(-1, inner, PANEL), as_panels)
+    a, c = rng.normal(size=(11, inner)).astype(np.float32), rng.normal(size=(11, columns)).astype(np.float32)
+    wanted = c + a.astype(np.float64) @ expected[:, :columns]
+    addresses = [int(array.ctypes.data) for array in (a, panels, c)]
+    recurrence.add_panels_product(
+        addresses[0], 4 * inner, 11, inner, addresses[1], addresses[2], 4 * columns, columns
+    )
+    np.testing.assert_allclose(c, wanted, rtol=1e-5, atol=1e-5)
