@@ -165,10 +165,13 @@ CASES = [
 ]
 
 NOT_DIFFERENTIABLE = {
+    "AddedLosses",
     "Argmax",
     "Argmin",
     "Cast",
     "CategoricalMatch",
+    "ColumnSums",
+    "ConfusionCounts",
     "Equal",
     "Greater",
     "GreaterEqual",
@@ -185,7 +188,9 @@ NOT_DIFFERENTIABLE = {
     "SparseMatch",
     "StopGradient",
     "SumAndCount",
+    "ThresholdCounts",
     "ToSums",
+    "TopKOnly",
 }
 """Ops whose gradient is none."""
 
