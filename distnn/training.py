@@ -89,6 +89,8 @@ class Training:
             state = self._read(snapshot, state)
         self.engine.load(self.task, self.data, state)
         self._event("engine-ready", engine=type(self.engine).__name__)
+        if forgetful := self.callbacks.without_state():
+            self._event("callbacks-without-state", callbacks=", ".join(forgetful))
         try:
             self._run_epochs(snapshot)
         except BaseException:

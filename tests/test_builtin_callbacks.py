@@ -427,3 +427,17 @@ def test_over_ray_they_do_the_same(tmp_path: Path) -> None:
     assert outcome(tmp_path / "ray", "all", first, **place) is None
     again = MemoryRecorder(snapshot=first.saved[-1], fingerprints=dict(first.fingerprints))
     assert outcome(tmp_path / "ray", "all", again, **place) == unbroken
+
+
+class Forgetful(Callback):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        pass
+
+
+def test_a_kept_run_with_a_callback_without_state_is_warned_of() -> None:
+    recorder = MemoryRecorder()
+    with make() as model:
+        with pytest.warns(UserWarning, match="Forgetful: no `get_state`"):
+            fit(model, [Forgetful()], epochs=1, recorder=recorder)
+        assert "callbacks-without-state" in recorder.events
+        fit(model, [Forgetful()], epochs=1)

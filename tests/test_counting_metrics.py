@@ -363,3 +363,13 @@ COLUMN = Spec((Batch(), 3))
 def test_mistakes_are_named(call: Callable[[], Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_eager_models_count_the_same() -> None:
+    found = []
+    for eager in (False, True):
+        with passing(COLUMNS) as model:
+            given = [metrics.AUC(), metrics.F1Score("macro"), metrics.R2Score(), metrics.Precision(top_k=1)]
+            model.compile("sgd", "mse", given, run_eagerly=eager)
+            found.append(model.evaluate(CHANCES, BITS, 25, 0, shards=2))
+    assert found[0] == found[1]

@@ -17,6 +17,8 @@ from distnn.models import Sequential
 from distnn.optimizers import SGD, Adam
 from distnn.optimizers.schedules import PiecewiseConstantDecay
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*no .get_state.")
+
 X, Y = classification(53)
 QUIET: dict[str, Any] = {"verbose": 0, "seed": 5}
 

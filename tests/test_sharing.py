@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from memory_recorder import MemoryRecorder
 from trainings import regression, weight_bytes
 
@@ -108,6 +109,7 @@ def test_a_frozen_part_stays_as_it_is() -> None:
     agree(encoder, whole)
 
 
+@pytest.mark.filterwarnings("ignore:.*no .get_state.")
 def test_weights_are_named_by_their_place_in_the_model_that_is_used(tmp_path: Path) -> None:
     encoder, whole = autoencoder()
     seen: list[set[str]] = []

@@ -19,7 +19,10 @@ from distnn.optimizers import Adam
 from distnn.recording import Snapshot
 from distnn.training import Stopped, read_snapshot, write_snapshot
 
-pytestmark = pytest.mark.filterwarnings("ignore:BatchNormalization")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:BatchNormalization"),
+    pytest.mark.filterwarnings("ignore:.*no .get_state."),
+]
 
 STEPS = 4
 EPOCHS = 2

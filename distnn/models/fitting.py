@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -169,6 +169,9 @@ def prepare(model: Model, arguments: FitArguments) -> Training:
     data = {"train": train} if validation is None else {"train": train, "validation": validation}
     recorder = _recorder(arguments)
     recipe = make_recipe(model, describe(model), task, data) if recorder is not None else {}
+    callbacks = _callbacks(model, arguments, history, plan, seed, objective.directions())
+    if recorder is not None and (forgetful := callbacks.without_state()):
+        _warn_of_forgetful(forgetful)
     return Training(
         model=model,
         task=task,
@@ -176,11 +179,21 @@ def prepare(model: Model, arguments: FitArguments) -> Training:
         data=data,
         engine=engine,
         plan=plan,
-        callbacks=_callbacks(model, arguments, history, plan, seed, objective.directions()),
+        callbacks=callbacks,
         history=history,
         validation=_validation(arguments, validation, batch_size),
         recorder=recorder,
         recipe=recipe,
+    )
+
+
+def _warn_of_forgetful(names: Sequence[str]) -> None:
+    """Say that a run with these callbacks may not go on as it would have."""
+    warnings.warn(
+        f"{', '.join(names)}: no `get_state`, so a run that goes on from a checkpoint may end otherwise than "
+        "the unbroken one. Return what the callback remembers from `get_state` (an empty dict for nothing), "
+        "and take it back in `set_state`.",
+        stacklevel=5,
     )
 
 

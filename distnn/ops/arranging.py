@@ -11,7 +11,6 @@ from distnn.ops.arguments import normalized_axes, operand, shape_of
 from distnn.ops.elementwise import subtract, where
 from distnn.ops.reductions import sum as sum_over
 from distnn.ops.selection import Take
-from distnn.ops.sequences import ReverseSteps
 from distnn.ops.shapes import (
     Slice,
     broadcast_to,
@@ -24,6 +23,10 @@ from distnn.ops.shapes import (
     transpose,
 )
 from distnn.tensor import Batch, Dim, keras_shape
+
+
+def _times(dim: Dim, count: int) -> Dim:
+    return Batch(dim.multiple * count) if isinstance(dim, Batch) else dim * count
 
 
 def repeat(x: Any, repeats: int | Sequence[int], axis: int | None = None) -> Any:
@@ -58,7 +61,7 @@ def tile(x: Any, repeats: int | Sequence[int]) -> Any:
         raise ValueError(f"tile: the batch axis of shape {keras_shape(shape)} cannot be repeated")
     split: list[Dim] = [part for dim in shape for part in (1, dim)]
     wide: list[Dim] = [part for dim, count in zip(shape, counts, strict=True) for part in (count, dim)]
-    whole = [dim if isinstance(dim, Batch) else dim * count for dim, count in zip(shape, counts, strict=True)]
+    whole = [_times(dim, count) for dim, count in zip(shape, counts, strict=True)]
     return reshape(broadcast_to(reshape(value, split), wide), whole)
 
 
@@ -67,9 +70,6 @@ def flip(x: Any, axis: int | Sequence[int] | None = None) -> Any:
     value = operand(x)
     for place in normalized_axes(axis, len(shape_of(value))):
         size = check_static_axis(shape_of(value), place, "flip")
-        if place == 1:
-            value = ReverseSteps()(value)
-            continue
         value = Take(place)(value, np.arange(size - 1, -1, -1, dtype=np.int32))
     return value
 

@@ -16,6 +16,8 @@ from jobs.recorder import read_metrics
 from jobs.rundir import RunDir
 from jobs.status import State, read_status
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*no .get_state.")
+
 X = np.linspace(-1, 1, 90, dtype=np.float32).reshape(30, 3)
 Y = np.arange(30) % 3
 

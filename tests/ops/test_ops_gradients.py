@@ -224,10 +224,13 @@ NOT_DIFFERENTIABLE = {
     "ChangeBrightness",
     "ChangeContrast",
     "TransformImages",
+    "AddedLosses",
     "Argmax",
     "Argmin",
     "Cast",
     "CategoricalMatch",
+    "ColumnSums",
+    "ConfusionCounts",
     "Equal",
     "Greater",
     "GreaterEqual",
@@ -246,7 +249,9 @@ NOT_DIFFERENTIABLE = {
     "SparseMatch",
     "StopGradient",
     "SumAndCount",
+    "ThresholdCounts",
     "ToSums",
+    "TopKOnly",
 }
 """Ops whose gradient is none."""
 
