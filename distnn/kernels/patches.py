@@ -15,9 +15,10 @@ from distnn.kernels.shared_tile import call_panel
 from distnn.kernels.tiles import LANES, PANEL, copy_lanes, transpose_in
 
 # The words of a plan. Sizes in elements; X is [N, D, H, W, C], W [KD, KH, KW, C / groups, O], Y [..., O].
-X, W, Y, WORK, TILES, IMAGES, GROUPS, CHANNELS, FILTERS, BLOCK, LINES = range(11)
-IN_D, IN_H, IN_W, KERNEL_D, KERNEL_H, KERNEL_W, OUT_D, OUT_H, OUT_W = range(11, 20)
-STRIDE_D, STRIDE_H, STRIDE_W, STEP_D, STEP_H, STEP_W, BEFORE_D, BEFORE_H, BEFORE_W, WORDS = range(20, 30)
+# PART of a group's filters have their weight gradient computed, from the first that W and Y point to.
+X, W, Y, WORK, TILES, IMAGES, GROUPS, CHANNELS, FILTERS, PART, BLOCK, LINES = range(12)
+IN_D, IN_H, IN_W, KERNEL_D, KERNEL_H, KERNEL_W, OUT_D, OUT_H, OUT_W = range(12, 21)
+STRIDE_D, STRIDE_H, STRIDE_W, STEP_D, STEP_H, STEP_W, BEFORE_D, BEFORE_H, BEFORE_W, WORDS = range(21, 31)
 GRAIN = 256
 """Windows whose part of a weight gradient is one chain."""
 RESULT_ROWS = 48
@@ -206,7 +207,7 @@ def convolve_patches_input_gradient(plan: Array) -> None:
 def convolve_patches_weight_gradient(plan: Array) -> None:
     """dw (in W) from x and dy (in Y)."""
     channels = plan[CHANNELS] // plan[GROUPS]
-    filters = plan[FILTERS] // plan[GROUPS]
+    filters = plan[PART]
     windows = plan[IMAGES] * plan[OUT_D] * plan[OUT_H] * plan[OUT_W]
     line_floats = plan[KERNEL_W] * channels
     row = 4 * (plan[LINES] * line_floats + SLACK)

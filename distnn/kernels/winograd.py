@@ -26,8 +26,9 @@ from distnn.kernels.winograd_transforms import (
 
 # The words of a plan. X is read and Y made (or both read, for the weights); W is [3, 3, CHANNELS, FILTERS],
 # or with IS_INVERSE [3, 3, FILTERS, CHANNELS], taken backwards: then Y is the gradient by the input.
-X, W, Y, WORK, TILES, IMAGES, CHANNELS, FILTERS, BLOCK, IN_H, IN_W, OUT_H, OUT_W = range(13)
-BEFORE_H, BEFORE_W, IS_INVERSE, WORDS = range(13, 17)
+# PART of the filters have their weight gradient computed, from the first that W and Y point to.
+X, W, Y, WORK, TILES, IMAGES, CHANNELS, FILTERS, PART, BLOCK, IN_H, IN_W, OUT_H, OUT_W = range(14)
+BEFORE_H, BEFORE_W, IS_INVERSE, WORDS = range(14, 18)
 PLANES = SIDE * SIDE
 RESULT_ROWS = 48
 """Rows of a weight gradient's plane that are summed aside before they are added."""
@@ -41,19 +42,20 @@ def _frame(
     height: int,
     width: int,
     channels: int,
+    pixel_floats: int,
     above: int,
     left: int,
     rows: int,
     row: int,
     target: int,
 ) -> None:
-    """An image inside a frame of `rows` x `row` pixels, zeros around it."""
+    """`channels` of an image inside a frame of `rows` x `row` pixels, zeros around it."""
     for i in range(rows):
         line = target + 4 * i * row * channels
         is_inside = 0 <= i - above < height
         for j in range(row):
             is_read = is_inside and 0 <= j - left < width
-            pixel = source + 4 * ((i - above) * width + j - left) * channels
+            pixel = source + 4 * ((i - above) * width + j - left) * pixel_floats
             for c in range(0, channels, LANES):
                 copy_lanes(pixel + 4 * c, LANES * is_read, line + 4 * (j * channels + c))
 
@@ -105,6 +107,7 @@ def convolve_winograd(plan: Array) -> None:
                     plan[X] + 4 * image * plan[IN_H] * plan[IN_W] * channels,
                     plan[IN_H],
                     plan[IN_W],
+                    channels,
                     channels,
                     plan[BEFORE_H],
                     plan[BEFORE_W],
@@ -162,7 +165,7 @@ def convolve_winograd(plan: Array) -> None:
 @kernel
 def convolve_winograd_weight_gradient(plan: Array) -> None:
     """dw (in W) from x (in X) and dy (in Y)."""
-    channels, filters = plan[CHANNELS], plan[FILTERS]
+    channels, filters, made = plan[CHANNELS], plan[PART], plan[FILTERS]
     down, across = -(-plan[OUT_H] // TILE), -(-plan[OUT_W] // TILE)
     tiles = plan[IMAGES] * down * across
     frame_rows, frame_row = TILE * down + 2, TILE * across + 2
@@ -186,6 +189,7 @@ def convolve_winograd_weight_gradient(plan: Array) -> None:
                     plan[IN_H],
                     plan[IN_W],
                     channels,
+                    channels,
                     plan[BEFORE_H],
                     plan[BEFORE_W],
                     frame_rows,
@@ -193,10 +197,11 @@ def convolve_winograd_weight_gradient(plan: Array) -> None:
                     frame,
                 )
                 _frame(
-                    plan[Y] + 4 * image * plan[OUT_H] * plan[OUT_W] * filters,
+                    plan[Y] + 4 * image * plan[OUT_H] * plan[OUT_W] * made,
                     plan[OUT_H],
                     plan[OUT_W],
                     filters,
+                    made,
                     0,
                     0,
                     TILE * down,
@@ -252,8 +257,8 @@ def convolve_winograd_weight_gradient(plan: Array) -> None:
                         for r in range(rows):
                             for i in range(0, min(PANEL, filters - f), LANES):
                                 add_lanes(small + 4 * (r * PANEL + i), LANES, target + r * row + 4 * i)
-    tap = 4 * channels * filters
-    for place in range(0, tap, 4 * LANES):
-        transform_kernel_gradients(
-            kernels + place, SIDE * kernel_plane, kernel_plane, plan[W] + place, 3 * tap, tap
-        )
+    tap = 4 * channels * made
+    for c in range(channels):
+        for f in range(0, filters, LANES):
+            source, place = kernels + 4 * (c * filters + f), plan[W] + 4 * (c * made + f)
+            transform_kernel_gradients(source, SIDE * kernel_plane, kernel_plane, place, 3 * tap, tap)
