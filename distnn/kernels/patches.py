@@ -60,6 +60,7 @@ def _gather(
     """
     channels = plan[CHANNELS] // plan[GROUPS]
     run = plan[KERNEL_W] if plan[STEP_W] == 1 and plan[GROUPS] == 1 else 1
+    is_short = run == plan[KERNEL_W] and run * channels <= LANES
     source = plan[X] + 4 * group * channels
     # Windows along W from `whole` up to `end` have all of their taps inside.
     whole = -(-plan[BEFORE_W] // plan[STRIDE_W])
@@ -81,10 +82,19 @@ def _gather(
             is_inside = 0 <= in_d < plan[IN_D] and 0 <= in_h < plan[IN_H]
             image_line = ((n * plan[IN_D] + in_d) * plan[IN_H] + in_h) * plan[IN_W]
             last = min(plan[OUT_W], w + count - p)
-            for window in range(w, last):
+            window = w
+            while window < last:
                 in_w = window * plan[STRIDE_W] - plan[BEFORE_W]
                 start = source + 4 * (image_line + in_w) * plan[CHANNELS]
                 if is_inside and whole <= window < end:
+                    stop_whole = min(last, end)
+                    if is_short:
+                        for _ in range(window, stop_whole):
+                            copy_lanes(start, run * channels, place)
+                            start += 4 * plan[STRIDE_W] * plan[CHANNELS]
+                            place += row
+                        window = stop_whole
+                        continue
                     for tap in range(0, plan[KERNEL_W], run):
                         from_tap = start + 4 * tap * plan[STEP_W] * plan[CHANNELS]
                         _copy(from_tap, run * channels, place + 4 * tap * channels)
@@ -95,6 +105,7 @@ def _gather(
                         is_read = is_inside and 0 <= in_w + tap * plan[STEP_W] < plan[IN_W]
                         for i in range(0, channels, LANES):
                             copy_lanes(from_tap + 4 * i, (channels - i) * is_read, at + 4 * i)
+                window += 1
                 place += row
             p += last - w
             w = 0
