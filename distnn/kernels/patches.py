@@ -58,51 +58,57 @@ def _gather(
 
     A line is the taps along W; where they lie side by side it is one run of memory.
     """
-    channels = plan[CHANNELS] // plan[GROUPS]
-    run = plan[KERNEL_W] if plan[STEP_W] == 1 and plan[GROUPS] == 1 else 1
-    is_short = run == plan[KERNEL_W] and run * channels <= LANES
+    # Words are read once: after every store the compiler would read them again.
+    channels, pixel = plan[CHANNELS] // plan[GROUPS], 4 * plan[CHANNELS]
+    in_d_size, in_h_size, in_w_size = plan[IN_D], plan[IN_H], plan[IN_W]
+    out_d_size, out_h_size, out_w_size = plan[OUT_D], plan[OUT_H], plan[OUT_W]
+    kernel_h, kernel_w = plan[KERNEL_H], plan[KERNEL_W]
+    stride_d, stride_h, stride_w = plan[STRIDE_D], plan[STRIDE_H], plan[STRIDE_W]
+    before_w, step_w = plan[BEFORE_W], plan[STEP_W]
+    run = kernel_w if step_w == 1 and plan[GROUPS] == 1 else 1
+    is_short = run == kernel_w and run * channels <= LANES
     source = plan[X] + 4 * group * channels
     # Windows along W from `whole` up to `end` have all of their taps inside.
-    whole = -(-plan[BEFORE_W] // plan[STRIDE_W])
-    reach = (plan[KERNEL_W] - 1) * plan[STEP_W]
-    end = (plan[IN_W] - 1 - reach + plan[BEFORE_W]) // plan[STRIDE_W] + 1
-    begin_w = first % plan[OUT_W]
-    begin_h = first // plan[OUT_W] % plan[OUT_H]
-    begin_d = first // (plan[OUT_W] * plan[OUT_H]) % plan[OUT_D]
-    begin_n = first // (plan[OUT_W] * plan[OUT_H] * plan[OUT_D])
+    whole = -(-before_w // stride_w)
+    reach = (kernel_w - 1) * step_w
+    end = (in_w_size - 1 - reach + before_w) // stride_w + 1
+    begin_w = first % out_w_size
+    begin_h = first // out_w_size % out_h_size
+    begin_d = first // (out_w_size * out_h_size) % out_d_size
+    begin_n = first // (out_w_size * out_h_size * out_d_size)
     for tap_line in range(line, stop):
-        offset_d = tap_line // plan[KERNEL_H] * plan[STEP_D] - plan[BEFORE_D]
-        offset_h = tap_line % plan[KERNEL_H] * plan[STEP_H] - plan[BEFORE_H]
+        offset_d = tap_line // kernel_h * plan[STEP_D] - plan[BEFORE_D]
+        offset_h = tap_line % kernel_h * plan[STEP_H] - plan[BEFORE_H]
         n, d, h, w = begin_n, begin_d, begin_h, begin_w
-        place = target + 4 * (tap_line - line) * plan[KERNEL_W] * channels
+        place = target + 4 * (tap_line - line) * kernel_w * channels
         p = 0
         while p < count:
             # The windows that are left in this row of the image.
-            in_d, in_h = d * plan[STRIDE_D] + offset_d, h * plan[STRIDE_H] + offset_h
-            is_inside = 0 <= in_d < plan[IN_D] and 0 <= in_h < plan[IN_H]
-            image_line = ((n * plan[IN_D] + in_d) * plan[IN_H] + in_h) * plan[IN_W]
-            last = min(plan[OUT_W], w + count - p)
+            in_d, in_h = d * stride_d + offset_d, h * stride_h + offset_h
+            is_inside = 0 <= in_d < in_d_size and 0 <= in_h < in_h_size
+            image_line = ((n * in_d_size + in_d) * in_h_size + in_h) * in_w_size
+            last = min(out_w_size, w + count - p)
             window = w
             while window < last:
-                in_w = window * plan[STRIDE_W] - plan[BEFORE_W]
-                start = source + 4 * (image_line + in_w) * plan[CHANNELS]
+                in_w = window * stride_w - before_w
+                start = source + (image_line + in_w) * pixel
                 if is_inside and whole <= window < end:
                     stop_whole = min(last, end)
                     if is_short:
                         for _ in range(window, stop_whole):
                             copy_lanes(start, run * channels, place)
-                            start += 4 * plan[STRIDE_W] * plan[CHANNELS]
+                            start += stride_w * pixel
                             place += row
                         window = stop_whole
                         continue
-                    for tap in range(0, plan[KERNEL_W], run):
-                        from_tap = start + 4 * tap * plan[STEP_W] * plan[CHANNELS]
+                    for tap in range(0, kernel_w, run):
+                        from_tap = start + tap * step_w * pixel
                         _copy(from_tap, run * channels, place + 4 * tap * channels)
                 else:
-                    for tap in range(plan[KERNEL_W]):
+                    for tap in range(kernel_w):
                         at = place + 4 * tap * channels
-                        from_tap = start + 4 * tap * plan[STEP_W] * plan[CHANNELS]
-                        is_read = is_inside and 0 <= in_w + tap * plan[STEP_W] < plan[IN_W]
+                        from_tap = start + tap * step_w * pixel
+                        is_read = is_inside and 0 <= in_w + tap * step_w < in_w_size
                         for i in range(0, channels, LANES):
                             copy_lanes(from_tap + 4 * i, (channels - i) * is_read, at + 4 * i)
                 window += 1
@@ -110,10 +116,10 @@ def _gather(
             p += last - w
             w = 0
             h += 1
-            if h == plan[OUT_H]:
+            if h == out_h_size:
                 h = 0
                 d += 1
-                if d == plan[OUT_D]:
+                if d == out_d_size:
                     d = 0
                     n += 1
 
@@ -121,24 +127,28 @@ def _gather(
 @inlined
 def _scatter(plan: Array, group: int, first: int, count: int, source: int, row: int) -> None:
     """Add patches of `count` windows from `first` on to what lies where they were read."""
-    channels = plan[CHANNELS] // plan[GROUPS]
-    run = plan[KERNEL_W] if plan[STEP_W] == 1 and plan[GROUPS] == 1 else 1
+    channels, pixel_floats = plan[CHANNELS] // plan[GROUPS], plan[CHANNELS]
+    in_d_size, in_h_size, in_w_size = plan[IN_D], plan[IN_H], plan[IN_W]
+    out_d_size, out_h_size, out_w_size = plan[OUT_D], plan[OUT_H], plan[OUT_W]
+    kernel_d, kernel_h, kernel_w = plan[KERNEL_D], plan[KERNEL_H], plan[KERNEL_W]
+    target_base, step_w = plan[X] + 4 * group * channels, plan[STEP_W]
+    run = kernel_w if step_w == 1 and plan[GROUPS] == 1 else 1
     for p in range(count):
-        w = (first + p) % plan[OUT_W]
-        h = (first + p) // plan[OUT_W] % plan[OUT_H]
-        d = (first + p) // (plan[OUT_W] * plan[OUT_H]) % plan[OUT_D]
-        n = (first + p) // (plan[OUT_W] * plan[OUT_H] * plan[OUT_D])
-        for line in range(plan[KERNEL_D] * plan[KERNEL_H]):
-            in_d = d * plan[STRIDE_D] + line // plan[KERNEL_H] * plan[STEP_D] - plan[BEFORE_D]
-            in_h = h * plan[STRIDE_H] + line % plan[KERNEL_H] * plan[STEP_H] - plan[BEFORE_H]
-            if not (0 <= in_d < plan[IN_D] and 0 <= in_h < plan[IN_H]):
+        w = (first + p) % out_w_size
+        h = (first + p) // out_w_size % out_h_size
+        d = (first + p) // (out_w_size * out_h_size) % out_d_size
+        n = (first + p) // (out_w_size * out_h_size * out_d_size)
+        for line in range(kernel_d * kernel_h):
+            in_d = d * plan[STRIDE_D] + line // kernel_h * plan[STEP_D] - plan[BEFORE_D]
+            in_h = h * plan[STRIDE_H] + line % kernel_h * plan[STEP_H] - plan[BEFORE_H]
+            if not (0 <= in_d < in_d_size and 0 <= in_h < in_h_size):
                 continue
-            image_line = ((n * plan[IN_D] + in_d) * plan[IN_H] + in_h) * plan[IN_W]
-            for tap in range(0, plan[KERNEL_W], run):
-                in_w = w * plan[STRIDE_W] + tap * plan[STEP_W] - plan[BEFORE_W]
-                low, high = max(0, -in_w), min(run, plan[IN_W] - in_w)
-                target = plan[X] + 4 * ((image_line + in_w + low) * plan[CHANNELS] + group * channels)
-                start = source + p * row + 4 * ((line * plan[KERNEL_W] + tap + low) * channels)
+            image_line = ((n * in_d_size + in_d) * in_h_size + in_h) * in_w_size
+            for tap in range(0, kernel_w, run):
+                in_w = w * plan[STRIDE_W] + tap * step_w - plan[BEFORE_W]
+                low, high = max(0, -in_w), min(run, in_w_size - in_w)
+                target = target_base + 4 * (image_line + in_w + low) * pixel_floats
+                start = source + p * row + 4 * ((line * kernel_w + tap + low) * channels)
                 floats = (high - low) * channels
                 for i in range(0, floats, LANES):
                     add_lanes(start + 4 * i, floats - i, target + 4 * i)
