@@ -14,12 +14,14 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+from numba.core import types
 
 from distnn.kernels import convolution_reference as reference
 from distnn.kernels import patches, winograd
 from distnn.kernels.jit import Array
 from distnn.kernels.products import products_kind, products_threads
-from distnn.kernels.shared_tile import panel_address
+from distnn.kernels.shared_code import address_of
+from distnn.kernels.shared_tile import multiply_panel
 from distnn.kernels.team import run_together
 from distnn.kernels.windows import Windows
 from distnn.kernels.winograd_transforms import TILE
@@ -114,7 +116,8 @@ def _make_plan(
     head = _head(x, w, y, scratch)
     part = y.shape[-1] // groups
     block, lines = _block(_inner(windows, channels, groups)), _lines(windows, channels, groups)
-    numbers = (*head, groups, channels, filters, part, block, lines)
+    gather = address_of(patches.gather_patches, (types.int64[::1], *(types.int64,) * 7))
+    numbers = (*head, gather, groups, channels, filters, part, block, lines)
     both = (*windows.inputs, *windows.kernel, *windows.outputs)
     steps = (*windows.strides, *windows.dilation, *windows.before)
     return np.array((*numbers, *both, *steps), np.int64)
@@ -126,13 +129,24 @@ def _make_winograd_plan(
     channels = x.shape[-1]
     sizes = (*windows.inputs[1:], *windows.outputs[1:], *windows.before[1:])
     block = _winograd_block(channels, filters)
-    numbers = (*_head(x, w, y, scratch), channels, filters, y.shape[-1], block, *sizes, int(is_inverse))
+    frame = address_of(winograd.frame_image, (types.int64,) * 10)
+    numbers = (
+        *_head(x, w, y, scratch),
+        frame,
+        channels,
+        filters,
+        y.shape[-1],
+        block,
+        *sizes,
+        int(is_inverse),
+    )
     return np.array(numbers, np.int64)
 
 
 def _head(x: Array, w: Array, y: Array, scratch: Array) -> tuple[int, ...]:
     """The words with which all plans begin."""
-    return (*(array.ctypes.data for array in (x, w, y, scratch)), panel_address(), len(x))
+    tiles = address_of(multiply_panel, (types.int64,) * 10)
+    return (*(array.ctypes.data for array in (x, w, y, scratch)), tiles, len(x))
 
 
 def _parts(count: int, grain: int, flops: int) -> list[slice]:

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 from distnn.kernels.jit import Array, inlined, kernel
 from distnn.kernels.masked_lanes import add_lanes, clear_lanes, put_lanes
-from distnn.kernels.shared_tile import call_panel
+from distnn.kernels.shared_code import call_at
 from distnn.kernels.tiles import LANES, PANEL, copy_lanes, transpose_in
 
 # The words of a plan. Sizes in elements; X is [N, D, H, W, C], W [KD, KH, KW, C / groups, O], Y [..., O].
+# TILES and GATHER are addresses of compiled functions (see `shared_code`).
 # PART of a group's filters have their weight gradient computed, from the first that W and Y point to.
-X, W, Y, WORK, TILES, IMAGES, GROUPS, CHANNELS, FILTERS, PART, BLOCK, LINES = range(12)
-IN_D, IN_H, IN_W, KERNEL_D, KERNEL_H, KERNEL_W, OUT_D, OUT_H, OUT_W = range(12, 21)
-STRIDE_D, STRIDE_H, STRIDE_W, STEP_D, STEP_H, STEP_W, BEFORE_D, BEFORE_H, BEFORE_W, WORDS = range(21, 31)
+X, W, Y, WORK, TILES, IMAGES, GATHER, GROUPS, CHANNELS, FILTERS, PART, BLOCK, LINES = range(13)
+IN_D, IN_H, IN_W, KERNEL_D, KERNEL_H, KERNEL_W, OUT_D, OUT_H, OUT_W = range(13, 22)
+STRIDE_D, STRIDE_H, STRIDE_W, STEP_D, STEP_H, STEP_W, BEFORE_D, BEFORE_H, BEFORE_W, WORDS = range(22, 32)
 GRAIN = 256
 """Windows whose part of a weight gradient is one chain."""
 RESULT_ROWS = 48
@@ -35,23 +36,25 @@ def _copy(source: int, floats: int, target: int) -> None:
 
 
 @inlined
-def _pack(source: int, row: int, column: int, columns: int, count: int, panel: int) -> None:
-    """`count` rows of PANEL columns, zeros beyond `columns`; strides `row` and `column` in bytes."""
-    if column == 4:
-        for k in range(count):
-            for first in range(0, PANEL, LANES):
-                place = panel + 4 * (k * PANEL + first)
-                copy_lanes(source + k * row + 4 * first, columns - first, place)
-    else:
-        for k in range(0, count, LANES):
-            for first in range(0, PANEL, LANES):
-                corner = source + k * row + first * column
-                place = panel + 4 * (k * PANEL + first)
-                transpose_in(corner, column, columns - first, count - k, place, 4 * PANEL)
+def _pack_rows(source: int, row: int, columns: int, count: int, panel: int) -> None:
+    """`count` rows, `row` bytes apart, of PANEL columns; zeros beyond `columns`."""
+    for k in range(count):
+        for first in range(0, PANEL, LANES):
+            copy_lanes(source + k * row + 4 * first, columns - first, panel + 4 * (k * PANEL + first))
 
 
 @inlined
-def _gather(
+def _pack_columns(source: int, column: int, columns: int, count: int, panel: int) -> None:
+    """The same where it is columns that lie side by side, `column` bytes apart."""
+    for k in range(0, count, LANES):
+        for first in range(0, PANEL, LANES):
+            place = panel + 4 * (k * PANEL + first)
+            corner = source + 4 * k + first * column
+            transpose_in(corner, column, columns - first, count - k, place, 4 * PANEL)
+
+
+@kernel
+def gather_patches(
     plan: Array, group: int, first: int, count: int, line: int, stop: int, target: int, row: int
 ) -> None:
     """Patches of `count` windows from `first` on, lines [line, stop) of their taps, rows `row` bytes apart.
@@ -166,24 +169,27 @@ def convolve_patches(plan: Array) -> None:
     for group in range(plan[GROUPS]):
         for n in range(0, filters, PANEL):
             corner = plan[W] + 4 * (group * filters + n)
-            _pack(corner, 4 * plan[FILTERS], 4, filters - n, inner, panels + 4 * n * inner)
+            _pack_rows(corner, 4 * plan[FILTERS], filters - n, inner, panels + 4 * n * inner)
         for first in range(0, windows, plan[BLOCK]):
             count = min(plan[BLOCK], windows - first)
-            _gather(plan, group, first, count, 0, plan[KERNEL_D] * plan[KERNEL_H], patches, row)
+            lines = plan[KERNEL_D] * plan[KERNEL_H]
+            call_at(plan[GATHER], (plan, group, first, count, 0, lines, patches, row))
             for n in range(0, filters, PANEL):
                 panel = panels + 4 * n * inner
-                call_panel(
+                call_at(
                     plan[TILES],
-                    patches,
-                    row,
-                    4,
-                    panel,
-                    4 * PANEL,
-                    plan[Y] + 4 * (first * plan[FILTERS] + group * filters + n),
-                    4 * plan[FILTERS],
-                    count,
-                    filters - n,
-                    inner,
+                    (
+                        patches,
+                        row,
+                        4,
+                        panel,
+                        4 * PANEL,
+                        plan[Y] + 4 * (first * plan[FILTERS] + group * filters + n),
+                        4 * plan[FILTERS],
+                        count,
+                        filters - n,
+                        inner,
+                    ),
                 )
 
 
@@ -203,23 +209,25 @@ def convolve_patches_input_gradient(plan: Array) -> None:
     for group in range(plan[GROUPS]):
         for n in range(0, inner, PANEL):
             corner = plan[W] + 4 * (n * plan[FILTERS] + group * filters)
-            _pack(corner, 4, 4 * plan[FILTERS], inner - n, filters, panels + 4 * n * depth)
+            _pack_columns(corner, 4 * plan[FILTERS], inner - n, filters, panels + 4 * n * depth)
         for first in range(0, windows, plan[BLOCK]):
             count = min(plan[BLOCK], windows - first)
             for n in range(0, inner, PANEL):
                 panel = panels + 4 * n * depth
-                call_panel(
+                call_at(
                     plan[TILES],
-                    plan[Y] + 4 * (first * plan[FILTERS] + group * filters),
-                    4 * plan[FILTERS],
-                    4,
-                    panel,
-                    4 * PANEL,
-                    patches + 4 * n,
-                    row,
-                    count,
-                    inner - n,
-                    filters,
+                    (
+                        plan[Y] + 4 * (first * plan[FILTERS] + group * filters),
+                        4 * plan[FILTERS],
+                        4,
+                        panel,
+                        4 * PANEL,
+                        patches + 4 * n,
+                        row,
+                        count,
+                        inner - n,
+                        filters,
+                    ),
                 )
             _scatter(plan, group, first, count, patches, row)
 
@@ -241,27 +249,29 @@ def convolve_patches_weight_gradient(plan: Array) -> None:
             count = min(GRAIN, windows - first)
             for n in range(0, filters, PANEL):
                 corner = plan[Y] + 4 * (first * plan[FILTERS] + group * filters + n)
-                _pack(corner, 4 * plan[FILTERS], 4, filters - n, count, panels + 4 * n * GRAIN)
+                _pack_rows(corner, 4 * plan[FILTERS], filters - n, count, panels + 4 * n * GRAIN)
             for line in range(0, lines, plan[LINES]):
                 stop = min(lines, line + plan[LINES])
-                _gather(plan, group, first, count, line, stop, patches, row)
+                call_at(plan[GATHER], (plan, group, first, count, line, stop, patches, row))
                 inner = (stop - line) * line_floats
                 for n in range(0, filters, PANEL):
                     panel = panels + 4 * n * GRAIN
                     for k in range(0, inner, RESULT_ROWS):
                         rows = min(RESULT_ROWS, inner - k)
-                        call_panel(
+                        call_at(
                             plan[TILES],
-                            patches + 4 * k,
-                            4,
-                            row,
-                            panel,
-                            4 * PANEL,
-                            result,
-                            4 * PANEL,
-                            rows,
-                            filters - n,
-                            count,
+                            (
+                                patches + 4 * k,
+                                4,
+                                row,
+                                panel,
+                                4 * PANEL,
+                                result,
+                                4 * PANEL,
+                                rows,
+                                filters - n,
+                                count,
+                            ),
                         )
                         corner = plan[W] + 4 * (group * filters + n)
                         for r in range(rows):

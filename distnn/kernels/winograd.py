@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from distnn.kernels.jit import Array, inlined, kernel
 from distnn.kernels.masked_lanes import add_lanes
-from distnn.kernels.shared_tile import call_panel
+from distnn.kernels.shared_code import call_at
 from distnn.kernels.tiles import LANES, PANEL, copy_lanes, transpose_in
 from distnn.kernels.winograd_transforms import (
     SIDE,
@@ -26,9 +26,10 @@ from distnn.kernels.winograd_transforms import (
 
 # The words of a plan. X is read and Y made (or both read, for the weights); W is [3, 3, CHANNELS, FILTERS],
 # or with IS_INVERSE [3, 3, FILTERS, CHANNELS], taken backwards: then Y is the gradient by the input.
+# TILES and FRAME are addresses of compiled functions (see `shared_code`).
 # PART of the filters have their weight gradient computed, from the first that W and Y point to.
-X, W, Y, WORK, TILES, IMAGES, CHANNELS, FILTERS, PART, BLOCK, IN_H, IN_W, OUT_H, OUT_W = range(14)
-BEFORE_H, BEFORE_W, IS_INVERSE, WORDS = range(14, 18)
+X, W, Y, WORK, TILES, IMAGES, FRAME, CHANNELS, FILTERS, PART, BLOCK, IN_H, IN_W, OUT_H, OUT_W = range(15)
+BEFORE_H, BEFORE_W, IS_INVERSE, WORDS = range(15, 19)
 PLANES = SIDE * SIDE
 RESULT_ROWS = 48
 """Rows of a weight gradient's plane that are summed aside before they are added."""
@@ -36,8 +37,8 @@ GAP = 16
 """Floats between planes, so that they fall into different sets of the cache."""
 
 
-@inlined
-def _frame(
+@kernel
+def frame_image(
     source: int,
     height: int,
     width: int,
@@ -103,17 +104,20 @@ def convolve_winograd(plan: Array) -> None:
             image = (first + t) // (down * across)
             i, j = (first + t) // across % down * TILE, (first + t) % across * TILE
             if image != framed:
-                _frame(
-                    plan[X] + 4 * image * plan[IN_H] * plan[IN_W] * channels,
-                    plan[IN_H],
-                    plan[IN_W],
-                    channels,
-                    channels,
-                    plan[BEFORE_H],
-                    plan[BEFORE_W],
-                    frame_rows,
-                    frame_row,
-                    frame,
+                call_at(
+                    plan[FRAME],
+                    (
+                        plan[X] + 4 * image * plan[IN_H] * plan[IN_W] * channels,
+                        plan[IN_H],
+                        plan[IN_W],
+                        channels,
+                        channels,
+                        plan[BEFORE_H],
+                        plan[BEFORE_W],
+                        frame_rows,
+                        frame_row,
+                        frame,
+                    ),
                 )
                 framed = image
             corner = frame + 4 * (i * frame_row + j) * channels
@@ -129,18 +133,20 @@ def convolve_winograd(plan: Array) -> None:
         for plane in range(PLANES):
             for f in range(0, filters, PANEL):
                 panel = kernels + plane * kernel_plane + 4 * f * channels
-                call_panel(
+                call_at(
                     plan[TILES],
-                    inputs + plane * input_plane,
-                    4 * channels,
-                    4,
-                    panel,
-                    4 * PANEL,
-                    outputs + plane * output_plane + 4 * f,
-                    4 * filters,
-                    count,
-                    filters - f,
-                    channels,
+                    (
+                        inputs + plane * input_plane,
+                        4 * channels,
+                        4,
+                        panel,
+                        4 * PANEL,
+                        outputs + plane * output_plane + 4 * f,
+                        4 * filters,
+                        count,
+                        filters - f,
+                        channels,
+                    ),
                 )
         for t in range(count):
             image = (first + t) // (down * across)
@@ -184,29 +190,35 @@ def convolve_winograd_weight_gradient(plan: Array) -> None:
             image = (first + t) // (down * across)
             i, j = (first + t) // across % down * TILE, (first + t) % across * TILE
             if image != framed:
-                _frame(
-                    plan[X] + 4 * image * plan[IN_H] * plan[IN_W] * channels,
-                    plan[IN_H],
-                    plan[IN_W],
-                    channels,
-                    channels,
-                    plan[BEFORE_H],
-                    plan[BEFORE_W],
-                    frame_rows,
-                    frame_row,
-                    frame,
+                call_at(
+                    plan[FRAME],
+                    (
+                        plan[X] + 4 * image * plan[IN_H] * plan[IN_W] * channels,
+                        plan[IN_H],
+                        plan[IN_W],
+                        channels,
+                        channels,
+                        plan[BEFORE_H],
+                        plan[BEFORE_W],
+                        frame_rows,
+                        frame_row,
+                        frame,
+                    ),
                 )
-                _frame(
-                    plan[Y] + 4 * image * plan[OUT_H] * plan[OUT_W] * made,
-                    plan[OUT_H],
-                    plan[OUT_W],
-                    filters,
-                    made,
-                    0,
-                    0,
-                    TILE * down,
-                    TILE * across,
-                    frame_dy,
+                call_at(
+                    plan[FRAME],
+                    (
+                        plan[Y] + 4 * image * plan[OUT_H] * plan[OUT_W] * made,
+                        plan[OUT_H],
+                        plan[OUT_W],
+                        filters,
+                        made,
+                        0,
+                        0,
+                        TILE * down,
+                        TILE * across,
+                        frame_dy,
+                    ),
                 )
                 framed = image
             corner = frame + 4 * (i * frame_row + j) * channels
@@ -240,18 +252,20 @@ def convolve_winograd_weight_gradient(plan: Array) -> None:
                     place, place_row = target, row
                     if first > 0:
                         place, place_row = small, 4 * PANEL
-                    call_panel(
+                    call_at(
                         plan[TILES],
-                        inputs + plane * input_plane + 4 * c,
-                        4,
-                        4 * channels,
-                        panel,
-                        4 * filters,
-                        place,
-                        place_row,
-                        rows,
-                        filters - f,
-                        count,
+                        (
+                            inputs + plane * input_plane + 4 * c,
+                            4,
+                            4 * channels,
+                            panel,
+                            4 * filters,
+                            place,
+                            place_row,
+                            rows,
+                            filters - f,
+                            count,
+                        ),
                     )
                     if first > 0:
                         for r in range(rows):
