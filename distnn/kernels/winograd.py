@@ -73,99 +73,149 @@ def _turn_kernels(plan: Array, target: int) -> None:
                 transpose_in(corner, 4 * plan[CHANNELS], LANES, LANES, place, 4 * plan[FILTERS])
 
 
+@inlined
+def _transform_weights(plan: Array, target: int, plane: int, scratch: int) -> None:
+    """U, in panels of filters."""
+    channels, filters = plan[CHANNELS], plan[FILTERS]
+    taps, tap = plan[W], 4 * channels * filters
+    if plan[IS_INVERSE] != 0:
+        _turn_kernels(plan, scratch)
+        taps, tap = scratch + 8 * tap, -tap
+    for c in range(channels):
+        for f in range(0, filters, LANES):
+            place = target + 4 * ((f // PANEL * channels + c) * PANEL + f % PANEL)
+            transform_kernels(taps + 4 * (c * filters + f), 3 * tap, tap, place, SIDE * plane, plane)
+
+
+@inlined
+def _transform_images(plan: Array, first: int, count: int, framed: int, frame: int, target: int) -> int:
+    """V of a block of tiles; returns the image that is in the frame afterwards."""
+    channels = plan[CHANNELS]
+    down, across = -(-plan[OUT_H] // TILE), -(-plan[OUT_W] // TILE)
+    rows, row = TILE * down + 2, TILE * across + 2
+    plane = 4 * (plan[BLOCK] * channels + GAP)
+    for t in range(count):
+        image = (first + t) // (down * across)
+        i, j = (first + t) // across % down * TILE, (first + t) % across * TILE
+        if image != framed:
+            source = plan[X] + 4 * image * plan[IN_H] * plan[IN_W] * channels
+            sizes = plan[IN_H], plan[IN_W], channels, channels, plan[BEFORE_H], plan[BEFORE_W]
+            call_at(plan[FRAME], (source, *sizes, rows, row, frame))
+            framed = image
+        corner, line = frame + 4 * (i * row + j) * channels, 4 * row * channels
+        for c in range(0, channels, LANES):
+            place = target + 4 * (t * channels + c)
+            transform_inputs(corner + 4 * c, line, 4 * channels, place, SIDE * plane, plane)
+    return framed
+
+
+@inlined
+def _multiply_planes(plan: Array, count: int, kernels: int, inputs: int, outputs: int) -> None:
+    """M = V @ U, plane by plane."""
+    channels, filters = plan[CHANNELS], plan[FILTERS]
+    kernel_plane = 4 * (-(-filters // PANEL) * PANEL * channels + GAP)
+    for plane in range(PLANES):
+        a = inputs + plane * 4 * (plan[BLOCK] * channels + GAP)
+        c = outputs + plane * 4 * (plan[BLOCK] * filters + GAP)
+        for f in range(0, filters, PANEL):
+            b = kernels + plane * kernel_plane + 4 * f * channels
+            left = 4 * channels, 4, b, 4 * PANEL
+            call_at(plan[TILES], (a, *left, c + 4 * f, 4 * filters, count, filters - f, channels))
+
+
+@inlined
+def _place_outputs(plan: Array, first: int, count: int, outputs: int, small: int) -> None:
+    """The block's tiles of Y; those that stand out are made aside, and what is inside is copied."""
+    filters = plan[FILTERS]
+    down, across = -(-plan[OUT_H] // TILE), -(-plan[OUT_W] // TILE)
+    plane = 4 * (plan[BLOCK] * filters + GAP)
+    for t in range(count):
+        image = (first + t) // (down * across)
+        i, j = (first + t) // across % down * TILE, (first + t) % across * TILE
+        rows, columns = min(TILE, plan[OUT_H] - i), min(TILE, plan[OUT_W] - j)
+        corner = plan[Y] + 4 * ((image * plan[OUT_H] + i) * plan[OUT_W] + j) * filters
+        is_whole = rows == TILE and columns == TILE
+        for f in range(0, filters, LANES):
+            target, row, column = small, 4 * TILE * LANES, 4 * LANES
+            if is_whole:
+                target, row, column = corner + 4 * f, 4 * plan[OUT_W] * filters, 4 * filters
+            source = outputs + 4 * (t * filters + f)
+            transform_outputs(source, SIDE * plane, plane, target, row, column)
+            if not is_whole:
+                for y in range(rows):
+                    for x in range(columns):
+                        place = corner + 4 * ((y * plan[OUT_W] + x) * filters + f)
+                        copy_lanes(small + 4 * (y * TILE + x) * LANES, LANES, place)
+
+
 @kernel
 def convolve_winograd(plan: Array) -> None:
     """Y from X and W."""
     channels, filters = plan[CHANNELS], plan[FILTERS]
     down, across = -(-plan[OUT_H] // TILE), -(-plan[OUT_W] // TILE)
     tiles = plan[IMAGES] * down * across
-    frame_rows, frame_row = TILE * down + 2, TILE * across + 2
     kernel_plane = 4 * (-(-filters // PANEL) * PANEL * channels + GAP)
-    input_plane, output_plane = 4 * (plan[BLOCK] * channels + GAP), 4 * (plan[BLOCK] * filters + GAP)
     kernels = plan[WORK]
     inputs = kernels + PLANES * kernel_plane
-    outputs = inputs + PLANES * input_plane
-    frame = outputs + PLANES * output_plane
-    small = frame + 4 * frame_rows * frame_row * channels
-    taps, tap = plan[W], 4 * channels * filters
-    if plan[IS_INVERSE] != 0:
-        _turn_kernels(plan, small)
-        taps, tap = small + 8 * tap, -tap
-    for c in range(channels):
-        for f in range(0, filters, LANES):
-            place = kernels + 4 * ((f // PANEL * channels + c) * PANEL + f % PANEL)
-            transform_kernels(
-                taps + 4 * (c * filters + f), 3 * tap, tap, place, SIDE * kernel_plane, kernel_plane
-            )
+    outputs = inputs + PLANES * 4 * (plan[BLOCK] * channels + GAP)
+    frame = outputs + PLANES * 4 * (plan[BLOCK] * filters + GAP)
+    small = frame + 4 * (TILE * down + 2) * (TILE * across + 2) * channels
+    _transform_weights(plan, kernels, kernel_plane, small)
     framed = -1
     for first in range(0, tiles, plan[BLOCK]):
         count = min(plan[BLOCK], tiles - first)
-        for t in range(count):
-            image = (first + t) // (down * across)
-            i, j = (first + t) // across % down * TILE, (first + t) % across * TILE
-            if image != framed:
-                call_at(
-                    plan[FRAME],
-                    (
-                        plan[X] + 4 * image * plan[IN_H] * plan[IN_W] * channels,
-                        plan[IN_H],
-                        plan[IN_W],
-                        channels,
-                        channels,
-                        plan[BEFORE_H],
-                        plan[BEFORE_W],
-                        frame_rows,
-                        frame_row,
-                        frame,
-                    ),
-                )
-                framed = image
-            corner = frame + 4 * (i * frame_row + j) * channels
-            for c in range(0, channels, LANES):
-                transform_inputs(
-                    corner + 4 * c,
-                    4 * frame_row * channels,
-                    4 * channels,
-                    inputs + 4 * (t * channels + c),
-                    SIDE * input_plane,
-                    input_plane,
-                )
-        for plane in range(PLANES):
-            for f in range(0, filters, PANEL):
-                panel = kernels + plane * kernel_plane + 4 * f * channels
-                call_at(
-                    plan[TILES],
-                    (
-                        inputs + plane * input_plane,
-                        4 * channels,
-                        4,
-                        panel,
-                        4 * PANEL,
-                        outputs + plane * output_plane + 4 * f,
-                        4 * filters,
-                        count,
-                        filters - f,
-                        channels,
-                    ),
-                )
-        for t in range(count):
-            image = (first + t) // (down * across)
-            i, j = (first + t) // across % down * TILE, (first + t) % across * TILE
-            rows, columns = min(TILE, plan[OUT_H] - i), min(TILE, plan[OUT_W] - j)
-            corner = plan[Y] + 4 * ((image * plan[OUT_H] + i) * plan[OUT_W] + j) * filters
-            is_whole = rows == TILE and columns == TILE
-            for f in range(0, filters, LANES):
-                # Tiles that stand out are made aside, and what is inside copied.
-                target, row, column = small, 4 * TILE * LANES, 4 * LANES
-                if is_whole:
-                    target, row, column = corner + 4 * f, 4 * plan[OUT_W] * filters, 4 * filters
-                source = outputs + 4 * (t * filters + f)
-                transform_outputs(source, SIDE * output_plane, output_plane, target, row, column)
-                if not is_whole:
-                    for y in range(rows):
-                        for x in range(columns):
-                            place = corner + 4 * ((y * plan[OUT_W] + x) * filters + f)
-                            copy_lanes(small + 4 * (y * TILE + x) * LANES, LANES, place)
+        framed = _transform_images(plan, first, count, framed, frame, inputs)
+        _multiply_planes(plan, count, kernels, inputs, outputs)
+        _place_outputs(plan, first, count, outputs, small)
+
+
+@inlined
+def _transform_output_gradients(
+    plan: Array, first: int, count: int, framed: int, frame: int, target: int
+) -> int:
+    """dM of a block of tiles; returns the image that is in the frame afterwards."""
+    filters, made = plan[PART], plan[FILTERS]
+    down, across = -(-plan[OUT_H] // TILE), -(-plan[OUT_W] // TILE)
+    rows, row = TILE * down, TILE * across
+    plane = 4 * (plan[BLOCK] * filters + GAP)
+    for t in range(count):
+        image = (first + t) // (down * across)
+        i, j = (first + t) // across % down * TILE, (first + t) % across * TILE
+        if image != framed:
+            source = plan[Y] + 4 * image * plan[OUT_H] * plan[OUT_W] * made
+            sizes = plan[OUT_H], plan[OUT_W], filters, made, 0, 0
+            call_at(plan[FRAME], (source, *sizes, rows, row, frame))
+            framed = image
+        corner, line = frame + 4 * (i * row + j) * filters, 4 * row * filters
+        for f in range(0, filters, LANES):
+            place = target + 4 * (t * filters + f)
+            transform_output_gradients(corner + 4 * f, line, 4 * filters, place, SIDE * plane, plane)
+    return framed
+
+
+@inlined
+def _sum_planes(
+    plan: Array, is_first: bool, count: int, kernels: int, inputs: int, outputs: int, small: int
+) -> None:
+    """dU (+)= V^T @ dM, plane by plane; all but the first block are summed aside and added."""
+    channels, filters = plan[CHANNELS], plan[PART]
+    for plane in range(PLANES):
+        a = inputs + plane * 4 * (plan[BLOCK] * channels + GAP)
+        for f in range(0, filters, PANEL):
+            b = outputs + plane * 4 * (plan[BLOCK] * filters + GAP) + 4 * f
+            for c in range(0, channels, RESULT_ROWS):
+                rows = min(RESULT_ROWS, channels - c)
+                target = kernels + 4 * (plane * (channels * filters + GAP) + c * filters + f)
+                place, row = small, 4 * PANEL
+                if is_first:
+                    place, row = target, 4 * filters
+                left = a + 4 * c, 4, 4 * channels, b, 4 * filters
+                call_at(plan[TILES], (*left, place, row, rows, filters - f, count))
+                if not is_first:
+                    for r in range(rows):
+                        for i in range(0, min(PANEL, filters - f), LANES):
+                            part = small + 4 * (r * PANEL + i)
+                            add_lanes(part, LANES, target + 4 * (r * filters + i))
 
 
 @kernel
@@ -174,103 +224,19 @@ def convolve_winograd_weight_gradient(plan: Array) -> None:
     channels, filters, made = plan[CHANNELS], plan[PART], plan[FILTERS]
     down, across = -(-plan[OUT_H] // TILE), -(-plan[OUT_W] // TILE)
     tiles = plan[IMAGES] * down * across
-    frame_rows, frame_row = TILE * down + 2, TILE * across + 2
     kernel_plane = 4 * (channels * filters + GAP)
-    input_plane, output_plane = 4 * (plan[BLOCK] * channels + GAP), 4 * (plan[BLOCK] * filters + GAP)
     kernels = plan[WORK]
     inputs = kernels + PLANES * kernel_plane
-    outputs = inputs + PLANES * input_plane
-    frame = outputs + PLANES * output_plane
-    frame_dy = frame + 4 * frame_rows * frame_row * channels
+    outputs = inputs + PLANES * 4 * (plan[BLOCK] * channels + GAP)
+    frame = outputs + PLANES * 4 * (plan[BLOCK] * filters + GAP)
+    frame_dy = frame + 4 * (TILE * down + 2) * (TILE * across + 2) * channels
     small = frame_dy + 4 * TILE * TILE * down * across * filters
-    framed = -1
+    framed, framed_dy = -1, -1
     for first in range(0, tiles, plan[BLOCK]):
         count = min(plan[BLOCK], tiles - first)
-        for t in range(count):
-            image = (first + t) // (down * across)
-            i, j = (first + t) // across % down * TILE, (first + t) % across * TILE
-            if image != framed:
-                call_at(
-                    plan[FRAME],
-                    (
-                        plan[X] + 4 * image * plan[IN_H] * plan[IN_W] * channels,
-                        plan[IN_H],
-                        plan[IN_W],
-                        channels,
-                        channels,
-                        plan[BEFORE_H],
-                        plan[BEFORE_W],
-                        frame_rows,
-                        frame_row,
-                        frame,
-                    ),
-                )
-                call_at(
-                    plan[FRAME],
-                    (
-                        plan[Y] + 4 * image * plan[OUT_H] * plan[OUT_W] * made,
-                        plan[OUT_H],
-                        plan[OUT_W],
-                        filters,
-                        made,
-                        0,
-                        0,
-                        TILE * down,
-                        TILE * across,
-                        frame_dy,
-                    ),
-                )
-                framed = image
-            corner = frame + 4 * (i * frame_row + j) * channels
-            for c in range(0, channels, LANES):
-                place = inputs + 4 * (t * channels + c)
-                transform_inputs(
-                    corner + 4 * c,
-                    4 * frame_row * channels,
-                    4 * channels,
-                    place,
-                    SIDE * input_plane,
-                    input_plane,
-                )
-            corner = frame_dy + 4 * (i * TILE * across + j) * filters
-            for f in range(0, filters, LANES):
-                place = outputs + 4 * (t * filters + f)
-                transform_output_gradients(
-                    corner + 4 * f,
-                    4 * TILE * across * filters,
-                    4 * filters,
-                    place,
-                    SIDE * output_plane,
-                    output_plane,
-                )
-        for plane in range(PLANES):
-            for f in range(0, filters, PANEL):
-                panel = outputs + plane * output_plane + 4 * f
-                for c in range(0, channels, RESULT_ROWS):
-                    rows = min(RESULT_ROWS, channels - c)
-                    target, row = kernels + plane * kernel_plane + 4 * (c * filters + f), 4 * filters
-                    place, place_row = target, row
-                    if first > 0:
-                        place, place_row = small, 4 * PANEL
-                    call_at(
-                        plan[TILES],
-                        (
-                            inputs + plane * input_plane + 4 * c,
-                            4,
-                            4 * channels,
-                            panel,
-                            4 * filters,
-                            place,
-                            place_row,
-                            rows,
-                            filters - f,
-                            count,
-                        ),
-                    )
-                    if first > 0:
-                        for r in range(rows):
-                            for i in range(0, min(PANEL, filters - f), LANES):
-                                add_lanes(small + 4 * (r * PANEL + i), LANES, target + r * row + 4 * i)
+        framed = _transform_images(plan, first, count, framed, frame, inputs)
+        framed_dy = _transform_output_gradients(plan, first, count, framed_dy, frame_dy, outputs)
+        _sum_planes(plan, first == 0, count, kernels, inputs, outputs, small)
     tap = 4 * channels * made
     for c in range(channels):
         for f in range(0, filters, LANES):
