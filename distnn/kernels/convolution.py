@@ -7,24 +7,31 @@ Letters as in `convolution_reference`.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
+from numba.core import types
 
 from distnn.kernels import convolution_reference as reference
 from distnn.kernels import patches, winograd
 from distnn.kernels.jit import Array
-from distnn.kernels.products import products_kind
-from distnn.kernels.shared_tile import panel_address
+from distnn.kernels.products import products_kind, products_threads
+from distnn.kernels.shared_code import address_of
+from distnn.kernels.shared_tile import multiply_panel
+from distnn.kernels.team import run_together
 from distnn.kernels.windows import Windows
 from distnn.kernels.winograd_transforms import TILE
 
 Call = Callable[[], object]
+Kernel = Callable[[Array], None]
 
 _WIDEST_PANEL = 32
+_MIN_PART_FLOPS = 4_000_000
+"""A thread is not woken for less."""
 _BLOCK_FLOATS, _GRAIN_FLOATS = 32 * 1024, 64 * 1024
 _WINOGRAD_CHANNELS, _WINOGRAD_FLOATS, _WINOGRAD_GAIN = 16, 256 * 1024, 2.0
 
@@ -101,45 +108,58 @@ def workspace_floats(windows: Windows, channels: int, filters: int, groups: int)
     return max(found)
 
 
-def _make_plan(x: Array, w: Array, y: Array, workspace: Array, windows: Windows, groups: int) -> Array:
-    plan = np.zeros(patches.WORDS, np.int64)
-    addresses = [array.ctypes.data for array in (x, w, y, workspace)]
-    inner = _inner(windows, x.shape[-1], groups)
-    plan[: patches.IN_D] = (
-        *addresses,
-        panel_address(),
-        len(x),
-        groups,
-        x.shape[-1],
-        y.shape[-1],
-        _block(inner),
-        _lines(windows, x.shape[-1], groups),
-    )
-    plan[patches.IN_D :] = (
-        *windows.inputs,
-        *windows.kernel,
-        *windows.outputs,
-        *windows.strides,
-        *windows.dilation,
-        *windows.before,
-    )
-    return plan
+def _make_plan(
+    x: Array, w: Array, y: Array, scratch: Array, windows: Windows, filters: int, groups: int
+) -> Array:
+    """For patches; w and y may be a part of the `filters`."""
+    channels = x.shape[-1]
+    head = _head(x, w, y, scratch)
+    part = y.shape[-1] // groups
+    block, lines = _block(_inner(windows, channels, groups)), _lines(windows, channels, groups)
+    gather = address_of(patches.gather_patches, (types.int64[::1], *(types.int64,) * 7))
+    numbers = (*head, gather, groups, channels, filters, part, block, lines)
+    both = (*windows.inputs, *windows.kernel, *windows.outputs)
+    steps = (*windows.strides, *windows.dilation, *windows.before)
+    return np.array((*numbers, *both, *steps), np.int64)
 
 
 def _make_winograd_plan(
-    x: Array, w: Array, y: Array, workspace: Array, windows: Windows, is_inverse: bool = False
+    x: Array, w: Array, y: Array, scratch: Array, windows: Windows, filters: int, is_inverse: bool = False
 ) -> Array:
-    plan = np.zeros(winograd.WORDS, np.int64)
-    addresses = [array.ctypes.data for array in (x, w, y, workspace)]
-    channels, filters = x.shape[-1], y.shape[-1]
+    channels = x.shape[-1]
     sizes = (*windows.inputs[1:], *windows.outputs[1:], *windows.before[1:])
     block = _winograd_block(channels, filters)
-    plan[:] = (*addresses, panel_address(), len(x), channels, filters, block, *sizes, int(is_inverse))
-    return plan
+    frame = address_of(winograd.frame_image, (types.int64,) * 10)
+    numbers = (
+        *_head(x, w, y, scratch),
+        frame,
+        channels,
+        filters,
+        y.shape[-1],
+        block,
+        *sizes,
+        int(is_inverse),
+    )
+    return np.array(numbers, np.int64)
 
 
-def _bind(kernel: Callable[[Array], None], plan: Array, *arrays: Array) -> Call:
-    call = partial(kernel, plan)
+def _head(x: Array, w: Array, y: Array, scratch: Array) -> tuple[int, ...]:
+    """The words with which all plans begin."""
+    tiles = address_of(multiply_panel, (types.int64,) * 10)
+    return (*(array.ctypes.data for array in (x, w, y, scratch)), tiles, len(x))
+
+
+def _parts(count: int, grain: int, flops: int) -> list[slice]:
+    """[0, count) as slices for threads."""
+    threads = min(products_threads(), flops // _MIN_PART_FLOPS, count // grain)
+    bounds = [count * i // (max(1, threads) * grain) * grain for i in range(max(1, threads))] + [count]
+    return [slice(start, stop) for start, stop in itertools.pairwise(bounds)]
+
+
+def _bind(kernel: Kernel, plans: Sequence[Array], *arrays: Array) -> Call:
+    call = partial(kernel, plans[0])
+    if len(plans) > 1:
+        call = partial(run_together, kernel, plans)
     vars(call)["operands"] = arrays  # a plan holds addresses: the arrays must live as long
     return call
 
@@ -148,41 +168,66 @@ def _has_tiles(*arrays: Array) -> bool:
     return products_kind() == "tiles" and all(array.dtype == np.float32 for array in arrays)
 
 
-def bind_convolution(
-    x: Array, w: Array, y: Array, workspace: Array, windows: Windows, groups: int = 1
-) -> Call:
+def _copies(scratch: Array, count: int) -> list[Array]:
+    """Scratch memory for so many threads."""
+    return [scratch, *(np.empty_like(scratch) for _ in range(count - 1))]
+
+
+def bind_convolution(x: Array, w: Array, y: Array, scratch: Array, windows: Windows, groups: int = 1) -> Call:
     """A call without arguments that writes the convolution of x with w to y."""
     if not _has_tiles(x, w, y):
         return partial(reference.convolve, x, w, y, windows, groups)
+    parts = _parts(len(x), 1, 2 * y[..., :1].size * w.size)
+    works = _copies(scratch, len(parts))
     if _fits_winograd(windows, x.shape[-1], y.shape[-1], groups):
-        plan = _make_winograd_plan(x, w, y, workspace, windows)
-        return _bind(winograd.convolve_winograd, plan, x, w, y, workspace)
-    plan = _make_plan(x, w, y, workspace, windows, groups)
-    return _bind(patches.convolve_patches, plan, x, w, y, workspace)
+        plans = [
+            _make_winograd_plan(x[part], w, y[part], work, windows, y.shape[-1])
+            for part, work in zip(parts, works, strict=True)
+        ]
+        return _bind(winograd.convolve_winograd, plans, x, w, y, *works)
+    plans = [
+        _make_plan(x[part], w, y[part], work, windows, y.shape[-1], groups)
+        for part, work in zip(parts, works, strict=True)
+    ]
+    return _bind(patches.convolve_patches, plans, x, w, y, *works)
 
 
 def bind_input_gradient(
-    dy: Array, w: Array, dx: Array, workspace: Array, windows: Windows, groups: int = 1
+    dy: Array, w: Array, dx: Array, scratch: Array, windows: Windows, groups: int = 1
 ) -> Call:
     """A call without arguments that writes the gradient with respect to x to dx."""
     if not _has_tiles(dy, w, dx):
         return partial(reference.convolve_input_gradient, dy, w, dx, windows, groups)
+    parts = _parts(len(dy), 1, 2 * dy[..., :1].size * w.size)
+    works = _copies(scratch, len(parts))
     inverse = _inverse(windows)
     if _fits_winograd(inverse, dy.shape[-1], dx.shape[-1], groups):
-        plan = _make_winograd_plan(dy, w, dx, workspace, inverse, is_inverse=True)
-        return _bind(winograd.convolve_winograd, plan, dy, w, dx, workspace)
-    plan = _make_plan(dx, w, dy, workspace, windows, groups)
-    return _bind(patches.convolve_patches_input_gradient, plan, dx, w, dy, workspace)
+        plans = [
+            _make_winograd_plan(dy[part], w, dx[part], work, inverse, dx.shape[-1], is_inverse=True)
+            for part, work in zip(parts, works, strict=True)
+        ]
+        return _bind(winograd.convolve_winograd, plans, dy, w, dx, *works)
+    plans = [
+        _make_plan(dx[part], w, dy[part], work, windows, dy.shape[-1], groups)
+        for part, work in zip(parts, works, strict=True)
+    ]
+    return _bind(patches.convolve_patches_input_gradient, plans, dx, w, dy, *works)
 
 
 def bind_weight_gradient(
-    x: Array, dy: Array, dw: Array, workspace: Array, windows: Windows, groups: int = 1
+    x: Array, dy: Array, dw: Array, scratch: Array, windows: Windows, groups: int = 1
 ) -> Call:
     """A call without arguments that writes the gradient with respect to w to dw."""
     if not _has_tiles(x, dy, dw):
         return partial(reference.convolve_weight_gradient, x, dy, dw, windows, groups)
-    if _fits_winograd(windows, x.shape[-1], dy.shape[-1], groups):
-        plan = _make_winograd_plan(x, dw, dy, workspace, windows)
-        return _bind(winograd.convolve_winograd_weight_gradient, plan, x, dw, dy, workspace)
-    plan = _make_plan(x, dw, dy, workspace, windows, groups)
-    return _bind(patches.convolve_patches_weight_gradient, plan, x, dw, dy, workspace)
+    filters = dy.shape[-1]
+    # Threads take filters each: the windows are one sum.
+    flops = 2 * dy[..., :1].size * dw.size if groups == 1 else 0
+    parts = _parts(filters, _WINOGRAD_CHANNELS, flops)
+    works = _copies(scratch, len(parts))
+    pieces = [(dw[..., part], dy[..., part], work) for part, work in zip(parts, works, strict=True)]
+    if _fits_winograd(windows, x.shape[-1], filters, groups):
+        plans = [_make_winograd_plan(x, *piece, windows, filters) for piece in pieces]
+        return _bind(winograd.convolve_winograd_weight_gradient, plans, x, dw, dy, *works)
+    plans = [_make_plan(x, *piece, windows, filters, groups) for piece in pieces]
+    return _bind(patches.convolve_patches_weight_gradient, plans, x, dw, dy, *works)

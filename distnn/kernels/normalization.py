@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+from distnn.kernels.channel_sums import add_up, add_up_products, add_up_squares
 from distnn.kernels.jit import Array, kernel
 from distnn.kernels.rows import run_deviation_sum, run_scaled_deviation_dot, run_sum
 
@@ -21,19 +22,13 @@ from distnn.kernels.rows import run_deviation_sum, run_scaled_deviation_dot, run
 def channel_moments(x_RC: Array, moments: Array) -> None:
     """count, mean and M2 of each channel over the rows, in two passes."""
     rows, channels = x_RC.shape
-    for k in range(moments.size):
-        moments[k] = 0.0
+    x = x_RC.reshape(-1)
     moments[0] = rows
     mean, m2 = moments[1 : 1 + channels], moments[1 + channels :]
-    for r in range(rows):
-        for c in range(channels):
-            mean[c] += np.float64(x_RC[r, c])
+    add_up(x, rows, channels, mean)
     for c in range(channels):
         mean[c] = mean[c] / np.float64(rows)
-    for r in range(rows):
-        for c in range(channels):
-            deviation = np.float64(x_RC[r, c]) - mean[c]
-            m2[c] += deviation * deviation
+    add_up_squares(x, rows, channels, mean, m2)
 
 
 @kernel
@@ -74,14 +69,8 @@ def batch_norm_gradient(
     """Gradients of `batch_norm_training`; `scratch_2C` is float64 [2, C]."""
     rows, channels = x_RC.shape
     one_over = 1.0 / np.float64(rows)
-    for c in range(channels):
-        scratch_2C[0, c] = 0.0
-        scratch_2C[1, c] = 0.0
-    for r in range(rows):
-        for c in range(channels):
-            dy = np.float64(dy_RC[r, c])
-            scratch_2C[0, c] += dy
-            scratch_2C[1, c] += dy * np.float64(x_RC[r, c] - mean_C[c])
+    x, dy = x_RC.reshape(-1), dy_RC.reshape(-1)
+    add_up_products(dy, x, rows, channels, mean_C, scratch_2C[0], scratch_2C[1])
     for c in range(channels):
         dbeta_C[c] = scratch_2C[0, c]
         dgamma_C[c] = scratch_2C[1, c] * np.float64(inverse_std_C[c])

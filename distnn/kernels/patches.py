@@ -13,13 +13,15 @@ from distnn.kernels.instructions import LANES
 from distnn.kernels.jit import Array, inlined, kernel
 from distnn.kernels.masked_lanes import add_lanes, clear_lanes, put_lanes
 from distnn.kernels.panels import copy_lanes, transpose_in
-from distnn.kernels.shared_tile import call_panel
+from distnn.kernels.shared_code import call_at
 from distnn.kernels.tiles import PANEL
 
 # The words of a plan. Sizes in elements; X is [N, D, H, W, C], W [KD, KH, KW, C / groups, O], Y [..., O].
-X, W, Y, WORK, TILES, IMAGES, GROUPS, CHANNELS, FILTERS, BLOCK, LINES = range(11)
-IN_D, IN_H, IN_W, KERNEL_D, KERNEL_H, KERNEL_W, OUT_D, OUT_H, OUT_W = range(11, 20)
-STRIDE_D, STRIDE_H, STRIDE_W, STEP_D, STEP_H, STEP_W, BEFORE_D, BEFORE_H, BEFORE_W, WORDS = range(20, 30)
+# TILES and GATHER are addresses of compiled functions (see `shared_code`).
+# PART of a group's filters have their weight gradient computed, from the first that W and Y point to.
+X, W, Y, WORK, TILES, IMAGES, GATHER, GROUPS, CHANNELS, FILTERS, PART, BLOCK, LINES = range(13)
+IN_D, IN_H, IN_W, KERNEL_D, KERNEL_H, KERNEL_W, OUT_D, OUT_H, OUT_W = range(13, 22)
+STRIDE_D, STRIDE_H, STRIDE_W, STEP_D, STEP_H, STEP_W, BEFORE_D, BEFORE_H, BEFORE_W, WORDS = range(22, 32)
 GRAIN = 256
 """Windows whose part of a weight gradient is one chain."""
 RESULT_ROWS = 48
@@ -36,74 +38,93 @@ def _copy(source: int, floats: int, target: int) -> None:
 
 
 @inlined
-def _pack(source: int, row: int, column: int, columns: int, count: int, panel: int) -> None:
-    """`count` rows of PANEL columns, zeros beyond `columns`; strides `row` and `column` in bytes."""
-    if column == 4:
-        for k in range(count):
-            for first in range(0, PANEL, LANES):
-                place = panel + 4 * (k * PANEL + first)
-                copy_lanes(source + k * row + 4 * first, columns - first, place)
-    else:
-        for k in range(0, count, LANES):
-            for first in range(0, PANEL, LANES):
-                corner = source + k * row + first * column
-                place = panel + 4 * (k * PANEL + first)
-                transpose_in(corner, column, columns - first, count - k, place, 4 * PANEL)
+def _pack_rows(source: int, row: int, columns: int, count: int, panel: int) -> None:
+    """`count` rows, `row` bytes apart, of PANEL columns; zeros beyond `columns`."""
+    for k in range(count):
+        for first in range(0, PANEL, LANES):
+            copy_lanes(source + k * row + 4 * first, columns - first, panel + 4 * (k * PANEL + first))
 
 
 @inlined
-def _gather(
+def _pack_columns(source: int, column: int, columns: int, count: int, panel: int) -> None:
+    """The same where it is columns that lie side by side, `column` bytes apart."""
+    for k in range(0, count, LANES):
+        for first in range(0, PANEL, LANES):
+            place = panel + 4 * (k * PANEL + first)
+            corner = source + 4 * k + first * column
+            transpose_in(corner, column, columns - first, count - k, place, 4 * PANEL)
+
+
+@kernel
+def gather_patches(
     plan: Array, group: int, first: int, count: int, line: int, stop: int, target: int, row: int
 ) -> None:
     """Patches of `count` windows from `first` on, lines [line, stop) of their taps, rows `row` bytes apart.
 
     A line is the taps along W; where they lie side by side it is one run of memory.
     """
-    channels = plan[CHANNELS] // plan[GROUPS]
-    run = plan[KERNEL_W] if plan[STEP_W] == 1 and plan[GROUPS] == 1 else 1
+    # Words are read once: after every store the compiler would read them again.
+    channels, pixel = plan[CHANNELS] // plan[GROUPS], 4 * plan[CHANNELS]
+    in_d_size, in_h_size, in_w_size = plan[IN_D], plan[IN_H], plan[IN_W]
+    out_d_size, out_h_size, out_w_size = plan[OUT_D], plan[OUT_H], plan[OUT_W]
+    kernel_h, kernel_w = plan[KERNEL_H], plan[KERNEL_W]
+    stride_d, stride_h, stride_w = plan[STRIDE_D], plan[STRIDE_H], plan[STRIDE_W]
+    before_w, step_w = plan[BEFORE_W], plan[STEP_W]
+    run = kernel_w if step_w == 1 and plan[GROUPS] == 1 else 1
+    is_short = run == kernel_w and run * channels <= LANES
     source = plan[X] + 4 * group * channels
     # Windows along W from `whole` up to `end` have all of their taps inside.
-    whole = -(-plan[BEFORE_W] // plan[STRIDE_W])
-    reach = (plan[KERNEL_W] - 1) * plan[STEP_W]
-    end = (plan[IN_W] - 1 - reach + plan[BEFORE_W]) // plan[STRIDE_W] + 1
-    begin_w = first % plan[OUT_W]
-    begin_h = first // plan[OUT_W] % plan[OUT_H]
-    begin_d = first // (plan[OUT_W] * plan[OUT_H]) % plan[OUT_D]
-    begin_n = first // (plan[OUT_W] * plan[OUT_H] * plan[OUT_D])
+    whole = -(-before_w // stride_w)
+    reach = (kernel_w - 1) * step_w
+    end = (in_w_size - 1 - reach + before_w) // stride_w + 1
+    begin_w = first % out_w_size
+    begin_h = first // out_w_size % out_h_size
+    begin_d = first // (out_w_size * out_h_size) % out_d_size
+    begin_n = first // (out_w_size * out_h_size * out_d_size)
     for tap_line in range(line, stop):
-        offset_d = tap_line // plan[KERNEL_H] * plan[STEP_D] - plan[BEFORE_D]
-        offset_h = tap_line % plan[KERNEL_H] * plan[STEP_H] - plan[BEFORE_H]
+        offset_d = tap_line // kernel_h * plan[STEP_D] - plan[BEFORE_D]
+        offset_h = tap_line % kernel_h * plan[STEP_H] - plan[BEFORE_H]
         n, d, h, w = begin_n, begin_d, begin_h, begin_w
-        place = target + 4 * (tap_line - line) * plan[KERNEL_W] * channels
+        place = target + 4 * (tap_line - line) * kernel_w * channels
         p = 0
         while p < count:
             # The windows that are left in this row of the image.
-            in_d, in_h = d * plan[STRIDE_D] + offset_d, h * plan[STRIDE_H] + offset_h
-            is_inside = 0 <= in_d < plan[IN_D] and 0 <= in_h < plan[IN_H]
-            image_line = ((n * plan[IN_D] + in_d) * plan[IN_H] + in_h) * plan[IN_W]
-            last = min(plan[OUT_W], w + count - p)
-            for window in range(w, last):
-                in_w = window * plan[STRIDE_W] - plan[BEFORE_W]
-                start = source + 4 * (image_line + in_w) * plan[CHANNELS]
+            in_d, in_h = d * stride_d + offset_d, h * stride_h + offset_h
+            is_inside = 0 <= in_d < in_d_size and 0 <= in_h < in_h_size
+            image_line = ((n * in_d_size + in_d) * in_h_size + in_h) * in_w_size
+            last = min(out_w_size, w + count - p)
+            window = w
+            while window < last:
+                in_w = window * stride_w - before_w
+                start = source + (image_line + in_w) * pixel
                 if is_inside and whole <= window < end:
-                    for tap in range(0, plan[KERNEL_W], run):
-                        from_tap = start + 4 * tap * plan[STEP_W] * plan[CHANNELS]
+                    stop_whole = min(last, end)
+                    if is_short:
+                        for _ in range(window, stop_whole):
+                            copy_lanes(start, run * channels, place)
+                            start += stride_w * pixel
+                            place += row
+                        window = stop_whole
+                        continue
+                    for tap in range(0, kernel_w, run):
+                        from_tap = start + tap * step_w * pixel
                         _copy(from_tap, run * channels, place + 4 * tap * channels)
                 else:
-                    for tap in range(plan[KERNEL_W]):
+                    for tap in range(kernel_w):
                         at = place + 4 * tap * channels
-                        from_tap = start + 4 * tap * plan[STEP_W] * plan[CHANNELS]
-                        is_read = is_inside and 0 <= in_w + tap * plan[STEP_W] < plan[IN_W]
+                        from_tap = start + tap * step_w * pixel
+                        is_read = is_inside and 0 <= in_w + tap * step_w < in_w_size
                         for i in range(0, channels, LANES):
                             copy_lanes(from_tap + 4 * i, (channels - i) * is_read, at + 4 * i)
+                window += 1
                 place += row
             p += last - w
             w = 0
             h += 1
-            if h == plan[OUT_H]:
+            if h == out_h_size:
                 h = 0
                 d += 1
-                if d == plan[OUT_D]:
+                if d == out_d_size:
                     d = 0
                     n += 1
 
@@ -111,24 +132,28 @@ def _gather(
 @inlined
 def _scatter(plan: Array, group: int, first: int, count: int, source: int, row: int) -> None:
     """Add patches of `count` windows from `first` on to what lies where they were read."""
-    channels = plan[CHANNELS] // plan[GROUPS]
-    run = plan[KERNEL_W] if plan[STEP_W] == 1 and plan[GROUPS] == 1 else 1
+    channels, pixel_floats = plan[CHANNELS] // plan[GROUPS], plan[CHANNELS]
+    in_d_size, in_h_size, in_w_size = plan[IN_D], plan[IN_H], plan[IN_W]
+    out_d_size, out_h_size, out_w_size = plan[OUT_D], plan[OUT_H], plan[OUT_W]
+    kernel_d, kernel_h, kernel_w = plan[KERNEL_D], plan[KERNEL_H], plan[KERNEL_W]
+    target_base, step_w = plan[X] + 4 * group * channels, plan[STEP_W]
+    run = kernel_w if step_w == 1 and plan[GROUPS] == 1 else 1
     for p in range(count):
-        w = (first + p) % plan[OUT_W]
-        h = (first + p) // plan[OUT_W] % plan[OUT_H]
-        d = (first + p) // (plan[OUT_W] * plan[OUT_H]) % plan[OUT_D]
-        n = (first + p) // (plan[OUT_W] * plan[OUT_H] * plan[OUT_D])
-        for line in range(plan[KERNEL_D] * plan[KERNEL_H]):
-            in_d = d * plan[STRIDE_D] + line // plan[KERNEL_H] * plan[STEP_D] - plan[BEFORE_D]
-            in_h = h * plan[STRIDE_H] + line % plan[KERNEL_H] * plan[STEP_H] - plan[BEFORE_H]
-            if not (0 <= in_d < plan[IN_D] and 0 <= in_h < plan[IN_H]):
+        w = (first + p) % out_w_size
+        h = (first + p) // out_w_size % out_h_size
+        d = (first + p) // (out_w_size * out_h_size) % out_d_size
+        n = (first + p) // (out_w_size * out_h_size * out_d_size)
+        for line in range(kernel_d * kernel_h):
+            in_d = d * plan[STRIDE_D] + line // kernel_h * plan[STEP_D] - plan[BEFORE_D]
+            in_h = h * plan[STRIDE_H] + line % kernel_h * plan[STEP_H] - plan[BEFORE_H]
+            if not (0 <= in_d < in_d_size and 0 <= in_h < in_h_size):
                 continue
-            image_line = ((n * plan[IN_D] + in_d) * plan[IN_H] + in_h) * plan[IN_W]
-            for tap in range(0, plan[KERNEL_W], run):
-                in_w = w * plan[STRIDE_W] + tap * plan[STEP_W] - plan[BEFORE_W]
-                low, high = max(0, -in_w), min(run, plan[IN_W] - in_w)
-                target = plan[X] + 4 * ((image_line + in_w + low) * plan[CHANNELS] + group * channels)
-                start = source + p * row + 4 * ((line * plan[KERNEL_W] + tap + low) * channels)
+            image_line = ((n * in_d_size + in_d) * in_h_size + in_h) * in_w_size
+            for tap in range(0, kernel_w, run):
+                in_w = w * plan[STRIDE_W] + tap * step_w - plan[BEFORE_W]
+                low, high = max(0, -in_w), min(run, in_w_size - in_w)
+                target = target_base + 4 * (image_line + in_w + low) * pixel_floats
+                start = source + p * row + 4 * ((line * kernel_w + tap + low) * channels)
                 floats = (high - low) * channels
                 for i in range(0, floats, LANES):
                     add_lanes(start + 4 * i, floats - i, target + 4 * i)
@@ -146,24 +171,27 @@ def convolve_patches(plan: Array) -> None:
     for group in range(plan[GROUPS]):
         for n in range(0, filters, PANEL):
             corner = plan[W] + 4 * (group * filters + n)
-            _pack(corner, 4 * plan[FILTERS], 4, filters - n, inner, panels + 4 * n * inner)
+            _pack_rows(corner, 4 * plan[FILTERS], filters - n, inner, panels + 4 * n * inner)
         for first in range(0, windows, plan[BLOCK]):
             count = min(plan[BLOCK], windows - first)
-            _gather(plan, group, first, count, 0, plan[KERNEL_D] * plan[KERNEL_H], patches, row)
+            lines = plan[KERNEL_D] * plan[KERNEL_H]
+            call_at(plan[GATHER], (plan, group, first, count, 0, lines, patches, row))
             for n in range(0, filters, PANEL):
                 panel = panels + 4 * n * inner
-                call_panel(
+                call_at(
                     plan[TILES],
-                    patches,
-                    row,
-                    4,
-                    panel,
-                    4 * PANEL,
-                    plan[Y] + 4 * (first * plan[FILTERS] + group * filters + n),
-                    4 * plan[FILTERS],
-                    count,
-                    filters - n,
-                    inner,
+                    (
+                        patches,
+                        row,
+                        4,
+                        panel,
+                        4 * PANEL,
+                        plan[Y] + 4 * (first * plan[FILTERS] + group * filters + n),
+                        4 * plan[FILTERS],
+                        count,
+                        filters - n,
+                        inner,
+                    ),
                 )
 
 
@@ -183,23 +211,25 @@ def convolve_patches_input_gradient(plan: Array) -> None:
     for group in range(plan[GROUPS]):
         for n in range(0, inner, PANEL):
             corner = plan[W] + 4 * (n * plan[FILTERS] + group * filters)
-            _pack(corner, 4, 4 * plan[FILTERS], inner - n, filters, panels + 4 * n * depth)
+            _pack_columns(corner, 4 * plan[FILTERS], inner - n, filters, panels + 4 * n * depth)
         for first in range(0, windows, plan[BLOCK]):
             count = min(plan[BLOCK], windows - first)
             for n in range(0, inner, PANEL):
                 panel = panels + 4 * n * depth
-                call_panel(
+                call_at(
                     plan[TILES],
-                    plan[Y] + 4 * (first * plan[FILTERS] + group * filters),
-                    4 * plan[FILTERS],
-                    4,
-                    panel,
-                    4 * PANEL,
-                    patches + 4 * n,
-                    row,
-                    count,
-                    inner - n,
-                    filters,
+                    (
+                        plan[Y] + 4 * (first * plan[FILTERS] + group * filters),
+                        4 * plan[FILTERS],
+                        4,
+                        panel,
+                        4 * PANEL,
+                        patches + 4 * n,
+                        row,
+                        count,
+                        inner - n,
+                        filters,
+                    ),
                 )
             _scatter(plan, group, first, count, patches, row)
 
@@ -208,7 +238,7 @@ def convolve_patches_input_gradient(plan: Array) -> None:
 def convolve_patches_weight_gradient(plan: Array) -> None:
     """dw (in W) from x and dy (in Y)."""
     channels = plan[CHANNELS] // plan[GROUPS]
-    filters = plan[FILTERS] // plan[GROUPS]
+    filters = plan[PART]
     windows = plan[IMAGES] * plan[OUT_D] * plan[OUT_H] * plan[OUT_W]
     line_floats = plan[KERNEL_W] * channels
     row = 4 * (plan[LINES] * line_floats + SLACK)
@@ -221,27 +251,29 @@ def convolve_patches_weight_gradient(plan: Array) -> None:
             count = min(GRAIN, windows - first)
             for n in range(0, filters, PANEL):
                 corner = plan[Y] + 4 * (first * plan[FILTERS] + group * filters + n)
-                _pack(corner, 4 * plan[FILTERS], 4, filters - n, count, panels + 4 * n * GRAIN)
+                _pack_rows(corner, 4 * plan[FILTERS], filters - n, count, panels + 4 * n * GRAIN)
             for line in range(0, lines, plan[LINES]):
                 stop = min(lines, line + plan[LINES])
-                _gather(plan, group, first, count, line, stop, patches, row)
+                call_at(plan[GATHER], (plan, group, first, count, line, stop, patches, row))
                 inner = (stop - line) * line_floats
                 for n in range(0, filters, PANEL):
                     panel = panels + 4 * n * GRAIN
                     for k in range(0, inner, RESULT_ROWS):
                         rows = min(RESULT_ROWS, inner - k)
-                        call_panel(
+                        call_at(
                             plan[TILES],
-                            patches + 4 * k,
-                            4,
-                            row,
-                            panel,
-                            4 * PANEL,
-                            result,
-                            4 * PANEL,
-                            rows,
-                            filters - n,
-                            count,
+                            (
+                                patches + 4 * k,
+                                4,
+                                row,
+                                panel,
+                                4 * PANEL,
+                                result,
+                                4 * PANEL,
+                                rows,
+                                filters - n,
+                                count,
+                            ),
                         )
                         corner = plan[W] + 4 * (group * filters + n)
                         for r in range(rows):

@@ -52,6 +52,11 @@ def products_kind() -> str:
     return _settings.kind or _kind_of_environment()
 
 
+def products_threads() -> int:
+    """Threads among which a product, or a convolution, may be divided."""
+    return _settings.threads
+
+
 def _kind_of_environment() -> str:
     asked = os.environ.get("DISTNN_PRODUCTS", "tiles" if HAS_TILES else "blas")
     if asked not in ("tiles", "blas"):

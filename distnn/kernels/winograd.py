@@ -14,7 +14,7 @@ from distnn.kernels.instructions import LANES
 from distnn.kernels.jit import Array, inlined, kernel
 from distnn.kernels.masked_lanes import add_lanes
 from distnn.kernels.panels import copy_lanes, transpose_in
-from distnn.kernels.shared_tile import call_panel
+from distnn.kernels.shared_code import call_at
 from distnn.kernels.tiles import PANEL
 from distnn.kernels.winograd_transforms import (
     SIDE,
@@ -28,8 +28,10 @@ from distnn.kernels.winograd_transforms import (
 
 # The words of a plan. X is read and Y made (or both read, for the weights); W is [3, 3, CHANNELS, FILTERS],
 # or with IS_INVERSE [3, 3, FILTERS, CHANNELS], taken backwards: then Y is the gradient by the input.
-X, W, Y, WORK, TILES, IMAGES, CHANNELS, FILTERS, BLOCK, IN_H, IN_W, OUT_H, OUT_W = range(13)
-BEFORE_H, BEFORE_W, IS_INVERSE, WORDS = range(13, 17)
+# TILES and FRAME are addresses of compiled functions (see `shared_code`).
+# PART of the filters have their weight gradient computed, from the first that W and Y point to.
+X, W, Y, WORK, TILES, IMAGES, FRAME, CHANNELS, FILTERS, PART, BLOCK, IN_H, IN_W, OUT_H, OUT_W = range(15)
+BEFORE_H, BEFORE_W, IS_INVERSE, WORDS = range(15, 19)
 PLANES = SIDE * SIDE
 RESULT_ROWS = 48
 """Rows of a weight gradient's plane that are summed aside before they are added."""
@@ -37,25 +39,26 @@ GAP = 16
 """Floats between planes, so that they fall into different sets of the cache."""
 
 
-@inlined
-def _frame(
+@kernel
+def frame_image(
     source: int,
     height: int,
     width: int,
     channels: int,
+    pixel_floats: int,
     above: int,
     left: int,
     rows: int,
     row: int,
     target: int,
 ) -> None:
-    """An image inside a frame of `rows` x `row` pixels, zeros around it."""
+    """`channels` of an image inside a frame of `rows` x `row` pixels, zeros around it."""
     for i in range(rows):
         line = target + 4 * i * row * channels
         is_inside = 0 <= i - above < height
         for j in range(row):
             is_read = is_inside and 0 <= j - left < width
-            pixel = source + 4 * ((i - above) * width + j - left) * channels
+            pixel = source + 4 * ((i - above) * width + j - left) * pixel_floats
             for c in range(0, channels, LANES):
                 copy_lanes(pixel + 4 * c, LANES * is_read, line + 4 * (j * channels + c))
 
@@ -72,190 +75,172 @@ def _turn_kernels(plan: Array, target: int) -> None:
                 transpose_in(corner, 4 * plan[CHANNELS], LANES, LANES, place, 4 * plan[FILTERS])
 
 
+@inlined
+def _transform_weights(plan: Array, target: int, plane: int, scratch: int) -> None:
+    """U, in panels of filters."""
+    channels, filters = plan[CHANNELS], plan[FILTERS]
+    taps, tap = plan[W], 4 * channels * filters
+    if plan[IS_INVERSE] != 0:
+        _turn_kernels(plan, scratch)
+        taps, tap = scratch + 8 * tap, -tap
+    for c in range(channels):
+        for f in range(0, filters, LANES):
+            place = target + 4 * ((f // PANEL * channels + c) * PANEL + f % PANEL)
+            transform_kernels(taps + 4 * (c * filters + f), 3 * tap, tap, place, SIDE * plane, plane)
+
+
+@inlined
+def _transform_images(plan: Array, first: int, count: int, framed: int, frame: int, target: int) -> int:
+    """V of a block of tiles; returns the image that is in the frame afterwards."""
+    channels = plan[CHANNELS]
+    down, across = -(-plan[OUT_H] // TILE), -(-plan[OUT_W] // TILE)
+    rows, row = TILE * down + 2, TILE * across + 2
+    plane = 4 * (plan[BLOCK] * channels + GAP)
+    for t in range(count):
+        image = (first + t) // (down * across)
+        i, j = (first + t) // across % down * TILE, (first + t) % across * TILE
+        if image != framed:
+            source = plan[X] + 4 * image * plan[IN_H] * plan[IN_W] * channels
+            sizes = plan[IN_H], plan[IN_W], channels, channels, plan[BEFORE_H], plan[BEFORE_W]
+            call_at(plan[FRAME], (source, *sizes, rows, row, frame))
+            framed = image
+        corner, line = frame + 4 * (i * row + j) * channels, 4 * row * channels
+        for c in range(0, channels, LANES):
+            place = target + 4 * (t * channels + c)
+            transform_inputs(corner + 4 * c, line, 4 * channels, place, SIDE * plane, plane)
+    return framed
+
+
+@inlined
+def _multiply_planes(plan: Array, count: int, kernels: int, inputs: int, outputs: int) -> None:
+    """M = V @ U, plane by plane."""
+    channels, filters = plan[CHANNELS], plan[FILTERS]
+    kernel_plane = 4 * (-(-filters // PANEL) * PANEL * channels + GAP)
+    for plane in range(PLANES):
+        a = inputs + plane * 4 * (plan[BLOCK] * channels + GAP)
+        c = outputs + plane * 4 * (plan[BLOCK] * filters + GAP)
+        for f in range(0, filters, PANEL):
+            b = kernels + plane * kernel_plane + 4 * f * channels
+            left = 4 * channels, 4, b, 4 * PANEL
+            call_at(plan[TILES], (a, *left, c + 4 * f, 4 * filters, count, filters - f, channels))
+
+
+@inlined
+def _place_outputs(plan: Array, first: int, count: int, outputs: int, small: int) -> None:
+    """The block's tiles of Y; those that stand out are made aside, and what is inside is copied."""
+    filters = plan[FILTERS]
+    down, across = -(-plan[OUT_H] // TILE), -(-plan[OUT_W] // TILE)
+    plane = 4 * (plan[BLOCK] * filters + GAP)
+    for t in range(count):
+        image = (first + t) // (down * across)
+        i, j = (first + t) // across % down * TILE, (first + t) % across * TILE
+        rows, columns = min(TILE, plan[OUT_H] - i), min(TILE, plan[OUT_W] - j)
+        corner = plan[Y] + 4 * ((image * plan[OUT_H] + i) * plan[OUT_W] + j) * filters
+        is_whole = rows == TILE and columns == TILE
+        for f in range(0, filters, LANES):
+            target, row, column = small, 4 * TILE * LANES, 4 * LANES
+            if is_whole:
+                target, row, column = corner + 4 * f, 4 * plan[OUT_W] * filters, 4 * filters
+            source = outputs + 4 * (t * filters + f)
+            transform_outputs(source, SIDE * plane, plane, target, row, column)
+            if not is_whole:
+                for y in range(rows):
+                    for x in range(columns):
+                        place = corner + 4 * ((y * plan[OUT_W] + x) * filters + f)
+                        copy_lanes(small + 4 * (y * TILE + x) * LANES, LANES, place)
+
+
 @kernel
 def convolve_winograd(plan: Array) -> None:
     """Y from X and W."""
     channels, filters = plan[CHANNELS], plan[FILTERS]
     down, across = -(-plan[OUT_H] // TILE), -(-plan[OUT_W] // TILE)
     tiles = plan[IMAGES] * down * across
-    frame_rows, frame_row = TILE * down + 2, TILE * across + 2
     kernel_plane = 4 * (-(-filters // PANEL) * PANEL * channels + GAP)
-    input_plane, output_plane = 4 * (plan[BLOCK] * channels + GAP), 4 * (plan[BLOCK] * filters + GAP)
     kernels = plan[WORK]
     inputs = kernels + PLANES * kernel_plane
-    outputs = inputs + PLANES * input_plane
-    frame = outputs + PLANES * output_plane
-    small = frame + 4 * frame_rows * frame_row * channels
-    taps, tap = plan[W], 4 * channels * filters
-    if plan[IS_INVERSE] != 0:
-        _turn_kernels(plan, small)
-        taps, tap = small + 8 * tap, -tap
-    for c in range(channels):
-        for f in range(0, filters, LANES):
-            place = kernels + 4 * ((f // PANEL * channels + c) * PANEL + f % PANEL)
-            transform_kernels(
-                taps + 4 * (c * filters + f), 3 * tap, tap, place, SIDE * kernel_plane, kernel_plane
-            )
+    outputs = inputs + PLANES * 4 * (plan[BLOCK] * channels + GAP)
+    frame = outputs + PLANES * 4 * (plan[BLOCK] * filters + GAP)
+    small = frame + 4 * (TILE * down + 2) * (TILE * across + 2) * channels
+    _transform_weights(plan, kernels, kernel_plane, small)
     framed = -1
     for first in range(0, tiles, plan[BLOCK]):
         count = min(plan[BLOCK], tiles - first)
-        for t in range(count):
-            image = (first + t) // (down * across)
-            i, j = (first + t) // across % down * TILE, (first + t) % across * TILE
-            if image != framed:
-                _frame(
-                    plan[X] + 4 * image * plan[IN_H] * plan[IN_W] * channels,
-                    plan[IN_H],
-                    plan[IN_W],
-                    channels,
-                    plan[BEFORE_H],
-                    plan[BEFORE_W],
-                    frame_rows,
-                    frame_row,
-                    frame,
-                )
-                framed = image
-            corner = frame + 4 * (i * frame_row + j) * channels
-            for c in range(0, channels, LANES):
-                transform_inputs(
-                    corner + 4 * c,
-                    4 * frame_row * channels,
-                    4 * channels,
-                    inputs + 4 * (t * channels + c),
-                    SIDE * input_plane,
-                    input_plane,
-                )
-        for plane in range(PLANES):
-            for f in range(0, filters, PANEL):
-                panel = kernels + plane * kernel_plane + 4 * f * channels
-                call_panel(
-                    plan[TILES],
-                    inputs + plane * input_plane,
-                    4 * channels,
-                    4,
-                    panel,
-                    4 * PANEL,
-                    outputs + plane * output_plane + 4 * f,
-                    4 * filters,
-                    count,
-                    filters - f,
-                    channels,
-                )
-        for t in range(count):
-            image = (first + t) // (down * across)
-            i, j = (first + t) // across % down * TILE, (first + t) % across * TILE
-            rows, columns = min(TILE, plan[OUT_H] - i), min(TILE, plan[OUT_W] - j)
-            corner = plan[Y] + 4 * ((image * plan[OUT_H] + i) * plan[OUT_W] + j) * filters
-            is_whole = rows == TILE and columns == TILE
-            for f in range(0, filters, LANES):
-                # Tiles that stand out are made aside, and what is inside copied.
-                target, row, column = small, 4 * TILE * LANES, 4 * LANES
-                if is_whole:
-                    target, row, column = corner + 4 * f, 4 * plan[OUT_W] * filters, 4 * filters
-                source = outputs + 4 * (t * filters + f)
-                transform_outputs(source, SIDE * output_plane, output_plane, target, row, column)
-                if not is_whole:
-                    for y in range(rows):
-                        for x in range(columns):
-                            place = corner + 4 * ((y * plan[OUT_W] + x) * filters + f)
-                            copy_lanes(small + 4 * (y * TILE + x) * LANES, LANES, place)
+        framed = _transform_images(plan, first, count, framed, frame, inputs)
+        _multiply_planes(plan, count, kernels, inputs, outputs)
+        _place_outputs(plan, first, count, outputs, small)
+
+
+@inlined
+def _transform_output_gradients(
+    plan: Array, first: int, count: int, framed: int, frame: int, target: int
+) -> int:
+    """dM of a block of tiles; returns the image that is in the frame afterwards."""
+    filters, made = plan[PART], plan[FILTERS]
+    down, across = -(-plan[OUT_H] // TILE), -(-plan[OUT_W] // TILE)
+    rows, row = TILE * down, TILE * across
+    plane = 4 * (plan[BLOCK] * filters + GAP)
+    for t in range(count):
+        image = (first + t) // (down * across)
+        i, j = (first + t) // across % down * TILE, (first + t) % across * TILE
+        if image != framed:
+            source = plan[Y] + 4 * image * plan[OUT_H] * plan[OUT_W] * made
+            sizes = plan[OUT_H], plan[OUT_W], filters, made, 0, 0
+            call_at(plan[FRAME], (source, *sizes, rows, row, frame))
+            framed = image
+        corner, line = frame + 4 * (i * row + j) * filters, 4 * row * filters
+        for f in range(0, filters, LANES):
+            place = target + 4 * (t * filters + f)
+            transform_output_gradients(corner + 4 * f, line, 4 * filters, place, SIDE * plane, plane)
+    return framed
+
+
+@inlined
+def _sum_planes(
+    plan: Array, is_first: bool, count: int, kernels: int, inputs: int, outputs: int, small: int
+) -> None:
+    """dU (+)= V^T @ dM, plane by plane; all but the first block are summed aside and added."""
+    channels, filters = plan[CHANNELS], plan[PART]
+    for plane in range(PLANES):
+        a = inputs + plane * 4 * (plan[BLOCK] * channels + GAP)
+        for f in range(0, filters, PANEL):
+            b = outputs + plane * 4 * (plan[BLOCK] * filters + GAP) + 4 * f
+            for c in range(0, channels, RESULT_ROWS):
+                rows = min(RESULT_ROWS, channels - c)
+                target = kernels + 4 * (plane * (channels * filters + GAP) + c * filters + f)
+                place, row = small, 4 * PANEL
+                if is_first:
+                    place, row = target, 4 * filters
+                left = a + 4 * c, 4, 4 * channels, b, 4 * filters
+                call_at(plan[TILES], (*left, place, row, rows, filters - f, count))
+                if not is_first:
+                    for r in range(rows):
+                        for i in range(0, min(PANEL, filters - f), LANES):
+                            part = small + 4 * (r * PANEL + i)
+                            add_lanes(part, LANES, target + 4 * (r * filters + i))
 
 
 @kernel
 def convolve_winograd_weight_gradient(plan: Array) -> None:
     """dw (in W) from x (in X) and dy (in Y)."""
-    channels, filters = plan[CHANNELS], plan[FILTERS]
+    channels, filters, made = plan[CHANNELS], plan[PART], plan[FILTERS]
     down, across = -(-plan[OUT_H] // TILE), -(-plan[OUT_W] // TILE)
     tiles = plan[IMAGES] * down * across
-    frame_rows, frame_row = TILE * down + 2, TILE * across + 2
     kernel_plane = 4 * (channels * filters + GAP)
-    input_plane, output_plane = 4 * (plan[BLOCK] * channels + GAP), 4 * (plan[BLOCK] * filters + GAP)
     kernels = plan[WORK]
     inputs = kernels + PLANES * kernel_plane
-    outputs = inputs + PLANES * input_plane
-    frame = outputs + PLANES * output_plane
-    frame_dy = frame + 4 * frame_rows * frame_row * channels
+    outputs = inputs + PLANES * 4 * (plan[BLOCK] * channels + GAP)
+    frame = outputs + PLANES * 4 * (plan[BLOCK] * filters + GAP)
+    frame_dy = frame + 4 * (TILE * down + 2) * (TILE * across + 2) * channels
     small = frame_dy + 4 * TILE * TILE * down * across * filters
-    framed = -1
+    framed, framed_dy = -1, -1
     for first in range(0, tiles, plan[BLOCK]):
         count = min(plan[BLOCK], tiles - first)
-        for t in range(count):
-            image = (first + t) // (down * across)
-            i, j = (first + t) // across % down * TILE, (first + t) % across * TILE
-            if image != framed:
-                _frame(
-                    plan[X] + 4 * image * plan[IN_H] * plan[IN_W] * channels,
-                    plan[IN_H],
-                    plan[IN_W],
-                    channels,
-                    plan[BEFORE_H],
-                    plan[BEFORE_W],
-                    frame_rows,
-                    frame_row,
-                    frame,
-                )
-                _frame(
-                    plan[Y] + 4 * image * plan[OUT_H] * plan[OUT_W] * filters,
-                    plan[OUT_H],
-                    plan[OUT_W],
-                    filters,
-                    0,
-                    0,
-                    TILE * down,
-                    TILE * across,
-                    frame_dy,
-                )
-                framed = image
-            corner = frame + 4 * (i * frame_row + j) * channels
-            for c in range(0, channels, LANES):
-                place = inputs + 4 * (t * channels + c)
-                transform_inputs(
-                    corner + 4 * c,
-                    4 * frame_row * channels,
-                    4 * channels,
-                    place,
-                    SIDE * input_plane,
-                    input_plane,
-                )
-            corner = frame_dy + 4 * (i * TILE * across + j) * filters
-            for f in range(0, filters, LANES):
-                place = outputs + 4 * (t * filters + f)
-                transform_output_gradients(
-                    corner + 4 * f,
-                    4 * TILE * across * filters,
-                    4 * filters,
-                    place,
-                    SIDE * output_plane,
-                    output_plane,
-                )
-        for plane in range(PLANES):
-            for f in range(0, filters, PANEL):
-                panel = outputs + plane * output_plane + 4 * f
-                for c in range(0, channels, RESULT_ROWS):
-                    rows = min(RESULT_ROWS, channels - c)
-                    target, row = kernels + plane * kernel_plane + 4 * (c * filters + f), 4 * filters
-                    place, place_row = target, row
-                    if first > 0:
-                        place, place_row = small, 4 * PANEL
-                    call_panel(
-                        plan[TILES],
-                        inputs + plane * input_plane + 4 * c,
-                        4,
-                        4 * channels,
-                        panel,
-                        4 * filters,
-                        place,
-                        place_row,
-                        rows,
-                        filters - f,
-                        count,
-                    )
-                    if first > 0:
-                        for r in range(rows):
-                            for i in range(0, min(PANEL, filters - f), LANES):
-                                add_lanes(small + 4 * (r * PANEL + i), LANES, target + r * row + 4 * i)
-    tap = 4 * channels * filters
-    for place in range(0, tap, 4 * LANES):
-        transform_kernel_gradients(
-            kernels + place, SIDE * kernel_plane, kernel_plane, plan[W] + place, 3 * tap, tap
-        )
+        framed = _transform_images(plan, first, count, framed, frame, inputs)
+        framed_dy = _transform_output_gradients(plan, first, count, framed_dy, frame_dy, outputs)
+        _sum_planes(plan, first == 0, count, kernels, inputs, outputs, small)
+    tap = 4 * channels * made
+    for c in range(channels):
+        for f in range(0, filters, LANES):
+            source, place = kernels + 4 * (c * filters + f), plan[W] + 4 * (c * made + f)
+            transform_kernel_gradients(source, SIDE * kernel_plane, kernel_plane, place, 3 * tap, tap)

@@ -206,6 +206,20 @@ def test_a_second_run_leaves_the_same_bytes(
 
 
 @needs_tiles
+@pytest.mark.parametrize(("windows", "channels", "filters", "groups"), SHAPES)
+def test_threads_change_no_byte(
+    windows: Windows, channels: int, filters: int, groups: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(convolution, "_MIN_PART_FLOPS", 1000)
+    problem = Problem.random(windows, 9, channels, filters, groups)
+    alone = problem.run()
+    for threads in (2, 3):
+        with product_settings(threads=threads):
+            for found, expected in zip(problem.run(), alone, strict=True):
+                assert found.tobytes() == expected.tobytes()
+
+
+@needs_tiles
 def test_winograd_is_taken_where_it_saves() -> None:
     def kernel_for(size: int, channels: int, filters: int, kernel: int = 3, stride: int = 1) -> str:
         windows = make_windows((size, size), (kernel, kernel), (stride, stride), (1, 1), "same")
