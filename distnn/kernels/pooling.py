@@ -59,14 +59,15 @@ def max_pool_gradient(
 ) -> None:
     """dx = dy where x is the first of its window to equal y, added up over windows.
 
-    `is_apart`: whether no two windows meet, so that there is nothing to add.
+    `is_apart`: 1 if no two windows meet, so that there is nothing to add; 2 if each value is in one window.
     """
     image = sizes[0] * sizes[1] * sizes[2] * channels
     whole = channels // LANES * LANES
     zero = dx.dtype.type(0)
     nothing = splat(zero)
-    for i in range(dx.size):
-        dx[i] = zero
+    if is_apart < 2:
+        for i in range(dx.size):
+            dx[i] = zero
     source = 0
     for start in range(0, x.size, image):
         for out_d in range(sizes[15]):
@@ -95,9 +96,9 @@ def max_pool_gradient(
                                 line = start + (d * sizes[1] + h) * sizes[2] * channels + c
                                 for w in range(low_w, high_w):
                                     place = line + w * channels
-                                    if x[place] == y[source + c]:
-                                        dx[place] += rest
-                                        rest = zero
+                                    share = rest if x[place] == y[source + c] else zero
+                                    rest = zero if x[place] == y[source + c] else rest
+                                    dx[place] = share if is_apart != 0 else dx[place] + share
                     source += channels
 
 
@@ -105,6 +106,8 @@ def max_pool_gradient(
 def average_pool(x: Array, sizes: Array, channels: int, is_mean: int, y: Array) -> None:
     """y = the sum of each window, divided by the number of its taps inside if `is_mean`."""
     image = sizes[0] * sizes[1] * sizes[2] * channels
+    whole = channels // LANES * LANES
+    zero = x.dtype.type(0)
     target = 0
     for start in range(0, x.size, image):
         for out_d in range(sizes[15]):
@@ -113,14 +116,21 @@ def average_pool(x: Array, sizes: Array, channels: int, is_mean: int, y: Array) 
                 low_h, high_h = _bounds(sizes, 1, out_h)
                 for out_w in range(sizes[17]):
                     low_w, high_w = _bounds(sizes, 2, out_w)
-                    for c in range(channels):
-                        y[target + c] = 0
-                    for d in range(low_d, high_d):
-                        for h in range(low_h, high_h):
-                            line = start + (d * sizes[1] + h) * sizes[2] * channels
-                            for w in range(low_w, high_w):
-                                for c in range(channels):
-                                    y[target + c] += x[line + w * channels + c]
+                    for c in range(0, whole, LANES):
+                        total = splat(zero)
+                        for d in range(low_d, high_d):
+                            for h in range(low_h, high_h):
+                                line = start + (d * sizes[1] + h) * sizes[2] * channels + c
+                                for w in range(low_w, high_w):
+                                    total = total + load(x, line + w * channels)
+                        store(y, target + c, total)
+                    for c in range(whole, channels):
+                        y[target + c] = zero
+                        for d in range(low_d, high_d):
+                            for h in range(low_h, high_h):
+                                line = start + (d * sizes[1] + h) * sizes[2] * channels + c
+                                for w in range(low_w, high_w):
+                                    y[target + c] += x[line + w * channels]
                     if is_mean != 0:
                         count = x.dtype.type((high_d - low_d) * (high_h - low_h) * (high_w - low_w))
                         for c in range(channels):
@@ -132,6 +142,7 @@ def average_pool(x: Array, sizes: Array, channels: int, is_mean: int, y: Array) 
 def average_pool_gradient(dy: Array, sizes: Array, channels: int, is_mean: int, dx: Array) -> None:
     """dx = dy of the windows that read it, each divided as in `average_pool`, added up."""
     image = sizes[0] * sizes[1] * sizes[2] * channels
+    whole = channels // LANES * LANES
     one = dy.dtype.type(1)
     for i in range(dx.size):
         dx[i] = 0
@@ -144,11 +155,20 @@ def average_pool_gradient(dy: Array, sizes: Array, channels: int, is_mean: int, 
                 for out_w in range(sizes[17]):
                     low_w, high_w = _bounds(sizes, 2, out_w)
                     count = (high_d - low_d) * (high_h - low_h) * (high_w - low_w)
-                    divisor = dy.dtype.type(count) if is_mean != 0 else one
-                    for d in range(low_d, high_d):
-                        for h in range(low_h, high_h):
-                            line = start + (d * sizes[1] + h) * sizes[2] * channels
-                            for w in range(low_w, high_w):
-                                for c in range(channels):
-                                    dx[line + w * channels + c] += dy[source + c] / divisor
+                    share = one / dy.dtype.type(count) if is_mean != 0 else one
+                    for c in range(0, whole, LANES):
+                        part = load(dy, source + c) * splat(share)
+                        for d in range(low_d, high_d):
+                            for h in range(low_h, high_h):
+                                line = start + (d * sizes[1] + h) * sizes[2] * channels + c
+                                for w in range(low_w, high_w):
+                                    place = line + w * channels
+                                    store(dx, place, load(dx, place) + part)
+                    for c in range(whole, channels):
+                        rest = dy[source + c] * share
+                        for d in range(low_d, high_d):
+                            for h in range(low_h, high_h):
+                                line = start + (d * sizes[1] + h) * sizes[2] * channels + c
+                                for w in range(low_w, high_w):
+                                    dx[line + w * channels] += rest
                     source += channels

@@ -53,9 +53,17 @@ class MaxPoolGradient(_Pooling):
         return inputs[0]
 
     def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
-        pairs = zip(self.windows.kernel, self.windows.strides, strict=True)
-        is_apart = all(taps <= stride for taps, stride in pairs)
-        return self._bound(kernels.max_pool_gradient, inputs, int(is_apart), outputs[0].reshape(-1))
+        return self._bound(
+            kernels.max_pool_gradient, inputs, _apartness(self.windows), outputs[0].reshape(-1)
+        )
+
+
+def _apartness(windows: Windows) -> int:
+    """1 if no two windows meet, 2 if, besides, each value is in one; else 0."""
+    if any(taps > stride for taps, stride in zip(windows.kernel, windows.strides, strict=True)):
+        return 0
+    covered = tuple(taps * count for taps, count in zip(windows.kernel, windows.outputs, strict=True))
+    return 2 if covered == windows.inputs and windows.kernel == windows.strides else 1
 
 
 class AveragePool(_Pooling):

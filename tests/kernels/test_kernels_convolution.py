@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from distnn.kernels import convolution, convolution_reference, patches, winograd
+from distnn.kernels import convolution, convolution_reference, patches, shared_tile, winograd
 from distnn.kernels.instructions import HAS_TILES
 from distnn.kernels.products import product_settings
 from distnn.kernels.windows import Windows, make_transposed_windows, make_windows
@@ -261,5 +261,9 @@ def test_each_kernel_is_compiled_once() -> None:
         patches.convolve_patches_weight_gradient,
         winograd.convolve_winograd,
         winograd.convolve_winograd_weight_gradient,
+        # what they share
+        shared_tile.multiply_panel,
+        patches.gather_patches,
+        winograd.frame_image,
     ):
         assert len(kernel.signatures) == 1  # type: ignore[attr-defined]

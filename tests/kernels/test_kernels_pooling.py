@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from distnn.kernels import depthwise, pooling
 from distnn.kernels.windows import Windows, make_windows
+from distnn.ops.pooling import _apartness
 
 Array = np.ndarray[Any, np.dtype[Any]]
 CHANNELS = (1, 5, 16, 35)
@@ -44,10 +45,9 @@ def images(windows: Windows, count: int, channels: int, *, has_ties: bool = Fals
 def largest(x: Array, dy: Array, windows: Windows) -> tuple[Array, Array]:
     y, dx = np.full_like(dy, np.nan), np.full_like(x, np.nan)
     sizes, channels = sizes_of(windows), x.shape[-1]
-    is_apart = all(k <= s for k, s in zip(windows.kernel, windows.strides, strict=True))
     pooling.max_pool(x.reshape(-1), sizes, channels, y.reshape(-1))
     pooling.max_pool_gradient(
-        x.reshape(-1), y.reshape(-1), dy.reshape(-1), sizes, channels, int(is_apart), dx.reshape(-1)
+        x.reshape(-1), y.reshape(-1), dy.reshape(-1), sizes, channels, _apartness(windows), dx.reshape(-1)
     )
     return y, dx
 
