@@ -20,7 +20,7 @@ from distnn.program import Program
 def trained(model: Model, x: Array, y: Array, steps: int, **options: Any) -> Any:
     """The warm engine of a fit, ready for more steps."""
     model.fit(x, y, epochs=1, steps_per_epoch=steps, verbose=0, seed=1, **options)
-    return model._engines["local"][1]
+    return model.engines["local"]
 
 
 OPTIMIZERS = [SGD(0.1, momentum=0.9), Adam(clipnorm=1.0), Adam(global_clipnorm=1.0, weight_decay=0.01)]

@@ -205,10 +205,10 @@ def test_engines_stay_warm_and_end_with_the_model() -> None:
     with make() as model:
         options: dict[str, Any] = {"backend": "threads", "workers": 2}
         model.fit(X, Y, **options, **QUIET)
-        engine = model._engines["threads"][1]
+        engine = model.engines["threads"]
         model.fit(X, Y, **options, **QUIET)
-        assert model._engines["threads"][1] is engine
-    assert not model._engines
+        assert model.engines["threads"] is engine
+    assert not len(model.engines)
     model.close()
     assert model.predict(X).shape == (53, 3), "a closed model still works"
 

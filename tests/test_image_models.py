@@ -136,7 +136,7 @@ def test_steps_allocate_no_array() -> None:
         model.add(layer)
     model.compile(SGD(0.01, momentum=0.9), "sparse_categorical_crossentropy")
     model.fit(x, y, batch_size=128, shards=2, steps_per_epoch=20, verbose=0, seed=1)
-    engine = model._engines["local"][1]
+    engine = model.engines["local"]
     gc.collect()
     engine.run_segment(10)
     tracemalloc.start()
@@ -156,7 +156,7 @@ def test_a_model_of_images_is_on_one_tape() -> None:
     model = MODELS["convolutions by Winograd"]()
     x, y = pictures(64)
     model.fit(x, y, batch_size=32, shards=2, steps_per_epoch=2, verbose=0, seed=1)
-    engine = model._engines["local"][1]
+    engine = model.engines["local"]
     tapes = [kept[0] for runner in engine._runners for kept in runner._tapes.values()]
     assert tapes and all(tape.whole is not None for tape in tapes)
 

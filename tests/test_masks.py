@@ -198,7 +198,7 @@ def test_steps_with_masks_and_recurrences_allocate_no_array() -> None:
     model.add(Dense(WORDS, "softmax"))
     model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
     model.fit(tokens, tokens, batch_size=64, shards=2, verbose=0, seed=1)
-    engine = model._engines["local"][1]
+    engine = model.engines["local"]
     engine.run_segment(10)
     gc.collect()
     tracemalloc.start()

@@ -140,7 +140,7 @@ def fit_model(model: Model, arguments: FitArguments) -> History:
     state = model.training_state(training.plan.first_step)
     model.history = training.history
     try:
-        with model.engines_in_use():
+        with model.engines.in_use():
             training.run(state)
     except BaseException as error:
         if training.recorder is not None:

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distnn import layers as layer_registry
 from distnn import optimizers
-from distnn.layers.core import InputLayer
-from distnn.layers.layer import Layer
 from distnn.models import prediction
 from distnn.models.compiling import compiled_arguments
 from distnn.models.fitting import FitArguments, fit_model, train_on_one_batch
-from distnn.models.functional_config import network_config, restored_network, shape_texts
+from distnn.models.functional_config import network_config, restored_network
+from distnn.models.graph_of_layers import GraphOfLayers
 from distnn.models.holding import Holding
 from distnn.models.outputs import check_compiled, make_objective
 from distnn.models.saving import (
@@ -32,12 +30,13 @@ from distnn.models.saving import (
 )
 from distnn.models.states import stateful_layers
 from distnn.models.tasks import Tasks, structure_of
+from distnn.models.warm_engines import WarmEngines
 from distnn.network import Network, in_order
 from distnn.objective import Objective
 from distnn.recording import Snapshot, TrainingState
-from distnn.structure import leaves, mapped, packed
+from distnn.structure import leaves
 from distnn.summary import print_summary, summary_html, summary_rows, summary_totals
-from distnn.tensor import Array, Spec, Tensor, concrete_shape
+from distnn.tensor import Array, Spec, Tensor
 from distnn.weights import WeightLayout
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ if TYPE_CHECKING:
     from distnn.recording import Recorder
 
 
-class Model(Layer):
+class Model(GraphOfLayers):
     """A layer that can be trained: functional, from inputs to outputs, or a subclass with a `call`.
 
     Args:
@@ -70,18 +69,10 @@ class Model(Layer):
         self._compiled: dict[str, Any] | None = None
         self._optimizer: Optimizer | None = None
         self._held = Holding()
-        self._engines: dict[str, tuple[EngineOptions, Engine]] = {}
-        self._fits_running = 0
+        self.engines = WarmEngines()
         self._tasks = Tasks()
-        self._network: Network | None = None
         if inputs is not None:
             self._take_network(Network(inputs, outputs))
-
-    def _take_network(self, network: Network) -> None:
-        self._network = network
-        self._inner_layers = list(network.layers)
-        self.built = True
-        self.name_parts("")
 
     # Compiling
 
@@ -144,58 +135,6 @@ class Model(Layer):
         given = in_order(inputs, self._network.input_names, "inputs")
         return self._network.run(list(leaves(given)))
 
-    @property
-    def can_be_described(self) -> bool:
-        """Whether `get_config` says all there is to say of the model."""
-        return self._network is not None
-
-    @property
-    def input_names(self) -> list[str] | None:
-        """Names of the inputs of a functional model; None for others."""
-        return None if self._network is None else self._network.input_names
-
-    @property
-    def output_names(self) -> list[str] | None:
-        """Names of the outputs of a functional model; None for others."""
-        return None if self._network is None else self._network.output_names
-
-    @property
-    def inputs(self) -> list[Tensor]:
-        """The functional model's inputs."""
-        return self._functional("inputs").input_tensors
-
-    @property
-    def outputs(self) -> list[Tensor]:
-        """The functional model's outputs."""
-        return self._functional("outputs").output_tensors
-
-    @property
-    def input(self) -> Any:
-        """The functional model's input, or inputs in their structure."""
-        return self._functional("input").inputs
-
-    @property
-    def output(self) -> Any:
-        """The functional model's output, or outputs in their structure."""
-        return self._functional("output").outputs
-
-    @property
-    def input_shape(self) -> Any:
-        """Shape of the input (batch axis `None`), or a structure of shapes."""
-        return mapped(lambda tensor: tensor.shape, self._functional("input_shape").inputs)
-
-    @property
-    def output_shape(self) -> Any:
-        """Shape of the output (batch axis `None`), or a structure of shapes."""
-        return mapped(lambda tensor: tensor.shape, self._functional("output_shape").outputs)
-
-    def _functional(self, attribute: str) -> Network:
-        if self._network is None:
-            raise AttributeError(
-                f"{type(self).__name__} '{self.name}' is no functional model: it has no `{attribute}`"
-            )
-        return self._network
-
     def reset_state(self) -> None:
         """Let stateful layers begin the next batch from zeros."""
         for layer in stateful_layers(self):
@@ -213,64 +152,12 @@ class Model(Layer):
         """Losses and metrics for such targets and outputs."""
         return make_objective(self.compiled, self.names_of_outputs(len(outputs)), targets, outputs)
 
-    def names_of_outputs(self, count: int) -> list[str]:
-        """The outputs' names; numbers where the model is not functional and has several."""
-        if self.output_names is not None:
-            return self.output_names
-        return ["output"] if count == 1 else [f"output_{i}" for i in range(count)]
-
-    def packed_outputs(self, outputs: Sequence[Array]) -> Any:
-        """Arrays of all outputs, in order, as the model returns them."""
-        if self._network is not None:
-            return packed(self._network.outputs, iter(outputs))
-        return outputs[0] if len(outputs) == 1 else list(outputs)
-
     def output_specs(self, inputs: Sequence[Spec]) -> tuple[Spec, ...]:
         """Specs of all outputs, in order, for such inputs; builds the model."""
         argument: Any = inputs[0] if len(inputs) == 1 else list(inputs)
         return tuple(leaves(self.output_structure((argument,), {})))
 
     # Weights
-
-    @property
-    def input_specs(self) -> tuple[Spec, ...] | None:
-        """Specs of the inputs, if known before data is seen."""
-        if self._network is None:
-            return None
-        return tuple(tensor.spec for tensor in self._network.input_tensors)
-
-    @property
-    def layers(self) -> list[Layer]:
-        """The layers; of a functional model the inputs first, as in Keras."""
-        inner = [layer for _, layer in self.sublayers()]
-        return [*self._input_layers(), *inner]
-
-    def _input_layers(self) -> list[Layer]:
-        if self._network is None:
-            return []
-        names, tensors = self._network.input_names, self._network.input_tensors
-        return [
-            InputLayer(concrete_shape(tensor.spec.shape[1:], 1), tensor.spec.dtype, name)
-            for name, tensor in zip(names, tensors, strict=True)
-        ]
-
-    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
-        """A layer by name or index."""
-        if index is not None:
-            if not -len(self.layers) <= index < len(self.layers):
-                raise ValueError(
-                    f"Was asked to retrieve layer at index {index} but model only has {len(self.layers)} "
-                    "layers."
-                )
-            return self.layers[index]
-        if name is None:
-            raise ValueError("Provide either a layer name or layer index at `get_layer`.")
-        for layer in self.layers:
-            if layer.name == name:
-                return layer
-        raise ValueError(
-            f"No such layer: {name}. Existing layers are: {[layer.name for layer in self.layers]}."
-        )
 
     def ensure_initialized(self, seed: int | None = None) -> None:
         """Lay all weights out in one vector; those without a value get their first one, from `seed`.
@@ -486,35 +373,12 @@ class Model(Layer):
     # Engines
 
     def engine_for(self, backend: str, options: EngineOptions) -> Engine:
-        """The backend's warm engine if it has these options, else a new one; the one before is ended.
-
-        While a fit runs, callbacks that evaluate or predict get engines of their own.
-        """
-        from distnn.engine import create_engine
-
-        key = backend + "'" * self._fits_running
-        held = self._engines.get(key)
-        if held is not None and held[0] == options:
-            return held[1]
-        if held is not None:
-            self._engines.pop(key)[1].close()
-        engine = create_engine(backend, options)
-        self._engines[key] = (options, engine)
-        return engine
-
-    @contextmanager
-    def engines_in_use(self) -> Iterator[None]:
-        """Inside, `engine_for` leaves the engines alone that were found before."""
-        self._fits_running += 1
-        try:
-            yield
-        finally:
-            self._fits_running -= 1
+        """The backend's engine, kept warm between calls."""
+        return self.engines.get(backend, options)
 
     def close(self) -> None:
         """End the workers that were kept warm."""
-        while self._engines:
-            self._engines.popitem()[1][1].close()
+        self.engines.close()
 
     def __enter__(self) -> Model:
         return self
@@ -523,15 +387,6 @@ class Model(Layer):
         self.close()
 
     # Showing and saving
-
-    def summary_rows(self) -> list[tuple[Layer, str]]:
-        """Layers with the text of their output shapes."""
-        if self._network is None:
-            return [(layer, "?") for layer in self.layers]
-        inputs = zip(self._input_layers(), self._network.input_tensors, strict=True)
-        shapes = shape_texts(self._network)
-        rows = [(layer, str(tensor.shape)) for layer, tensor in inputs]
-        return [*rows, *((layer, shapes[id(layer)]) for layer in self._network.layers)]
 
     def get_config(self) -> dict[str, Any]:
         """The name, and of a functional model all that it is made of; JSON-able."""
@@ -600,9 +455,8 @@ class Model(Layer):
         own: dict[str, Any] = {
             "history": None,
             "_held": Holding(),
-            "_engines": {},
+            "engines": WarmEngines(),
             "_tasks": Tasks(),
-            "_fits_running": 0,
         }
         return {**self.__dict__, **own}
 
