@@ -15,6 +15,14 @@ settings.register_profile("distnn", deadline=None, derandomize=True, max_example
 settings.load_profile("distnn")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `-n`, what starts Ray runs in one process, in turn: shared memory is looked at as a whole."""
+    for item in items:
+        if item.get_closest_marker("ray") or "cluster" in item.path.parts:
+            item.add_marker(pytest.mark.xdist_group("ray"))
+
+
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Runs go to a temporary home; the user's kernel cache is kept, since compiling takes long."""

@@ -157,7 +157,7 @@ def test_a_model_of_images_is_on_one_tape() -> None:
     x, y = pictures(64)
     model.fit(x, y, batch_size=32, shards=2, steps_per_epoch=2, verbose=0, seed=1)
     engine = model.engines["local"]
-    tapes = [kept[0] for runner in engine._runners for kept in runner._tapes.values()]
+    tapes = [kept[0] for runner in engine._now.runners for kept in runner._tapes.values()]
     assert tapes and all(tape.whole is not None for tape in tapes)
 
 
