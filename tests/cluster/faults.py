@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -112,7 +113,10 @@ def strike_in_process(crew: RayCrew, worker: int, fault: str, signal_number: int
         sys.path.append(folder)
         import faults
 
-        one = getattr(faults, fault)(**where, blow=lambda: os.kill(os.getpid(), signal_number))
+        # To this thread: one that stops the process by way of another might go on for a while.
+        one = getattr(faults, fault)(
+            **where, blow=lambda: signal.pthread_kill(threading.get_ident(), signal_number)
+        )
         one.__enter__()
         faults.kept = one  # type: ignore[attr-defined]
 

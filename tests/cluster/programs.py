@@ -30,8 +30,8 @@ def train_for_ever(address: str | None = None, workers: str = "2") -> None:
     pids = engine.worker_pids  # type: ignore[attr-defined]
     engine.load(training.task, training.data, training.model.training_state(0))
     engine.run_segment(1)
-    say("training", *pids)
     try:
+        say("training", *pids)
         while True:
             engine.run_segment(100_000)
     except KeyboardInterrupt:

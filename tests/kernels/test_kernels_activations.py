@@ -165,3 +165,17 @@ def test_nan_passes(
     y = np.empty_like(x)
     forward(x, *parameters, y)
     assert np.isnan(y[0]) and np.isfinite(y[1])
+
+
+def test_gelu_with_its_slope_is_gelu_and_its_gradient(rng: np.random.Generator) -> None:
+    x, bias = rng.normal(size=(5, 7)).astype(np.float32), rng.normal(size=7).astype(np.float32)
+    y, slope, value, gradient = (np.empty_like(x) for _ in range(4))
+    kernels.bias_gelu_with_slope(x, bias, y, slope)
+    moved = (x + bias).reshape(-1)
+    kernels.gelu(moved, value.reshape(-1))
+    kernels.gelu_gradient(moved, np.ones_like(moved), gradient.reshape(-1))
+    np.testing.assert_array_equal(y, value)
+    np.testing.assert_allclose(slope, gradient, rtol=2e-6, atol=1e-7)
+    again = np.empty_like(x)
+    kernels.gelu_with_slope(moved, value.reshape(-1), again.reshape(-1))
+    np.testing.assert_array_equal(again, slope)

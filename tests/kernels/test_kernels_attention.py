@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from distnn.kernels import attention as kernels
+from distnn.kernels import attention_tiles
 from distnn.kernels.instructions import HAS_TILES
 from distnn.kernels.products import product_settings
+from distnn.kernels.tiles import PANEL
 
 Array = np.ndarray[Any, np.dtype[Any]]
 NO_MASK = np.zeros((0, 0, 0), np.bool_)
@@ -137,3 +139,14 @@ def test_attention_of_nothing() -> None:
     empty = np.zeros((0, 3, 4), np.float32)
     o, p, found = computed([empty] * 4, NO_MASK, 2, 1.0, False)
     assert o.size == p.size == found[0].size == 0
+
+
+@pytest.mark.skipif(not HAS_TILES, reason="needs a CPU with AVX2 and FMA")
+@pytest.mark.parametrize("columns", [1, 16, 33])
+def test_rows_are_copied_to_whole_panels(columns: int, rng: np.random.Generator) -> None:
+    x = rng.normal(size=(3, columns + 2)).astype(np.float32)
+    wide = -(-columns // PANEL) * PANEL
+    out = np.full((4, wide), 7, np.float32)
+    attention_tiles._copy_rows(x.ctypes.data, x.strides[0], 3, columns, out.ctypes.data)
+    np.testing.assert_array_equal(out[:3, :columns], x[:, :columns])
+    assert not out[:3, columns:].any() and (out[3] == 7).all()

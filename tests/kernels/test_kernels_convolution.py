@@ -267,3 +267,33 @@ def test_each_kernel_is_compiled_once() -> None:
         winograd.frame_image,
     ):
         assert len(kernel.signatures) == 1  # type: ignore[attr-defined]
+
+
+@needs_tiles
+def test_an_image_lies_in_a_frame_of_zeros(rng: np.random.Generator) -> None:
+    image = rng.normal(size=(3, 4, 32)).astype(np.float32)
+    frame = np.full((6, 7, 16), 9, np.float32)
+    winograd.frame_image(image.ctypes.data, 3, 4, 16, 32, 1, 2, 6, 7, frame.ctypes.data)
+    expected = np.zeros_like(frame)
+    expected[1:4, 2:6] = image[..., :16]
+    np.testing.assert_array_equal(frame, expected)
+
+
+@needs_tiles
+def test_patches_are_what_windows_read(rng: np.random.Generator) -> None:
+    """Windows of 2 x 3 over 4 x 5 x 3, stride 2 along W, a column of padding in front."""
+    image = rng.normal(size=(2, 4, 5, 3)).astype(np.float32)
+    plan = np.zeros(patches.WORDS, np.int64)
+    plan[[patches.X, patches.GROUPS, patches.CHANNELS]] = image.ctypes.data, 1, 3
+    plan[[patches.IN_D, patches.IN_H, patches.IN_W]] = 1, 4, 5
+    plan[[patches.KERNEL_D, patches.KERNEL_H, patches.KERNEL_W]] = 1, 2, 3
+    plan[[patches.OUT_D, patches.OUT_H, patches.OUT_W]] = 1, 3, 3
+    plan[[patches.STRIDE_D, patches.STRIDE_H, patches.STRIDE_W]] = 1, 1, 2
+    plan[[patches.STEP_D, patches.STEP_H, patches.STEP_W]] = 1, 1, 1
+    plan[patches.BEFORE_W] = 1
+    # A row has room for whole lanes behind it.
+    found = np.zeros((18, 18 + 2 * 16), np.float32)
+    patches.gather_patches(plan, 0, 0, 18, 0, 2, found.ctypes.data, found.strides[0])
+    padded = np.pad(image, ((0, 0), (0, 0), (1, 1), (0, 0)))
+    expected = [padded[n, h : h + 2, 2 * w : 2 * w + 3].ravel() for n, h, w in np.ndindex(2, 3, 3)]
+    np.testing.assert_array_equal(found[:, :18], expected)
