@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,12 +17,24 @@ settings.register_profile("distnn", deadline=None, derandomize=True, max_example
 settings.load_profile("distnn")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `-n`, what starts Ray runs in one process, in turn: shared memory is looked at as a whole."""
-    for item in items:
-        if item.get_closest_marker("ray") or "cluster" in item.path.parts:
-            item.add_marker(pytest.mark.xdist_group("ray"))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `-n`, a file is run by one process, and by one in turn all files that start Ray.
+
+    Tests there look at shared memory, and at the processes of this machine, as a whole.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    @cache
+    def group(path: str) -> str:
+        starts_ray = "cluster/" in path or "mark.ray" in (config.rootpath / path).read_text()
+        return "ray" if starts_ray else path
+
+    class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return group(nodeid.partition("::")[0])
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture(autouse=True)
