@@ -99,7 +99,7 @@ def test_a_killed_worker_is_one_line_one_event_and_no_byte(
     shown += rest.splitlines()
     assert process.returncode == 0, shown
     (told,) = warnings_in(shown)
-    who = rf"worker \d \(pid {workers[0].pid} on \S+\) died while it .+ \(.+\)"
+    who = rf"worker \d \(pid {workers[0].pid} on \S+\) died (while|when) it .+ \(.+\)"
     assert re.fullmatch(rf"step \d+: {who}; 1 worker goes on from the last committed state", told)
     assert events(run, "warning") == [told]
     lines = [line for line in shown[2:] if not line.startswith(("distnn: warning: ", "Epoch "))]
