@@ -9,12 +9,8 @@ from __future__ import annotations
 from functools import partial
 
 from cluster.exchange.segment import SharedSegment
-from cluster.exchange.spreading import Spreading
 from distnn.kernels.tape import Tape, WithFallback
 from distnn.kernels.waiting import ABORTED, ARRIVED, LINE, await_words, pass_barrier, read_word, write_word
-
-_MEETINGS_PER_LOOK = 64
-"""So often does a worker look on which core it is: a microsecond each time."""
 
 
 class GenerationOver(Exception):  # noqa: N818  (an event: somebody could not go on)
@@ -35,8 +31,6 @@ class Barrier:
         self._workers = segment.layout.workers
         self._rank = rank
         self.waits = 0
-        self._meetings = 0
-        self._spreading = Spreading(segment.words, rank, self._workers)
         native = partial(pass_barrier, self._words, rank, self._workers, self._abort)
         self.call = WithFallback(native, self._wait_on)
         self._tape = Tape([self.call])
@@ -47,9 +41,6 @@ class Barrier:
         Raises:
             GenerationOver: the generation has been ended.
         """
-        if self._meetings % _MEETINGS_PER_LOOK == 2:
-            self._spreading.look()
-        self._meetings += 1
         self._tape()
 
     def _wait_on(self) -> None:

@@ -106,8 +106,7 @@ class SharedSegment:
 
     Attributes:
         layout: what lies in it.
-        words: a line per worker, of which the first word grows from barrier to barrier and the second tells
-            the worker's core (`spreading`); then the word that ends the generation.
+        words: one growing word per worker, a line apart, then the word that ends the generation.
         fingerprints: [W, steps of the call], parts that add up.
         penalty_blocks, square_blocks: [2, K] and [K], sums over blocks of values.
         gradients, part_sums, part_moments: one row per subtree.
