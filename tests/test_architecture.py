@@ -131,7 +131,8 @@ def test_no_layer_has_a_backward_of_its_own() -> None:
 @pytest.mark.parametrize("module", ["distnn", "distnn.models", "cluster", "jobs.cli"])
 def test_importing_needs_no_ray(module: str) -> None:
     code = f"import sys, {module}; sys.exit('ray' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT, timeout=60)
+    assert done.returncode == 0, f"{module} imports ray"
 
 
 def test_no_pickle_is_read_anywhere() -> None:

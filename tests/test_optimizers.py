@@ -403,7 +403,8 @@ def test_refusals(make: Any, message: str) -> None:
 
 
 def test_defaults_of_keras_own_arguments_are_accepted() -> None:
-    SGD(use_ema=False, ema_momentum=0.99, gradient_accumulation_steps=None)  # type: ignore[call-arg]
+    given = SGD(use_ema=False, ema_momentum=0.99, gradient_accumulation_steps=None)  # type: ignore[call-arg]
+    assert given.get_config() == SGD().get_config()
 
 
 def test_the_learning_rate_can_be_set() -> None:

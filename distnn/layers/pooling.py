@@ -45,7 +45,19 @@ class _Pooling(Layer):
         }
 
 
-class MaxPooling1D(_Pooling):
+class _MaxPooling(_Pooling):
+    def call(self, inputs: Any) -> Any:
+        check_rank(self, inputs.shape, len(self.pool_size) + 2)
+        return ops.max_pool(inputs, self.pool_size, self.strides, self.padding)
+
+
+class _AveragePooling(_Pooling):
+    def call(self, inputs: Any) -> Any:
+        check_rank(self, inputs.shape, len(self.pool_size) + 2)
+        return ops.average_pool(inputs, self.pool_size, self.strides, self.padding)
+
+
+class MaxPooling1D(_MaxPooling):
     """The largest value of each window of each channel, over sequences."""
 
     def __init__(
@@ -58,12 +70,8 @@ class MaxPooling1D(_Pooling):
     ) -> None:
         super().__init__(1, pool_size, strides, padding, data_format, **kwargs)
 
-    def call(self, inputs: Any) -> Any:
-        check_rank(self, inputs.shape, 3)
-        return ops.max_pool(inputs, self.pool_size, self.strides, self.padding)
 
-
-class MaxPooling2D(_Pooling):
+class MaxPooling2D(_MaxPooling):
     """The largest value of each window of each channel, over images."""
 
     def __init__(
@@ -76,12 +84,8 @@ class MaxPooling2D(_Pooling):
     ) -> None:
         super().__init__(2, pool_size, strides, padding, data_format, **kwargs)
 
-    def call(self, inputs: Any) -> Any:
-        check_rank(self, inputs.shape, 4)
-        return ops.max_pool(inputs, self.pool_size, self.strides, self.padding)
 
-
-class MaxPooling3D(_Pooling):
+class MaxPooling3D(_MaxPooling):
     """The largest value of each window of each channel, over volumes."""
 
     def __init__(
@@ -94,12 +98,8 @@ class MaxPooling3D(_Pooling):
     ) -> None:
         super().__init__(3, pool_size, strides, padding, data_format, **kwargs)
 
-    def call(self, inputs: Any) -> Any:
-        check_rank(self, inputs.shape, 5)
-        return ops.max_pool(inputs, self.pool_size, self.strides, self.padding)
 
-
-class AveragePooling1D(_Pooling):
+class AveragePooling1D(_AveragePooling):
     """The mean of each window of each channel, over sequences."""
 
     def __init__(
@@ -112,12 +112,8 @@ class AveragePooling1D(_Pooling):
     ) -> None:
         super().__init__(1, pool_size, strides, padding, data_format, **kwargs)
 
-    def call(self, inputs: Any) -> Any:
-        check_rank(self, inputs.shape, 3)
-        return ops.average_pool(inputs, self.pool_size, self.strides, self.padding)
 
-
-class AveragePooling2D(_Pooling):
+class AveragePooling2D(_AveragePooling):
     """The mean of each window of each channel, over images."""
 
     def __init__(
@@ -130,12 +126,8 @@ class AveragePooling2D(_Pooling):
     ) -> None:
         super().__init__(2, pool_size, strides, padding, data_format, **kwargs)
 
-    def call(self, inputs: Any) -> Any:
-        check_rank(self, inputs.shape, 4)
-        return ops.average_pool(inputs, self.pool_size, self.strides, self.padding)
 
-
-class AveragePooling3D(_Pooling):
+class AveragePooling3D(_AveragePooling):
     """The mean of each window of each channel, over volumes."""
 
     def __init__(
@@ -147,7 +139,3 @@ class AveragePooling3D(_Pooling):
         **kwargs: Any,
     ) -> None:
         super().__init__(3, pool_size, strides, padding, data_format, **kwargs)
-
-    def call(self, inputs: Any) -> Any:
-        check_rank(self, inputs.shape, 5)
-        return ops.average_pool(inputs, self.pool_size, self.strides, self.padding)

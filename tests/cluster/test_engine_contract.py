@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -121,6 +122,11 @@ def test_another_task_of_other_sizes_can_follow(engine: Engine) -> None:
 
 
 def test_close_twice_is_fine() -> None:
+    threads = threading.active_count()
     engine = create_engine("threads", EngineOptions(workers=2))
+    load(engine, "rich", shards=3, batch_size=7)
+    engine.run_segment(1)
+    assert threading.active_count() > threads
     engine.close()
     engine.close()
+    assert threading.active_count() == threads
