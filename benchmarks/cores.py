@@ -19,7 +19,7 @@ _TRIES = 15
 
 
 def meeting_ns() -> float:
-    """Nanoseconds that two threads take to meet by way of memory: the median of some tries, NaN if all fail."""
+    """Nanoseconds two threads take to meet by way of memory: the median of the tries, NaN if all fail."""
     words = np.zeros(3 * LINE, np.int64)
     with ThreadPoolExecutor(2) as threads:
         found = [list(threads.map(_meet, [words] * 2, [0, 1]))[0] for _ in range(_TRIES)]
