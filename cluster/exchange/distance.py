@@ -13,7 +13,7 @@ from distnn.kernels.waiting import ARRIVED, LINE, arrive_and_await, meet_often
 
 _MEETINGS = 100
 _FAR_S = 150e-9
-"""A meeting of two takes 50 to 60 ns by way of a common cache, 270 to 290 ns without one; every further
+"""A meeting of two takes 50 to 80 ns by way of a common cache, 270 to 290 ns without one; every further
 worker adds some."""
 _MORE_S = 20e-9
 
