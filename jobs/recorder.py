@@ -25,6 +25,7 @@ from distnn.recipe import differences
 from distnn.recording import Plan, Recorder, Snapshot
 from jobs.checkpoints import CheckpointStore
 from jobs.journal import Journal, plain_json, read
+from jobs.lifecycle import changes_after
 from jobs.remarks import listen
 from jobs.rundir import RunDir
 from jobs.status import Heartbeat, State, lock_journal, read_status
@@ -153,7 +154,7 @@ class RunRecorder(Recorder):
         self._cut_after(step)
         self._last_saved = self._last_step_line = self._clock()
         self.heartbeat.update(
-            state=State.RUNNING,
+            force=True,
             step=step,
             total_steps=plan.last_step,
             epoch=step // max(1, plan.steps_per_epoch),
@@ -204,6 +205,9 @@ class RunRecorder(Recorder):
     def on_event(self, kind: str, **facts: Any) -> None:
         self._events.append({"kind": kind, "time": time.time(), **facts})
         self.note(kind + "".join(f" {name}={value}" for name, value in facts.items()))
+        changes = changes_after(self.heartbeat.status, kind, facts)
+        if changes:
+            self.heartbeat.update(**changes)
 
     def should_stop(self) -> bool:
         return self._stop_asked
