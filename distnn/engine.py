@@ -28,6 +28,9 @@ BACKENDS = {
 }
 
 
+Workers = int | tuple[int, int]
+"""How many: at most so many and at least one, or (at least, at most)."""
+
 EXCHANGES = ("auto", "shared_memory", "hierarchical", "object_store")
 
 

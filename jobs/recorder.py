@@ -28,6 +28,7 @@ from jobs.journal import Journal, plain_json, read
 from jobs.lifecycle import changes_after
 from jobs.remarks import listen
 from jobs.rundir import RunDir
+from jobs.scaling import ScaleRequests
 from jobs.status import Heartbeat, State, lock_journal, read_status
 from jobs.steplog import StepLog
 
@@ -125,6 +126,7 @@ class RunRecorder(Recorder):
         stop_listening = listen(self.remark)
         self._open = weakref.finalize(self, _close, self._events, self._metrics, self._log, stop_listening)
         _OPEN[threading.get_ident(), self.run.path.resolve()] = self
+        self._scale_requests = ScaleRequests(self.run, self._clock)
         self.heartbeat = Heartbeat(self.run, self.attempt)
         status = self.heartbeat.status
         self.on_event("attempt", attempt=self.attempt, pid=status.pid, host=status.host, **self._origin)
@@ -211,6 +213,9 @@ class RunRecorder(Recorder):
 
     def should_stop(self) -> bool:
         return self._stop_asked
+
+    def wanted_workers(self) -> int | None:
+        return self._scale_requests.take()
 
     def finish(self, snapshot: Snapshot) -> Path:
         plan = self._known_plan

@@ -109,14 +109,13 @@ class HierarchicalExchange(Exchange):
     ) -> dict[int, Any]:
         """What every asked worker answers; `doing` tells what was asked for, if no step.
 
-        Shards are to blame only where they are computed.
+        Before steps a loss comes first: others fail because of it. Shards are to blame only in steps.
 
         Raises:
             WorkersLost: some do not.
             Exception: raised in a worker.
         """
         outcomes: dict[int, Outcome] = self._crew.ask(requests, deadline_s, generation.watch(requests))
-        raise_first_failure(outcomes, self._assignment)
         shards = self._assignment
         losses = losses_of(
             outcomes,
@@ -124,6 +123,8 @@ class HierarchicalExchange(Exchange):
             self._crew.workers,
             lambda worker: doing or computing(shards[worker]),
         )
+        if not (losses and doing):
+            raise_first_failure(outcomes, shards)
         if losses:
             raise WorkersLost(losses)
         return {worker: one.value for worker, one in outcomes.items() if isinstance(one, Answer)}

@@ -27,6 +27,7 @@ from cluster.exchange.segment import (
 from cluster.exchange.shared_steps import barriers_per_step, shared_layout
 from cluster.failures import losses_of, raise_first_failure
 from cluster.patience import Patience
+from cluster.progress import Looks
 from cluster.transport import pack
 from distnn.kernels.waiting import LINE, read_word, write_word
 from distnn.updater import Updater
@@ -94,10 +95,10 @@ class SharedMemoryExchange(Exchange):
             outcomes = self._crew.ask(requests, deadline_s)
         finally:
             memory.forget_name()
-        raise_first_failure(outcomes, assignment)
         losses = losses_of(outcomes, {}, self._crew.workers, lambda _: "while it mapped the memory")
         if losses:
             raise WorkersLost(losses)
+        raise_first_failure(outcomes, assignment)
         even, odd = memory.states
         updater.move_to((even, odd))
         self._generation = _Generation(memory, list(assignment), barriers_per_step(updater.plan))
@@ -181,6 +182,7 @@ class _Words(Watch):
         now = time.monotonic()
         self._seen = {worker: (self._read(worker), now) for worker in ranks}
         self.begun = self.least()
+        self._looks = Looks()
 
     def _read(self, worker: int) -> int:
         return int(read_word(self._memory.words, self._ranks[worker] * LINE))
@@ -198,6 +200,9 @@ class _Words(Watch):
     def release(self) -> None:
         write_word(self._memory.words, self._memory.layout.abort, 1)
         # Who waited for the lost one is not to blame for that; it has as long again to leave.
+        self._count_anew()
+
+    def _count_anew(self) -> None:
         now = time.monotonic()
         self._seen = {worker: (self._read(worker), now) for worker in self._ranks}
 
@@ -205,6 +210,8 @@ class _Words(Watch):
         """Only who is behind is late, not who waits for it. A task's first step has as long as loading."""
         if not self._patience.has_begun and self.least() - self.begun < self._barriers:
             deadline_s = self._patience.now_s
+        if self._looks.were_missed(deadline_s):
+            self._count_anew()
         now = time.monotonic()
         for worker, (value, _) in self._seen.items():
             current = self._read(worker)
