@@ -50,6 +50,7 @@ _READY_S = 30.0
 _LOOK_FOR_ROOM_S = 0.5
 _FULL_S = 3.0
 """Ray knows of CPUs that another program has left some time after."""
+_MANY = 1 << 30
 _INLINE_BYTES = 100_000
 """Ray sends smaller arguments within the call itself, which is faster than through the object store."""
 
@@ -101,11 +102,19 @@ class RayCrew(Crew):
         if self._actor_class is None:
             options = {"num_cpus": self._cpus, "max_restarts": 0, "concurrency_groups": {"control": 1}}
             self._actor_class = ray.remote(**options)(Worker)
-        for _ in range(count):
+        room = self._room() if count else 0
+        for i in range(count):
             actor = self._actor_class.remote()
             greeting = actor.hello.remote(this_node)
-            self._coming[greeting] = _Summoned(self._next_number, actor, time.monotonic())
+            self._coming[greeting] = _Summoned(self._next_number, actor, i < room, time.monotonic())
             self._next_number += 1
+
+    def _room(self) -> int:
+        """How many more workers could start at once, as far as Ray knows by now."""
+        if not self._cpus:
+            return _MANY
+        starting = sum(summoned.has_room for summoned in self._coming.values())
+        return int(ray.available_resources().get("CPU", 0)) // self._cpus - starting
 
     def arrivals(self, timeout_s: float = 0.0) -> list[int]:
         if not self._coming:
@@ -146,19 +155,15 @@ class RayCrew(Crew):
         return time.monotonic() - first >= self._start_deadline_s
 
     def _give_up_late(self) -> None:
-        """End those that do not start, unless all they lack is room."""
-        now = time.monotonic()
-        if self._is_full():
-            for summoned in self._coming.values():
-                summoned.since = now
-            return
+        """End those that do not start; that is a failure unless what they lack may be room."""
+        now, is_full = time.monotonic(), self._room() <= 0
         for greeting, summoned in list(self._coming.items()):
             if now - summoned.since >= self._start_deadline_s:
                 del self._coming[greeting]
-                self._refuse(summoned, f"it did not answer within {self._start_deadline_s:.0f} s")
-
-    def _is_full(self) -> bool:
-        return bool(self._cpus) and ray.available_resources().get("CPU", 0) < self._cpus
+                if is_full:
+                    ray.kill(summoned.actor)
+                else:
+                    self._refuse(summoned, f"it did not answer within {self._start_deadline_s:.0f} s")
 
     def recall(self, count: int) -> None:
         for greeting in list(self._coming)[len(self._coming) - count :]:
@@ -168,12 +173,11 @@ class RayCrew(Crew):
         self.summon(missing(count, len(self._workers), self.coming))
         load_compiler()  # while they load theirs
         fitting = room_for(ray.nodes(), self._cpus) if self._cpus else count
-        began = seen_room = time.monotonic()
+        began = time.monotonic()
         while self._coming and len(self._workers) < min(count, fitting):
-            now = time.monotonic()
-            if self.arrivals(_LOOK_FOR_ROOM_S) or not self._is_full():
-                seen_room = now
-            if now - seen_room >= _FULL_S or now - began >= self._start_deadline_s:
+            self.arrivals(_LOOK_FOR_ROOM_S)
+            are_starting = any(summoned.has_room for summoned in self._coming.values())
+            if time.monotonic() - began >= (self._start_deadline_s if are_starting else _FULL_S):
                 return
 
     def shortage(self, wanted: int) -> str:
@@ -292,10 +296,11 @@ class RayCrew(Crew):
 
 @dataclass
 class _Summoned:
-    """One on its way. `since`: how long it could have started."""
+    """One on its way. `has_room`: whether there was room for it. `since`: when it was summoned."""
 
     number: int
     actor: Any
+    has_room: bool
     since: float
 
 

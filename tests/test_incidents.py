@@ -8,11 +8,12 @@ import pytest
 from memory_recorder import MemoryRecorder
 from trainings import classification
 
-from distnn.engine import EngineOptions, SegmentReport
+from distnn.engine import EngineOptions, SegmentReport, StopAsked
 from distnn.incidents import Incident
 from distnn.layers import Dense, Input
 from distnn.local_engine import LocalEngine
 from distnn.models import Sequential
+from distnn.training import Stopped
 
 X, Y = classification(40)
 
@@ -87,3 +88,59 @@ def test_an_incident_is_what_was_told() -> None:
     engine.observer = heard.append
     engine.tell("scaled", 5, to=4)
     assert heard == [Incident("scaled", 5, {"to": 4})]
+
+
+class Scalable(LocalEngine):
+    def __init__(self) -> None:
+        super().__init__(EngineOptions())
+        self.scaled: list[tuple[int, int]] = []
+
+    def scale(self, workers: int) -> bool:
+        self.scaled.append((self.state().step, workers))
+        return True
+
+
+def test_a_request_for_other_workers_reaches_the_engine_between_segments() -> None:
+    class Asking(MemoryRecorder):
+        def wanted_workers(self) -> int | None:
+            return 5 if self.step == 3 else None
+
+    engine = Scalable()
+    fit(engine, Asking(segment=1))
+    assert engine.scaled == [(3, 5)]
+
+
+class Stoppable(MemoryRecorder):
+    """Asked to stop only while an engine waits."""
+
+    asked = False
+
+    def should_stop(self) -> bool:
+        return self.asked
+
+
+@pytest.mark.parametrize(("waits", "step"), [("load", 0), ("run_segment", 3)])
+def test_an_engine_that_waits_is_stopped_at_a_commit(waits: str, step: int) -> None:
+    recorder = Stoppable(segment=1)
+
+    class Waiting(LocalEngine):
+        def load(self, *arguments: Any) -> None:
+            super().load(*arguments)
+            self.wait_in("load")
+
+        def run_segment(self, num_steps: int) -> SegmentReport:
+            if self.state().step >= step:
+                self.wait_in("run_segment")
+            return super().run_segment(num_steps)
+
+        def wait_in(self, place: str) -> None:
+            if place == waits:
+                recorder.asked = True
+                assert self.should_stop is not None and self.should_stop()
+                raise StopAsked
+
+    engine = Waiting(EngineOptions())
+    with pytest.raises(Stopped, match=f"stopped at step {step} of 4"):
+        fit(engine, recorder)
+    assert [saved.step for saved in recorder.saved] == ([step] if step else [])
+    assert engine.should_stop is None

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,6 +35,9 @@ from distnn.incidents import Incident
 from distnn.recording import TrainingState
 from distnn.task import Task
 from distnn.tensor import Array
+
+if TYPE_CHECKING:
+    from cluster.ray_crew import RayCrew
 
 HERE = "the coordinator's node"
 
@@ -247,6 +250,27 @@ class ManyCores(Wrapped):
     @property
     def workers(self) -> Mapping[int, WorkerInfo]:
         return {number: replace(info, cores=64) for number, info in self.crew.workers.items()}
+
+
+class Merciful(Wrapped):
+    """Wakes a stopped worker that is given up, and lets it do what it likes until the end.
+
+    Attributes:
+        woken: asked, after all they were asked before, how they are.
+    """
+
+    def __init__(self, crew: RayCrew) -> None:
+        super().__init__(crew)
+        self.ray_crew = crew
+        self.woken: dict[int, Call] = {}
+        self._kept: list[Any] = []
+
+    def dismiss(self, worker: int) -> None:
+        os.kill(self.workers[worker].pid, signal.SIGCONT)
+        self.woken[worker] = self.call(worker, Request("progress"))
+        self._kept.append(self.ray_crew._actors.pop(worker))
+        self.ray_crew._workers.pop(worker)
+        self.ray_crew._greetings.pop(worker)
 
 
 @dataclass
