@@ -66,6 +66,7 @@ class Coordinator:
         self._assignment: Assignment = {}
         self._updater: Updater | None = None
         self._data: Mapping[str, ArrayData] = {}
+        self._handles: list[Any] = []
         self._packed: tuple[Task, Any] | None = None
         self._warm_machines: set[str] = set()
         self._recovery = _Recovery()
@@ -109,6 +110,7 @@ class Coordinator:
             holders = set()
         self._updater.begin(state)
         self._data = dict(data)
+        self._handles = self._shared.handles(data.values())
         if "train" in data:
             self._warn_of_idle(task.batching.shards)
         self._gather()
@@ -128,29 +130,32 @@ class Coordinator:
         """Have as many workers as are wanted and there is room for."""
         wanted = self._staff.wanted
         self._crew.recruit(wanted)
-        if 0 < len(self._crew.workers) < wanted and "room" not in self._has_warned:
+        have = len(self._crew.workers)
+        if self._options.min_workers <= have < wanted and "room" not in self._has_warned:
             self._has_warned.add("room")
-            warnings.warn(self._crew.shortage(wanted), stacklevel=4)
+            warnings.warn(
+                f"{self._crew.shortage(wanted)}: going on with {have}, others join when there is room",
+                stacklevel=4,
+            )
 
     def _hand_out(self, holders: set[int]) -> set[int]:
         """Let everybody have the task; returns those who had not."""
         self._staff.take_all()
         new = self._staff.members - holders
         requests = {worker: self._load_request() for worker in new}
-        again = Request("take_data", (self.updater.task.batching.seed, list(self._data), *self._handles()))
+        again = Request("take_data", (self.updater.task.batching.seed, list(self._data), *self._handles))
         requests |= dict.fromkeys(holders & self._staff.members, again)
         self._ask_all(requests, "loading")
-        self._wait_for_workers("loading")
+        minimum = self._options.min_workers
+        if len(self._staff.members) < minimum:
+            self._wait_for_workers(f"loading: {self._crew.shortage(minimum)}")
         return new
-
-    def _handles(self) -> list[Any]:
-        return self._shared.handles(self._data.values())
 
     def _load_request(self) -> Request:
         task = self.updater.task
         if self._packed is None or self._packed[0] is not task:
             self._packed = task, self._crew.share(_packed(task))
-        return Request("load", (list(sys.path), self._packed[1], list(self._data), *self._handles()))
+        return Request("load", (list(sys.path), self._packed[1], list(self._data), *self._handles))
 
     def _briefing(self, worker: int) -> list[Request]:
         """What a newcomer is asked before it joins: it comes loaded and warm."""
@@ -163,7 +168,7 @@ class Coordinator:
     def close(self) -> None:
         """Let go of all that was shared with the workers, memory included."""
         self._shared = SharedData(self._crew)
-        self._packed = None
+        self._packed, self._handles = None, []
         self._exchange.join({})
         self._updater = None
 
@@ -331,15 +336,16 @@ class Coordinator:
             if have != told:
                 told = have
                 noun = "worker" if minimum == 1 else "workers"
-                self._tell(incidents.WAITING, **{"for": f"{minimum} {noun}", "have": have})
+                self._tell(incidents.WAITING, **{"for": f"{minimum} {noun}", "have": have, "why": why})
                 logger.warning("%s: waiting for %d %s (%d there)", why, minimum, noun, have)
             if self.should_stop is not None and self.should_stop():
                 raise StopAsked
             if staff.has_given_up or time.monotonic() >= limit:
-                waited = "" if staff.has_given_up else f" after {self._options.wait_s:.0f} s"
+                waited = "" if staff.has_given_up else f"after {self._options.wait_s:.0f} s "
+                shortage = self._crew.shortage(minimum)
                 raise EngineError(
-                    f"{why}, and{waited} there are {have} of at least {minimum} workers: "
-                    f"{self._crew.shortage(minimum)}"
+                    f"{why}; {waited}there are {have} of at least {minimum} workers"
+                    + ("" if shortage in why else f": {shortage}")
                 )
             arrived = staff.look(self._briefing, _WAIT_S)
             joined += arrived

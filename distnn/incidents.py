@@ -19,7 +19,7 @@ WORKER_JOINED = "worker-joined"
 WORKER_LEFT = "worker-left"
 """{worker, reason, workers}"""
 WAITING = "waiting"
-"""{for: what, have: how many workers are there}"""
+"""{for: what, have: how many workers are there, why}"""
 SCALED = "scaled"
 """{to: how many workers are wanted from now on}"""
 

@@ -18,7 +18,8 @@ def changes_after(status: Status, kind: str, facts: Mapping[str, Any]) -> dict[s
     if kind == incidents.WORKER_LOST:
         changes = {"state": State.RECOVERING, "message": _loss(facts), "losses": status.losses + 1}
     elif kind == incidents.WAITING:
-        changes = {"state": State.WAITING, "message": f"for {facts['for']} ({facts['have']} there)"}
+        why = f": {facts['why']}" if facts.get("why") else ""
+        changes = {"state": State.WAITING, "message": f"for {facts['for']} ({facts['have']} there){why}"}
     elif kind in (incidents.RECOVERED, ENGINE_READY):
         changes = {"state": State.RUNNING, "message": ""}
     elif kind not in (incidents.WORKER_JOINED, incidents.WORKER_LEFT):

@@ -104,17 +104,6 @@ def test_a_stopped_worker_that_wakes_too_late_changes_nothing(crew: RayCrew, exc
     stopped.kill()
 
 
-def test_a_coordinator_that_was_stopped_blames_no_worker(crew: RayCrew) -> None:
-    """For longer than the deadline, while a worker computes a step that takes as long."""
-    from cluster.progress import Looks
-
-    looks = Looks()
-    assert not looks.were_missed(1.0)
-    looks._last -= 4.0
-    assert looks.were_missed(1.0)
-    assert not looks.were_missed(1.0)
-
-
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("exchange", ["auto"])
 def test_a_node_may_be_lost_and_another_come(exchange: str) -> None:

@@ -94,7 +94,9 @@ def test_when_the_only_worker_dies_the_training_waits_for_another(exchange: str)
     crew.dead.add(0)
     found += [*engine.run_segment(7).fingerprints]
     assert tuple(map(int, found)) == reference().fingerprints
-    assert engine.told("waiting") == [{"step": 3, "for": "1 worker", "have": 0}]
+    (waiting,) = engine.told("waiting")
+    assert (waiting["step"], waiting["for"], waiting["have"]) == (3, "1 worker", 0)
+    assert waiting["why"].startswith("step 3: worker 0 (pid 0 on here) died")
     kinds = [incident.kind for incident in engine.incidents]
     assert kinds == ["worker-lost", "waiting", "worker-joined", "recovered"]
 
@@ -237,7 +239,8 @@ def test_fewer_than_the_least_are_not_enough_to_go_on(exchange: str) -> None:
     crew.dead |= {0, 2}
     found += [*engine.run_segment(1).fingerprints]
     assert len(engine.coordinator.assignment) >= 2
-    assert engine.told("waiting")[0] == {"step": 3, "for": "2 workers", "have": 1}
+    waiting = engine.told("waiting")[0]
+    assert (waiting["step"], waiting["for"], waiting["have"]) == (3, "2 workers", 1)
     found += [*engine.run_segment(6).fingerprints]
     assert tuple(map(int, found)) == reference().fingerprints
 
@@ -264,10 +267,11 @@ def test_without_the_least_a_training_waits_and_then_says_why_it_failed() -> Non
     crew.most = 1
     engine = CrewEngine(crew, 3, min_workers=2, wait_s=0.0)
     training = make_training("rich")
-    what = "loading, and after 0 s there are 1 of at least 2 workers: the test has room for 1 of 2 workers"
-    with pytest.warns(UserWarning, match="room for 1 of 3"), pytest.raises(EngineError, match=f"^{what}$"):
+    why = "loading: the test has room for 1 of 2 workers"
+    what = f"{why}; after 0 s there are 1 of at least 2 workers"
+    with pytest.raises(EngineError, match=f"^{what}$"):
         engine.load(training.task, training.data, training.model.training_state(0))
-    assert engine.told("waiting") == [{"step": 0, "for": "2 workers", "have": 1}]
+    assert engine.told("waiting") == [{"step": 0, "for": "2 workers", "have": 1, "why": why}]
 
 
 def test_workers_that_cannot_be_started_are_not_waited_for() -> None:
@@ -278,7 +282,8 @@ def test_workers_that_cannot_be_started_are_not_waited_for() -> None:
         crew.most = 1
         training = make_training("rich")
         engine.load(training.task, training.data, training.model.training_state(0))
-    assert "and there are 0 of at least 1 workers: the test has room" in str(raised.value)
+    expected = "loading: the test has room for 0 of 1 workers; there are 0 of at least 1 workers"
+    assert str(raised.value) == expected
 
 
 def test_who_waits_can_be_stopped() -> None:

@@ -37,6 +37,7 @@ WAITS = {"for": "2 workers", "have": 1}
         ),
         ("recovered", {"standstill_s": 0.1, "workers": 1}, (State.RUNNING, "", 1, 0)),
         ("waiting", WAITS, (State.WAITING, "for 2 workers (1 there)", 2, 0)),
+        ("waiting", {**WAITS, "why": "no room"}, (State.WAITING, "for 2 workers (1 there): no room", 2, 0)),
         ("worker-joined", {"worker": 4, "pid": 8, "host": "a", "workers": 4}, (State.STARTING, "m", 4, 0)),
         ("worker-left", {"worker": 4, "reason": "scaled", "workers": 1}, (State.STARTING, "m", 1, 0)),
         ("scaled", {"to": 5}, (State.STARTING, "m", 2, 0)),
