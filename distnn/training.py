@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distnn.callbacks import CallbackList, History
-from distnn.engine import Engine, SegmentReport
+from distnn.engine import Engine, SegmentReport, StopAsked
 from distnn.errors import CheckpointError
+from distnn.incidents import Incident
 from distnn.objective import Objective
 from distnn.recording import Plan, Recorder, Snapshot, TrainingState
 from distnn.tensor import Array
@@ -87,8 +88,19 @@ class Training:
         snapshot = None if self.recorder is None else self.recorder.begin(self.recipe, self.plan)
         if snapshot is not None:
             state = self._read(snapshot, state)
-        self.engine.load(self.task, self.data, state)
-        self._event("engine-ready", engine=type(self.engine).__name__)
+        self.engine.observer = self._on_incident
+        self.engine.should_stop = None if self.recorder is None else self.recorder.should_stop
+        try:
+            return self._run(state, snapshot)
+        finally:
+            self.engine.observer = self.engine.should_stop = None
+
+    def _run(self, state: TrainingState, snapshot: Snapshot | None) -> TrainingState:
+        try:
+            self.engine.load(self.task, self.data, state)
+        except StopAsked:
+            raise Stopped(state.step, self.plan.last_step) from None
+        self._event("engine-ready", engine=type(self.engine).__name__, **self.engine.facts())
         if forgetful := self.callbacks.without_state():
             self._event("callbacks-without-state", callbacks=", ".join(forgetful))
         try:
@@ -112,7 +124,10 @@ class Training:
             epoch = int(snapshot.metadata["training"]["epoch"])
             has_ended = self.model.stop_training and not _is_within_epoch(snapshot)
         while epoch < self.plan.epochs and not has_ended:
-            self._run_epoch(epoch, snapshot)
+            try:
+                self._run_epoch(epoch, snapshot)
+            except StopAsked:
+                self._stop(epoch, is_within_epoch=True)
             epoch, snapshot, has_ended = epoch + 1, None, self.model.stop_training
         self.callbacks.on_train_end({name: values[-1] for name, values in self.history.history.items()})
         self._take_callbacks_changes()
@@ -186,6 +201,8 @@ class Training:
             if each_batch:
                 self.callbacks.on_train_batch_begin(step % self.plan.steps_per_epoch)
                 self._take_callbacks_changes()
+            if self.recorder is not None and (workers := self.recorder.wanted_workers()) is not None:
+                self.engine.scale(workers)
             began = self.clock()
             report = self.engine.run_segment(size)
             per_second = size / max(self.clock() - began, 1e-9)
@@ -265,6 +282,9 @@ class Training:
         }
         snapshot = write_snapshot(self.task, self.engine.state(), training)
         return replace(snapshot, tensors={**snapshot.tensors, **arrays})
+
+    def _on_incident(self, incident: Incident) -> None:
+        self._event(incident.kind, step=incident.step, **incident.facts)
 
     def _event(self, kind: str, **facts: Any) -> None:
         if self.recorder is not None:

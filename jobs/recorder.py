@@ -25,8 +25,10 @@ from distnn.recipe import differences
 from distnn.recording import Plan, Recorder, Snapshot
 from jobs.checkpoints import CheckpointStore
 from jobs.journal import Journal, plain_json, read
+from jobs.lifecycle import changes_after
 from jobs.remarks import listen
 from jobs.rundir import RunDir
+from jobs.scaling import ScaleRequests
 from jobs.status import Heartbeat, State, lock_journal, read_status
 from jobs.steplog import StepLog
 
@@ -124,6 +126,7 @@ class RunRecorder(Recorder):
         stop_listening = listen(self.remark)
         self._open = weakref.finalize(self, _close, self._events, self._metrics, self._log, stop_listening)
         _OPEN[threading.get_ident(), self.run.path.resolve()] = self
+        self._scale_requests = ScaleRequests(self.run, self._clock)
         self.heartbeat = Heartbeat(self.run, self.attempt)
         status = self.heartbeat.status
         self.on_event("attempt", attempt=self.attempt, pid=status.pid, host=status.host, **self._origin)
@@ -153,7 +156,7 @@ class RunRecorder(Recorder):
         self._cut_after(step)
         self._last_saved = self._last_step_line = self._clock()
         self.heartbeat.update(
-            state=State.RUNNING,
+            force=True,
             step=step,
             total_steps=plan.last_step,
             epoch=step // max(1, plan.steps_per_epoch),
@@ -204,9 +207,15 @@ class RunRecorder(Recorder):
     def on_event(self, kind: str, **facts: Any) -> None:
         self._events.append({"kind": kind, "time": time.time(), **facts})
         self.note(kind + "".join(f" {name}={value}" for name, value in facts.items()))
+        changes = changes_after(self.heartbeat.status, kind, facts)
+        if changes:
+            self.heartbeat.update(**changes)
 
     def should_stop(self) -> bool:
         return self._stop_asked
+
+    def wanted_workers(self) -> int | None:
+        return self._scale_requests.take()
 
     def finish(self, snapshot: Snapshot) -> Path:
         plan = self._known_plan

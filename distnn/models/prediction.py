@@ -11,6 +11,7 @@ import numpy as np
 from distnn.batching import Batching
 from distnn.callbacks import CallbackList
 from distnn.data.arrays import ArrayData
+from distnn.engine import EngineOptions, Workers
 from distnn.models.fitting import FitArguments, engine_options, make_task, resolve_shards, resolve_threads
 from distnn.models.intake import check_against_model, intake, signature_of
 from distnn.models.states import check_batches, state_variables, take_states
@@ -32,10 +33,12 @@ class Pass:
     callbacks: Any = None
     verbose: int | str = 0
     backend: str = "local"
-    workers: int | None = None
+    workers: Workers | None = None
     shards: int | None = None
     address: str | None = None
     exchange: str = "auto"
+    deadline_s: float = EngineOptions.deadline_s
+    wait_s: float = EngineOptions.wait_s
 
     def arguments(self) -> FitArguments:
         return FitArguments(
@@ -46,6 +49,8 @@ class Pass:
             shards=self.shards,
             address=self.address,
             exchange=self.exchange,
+            deadline_s=self.deadline_s,
+            wait_s=self.wait_s,
         )
 
     def cut(self, data: ArrayData) -> ArrayData:
