@@ -13,6 +13,8 @@ from distnn.losses.crossentropy import SparseCategoricalCrossentropy as SparseCa
 from distnn.losses.crossentropy import binary_crossentropy as binary_crossentropy
 from distnn.losses.crossentropy import categorical_crossentropy as categorical_crossentropy
 from distnn.losses.crossentropy import sparse_categorical_crossentropy as sparse_categorical_crossentropy
+from distnn.losses.ctc import CTC as CTC
+from distnn.losses.ctc import ctc as ctc
 from distnn.losses.focal import BinaryFocalCrossentropy as BinaryFocalCrossentropy
 from distnn.losses.focal import CategoricalFocalCrossentropy as CategoricalFocalCrossentropy
 from distnn.losses.focal import binary_focal_crossentropy as binary_focal_crossentropy

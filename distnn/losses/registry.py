@@ -14,6 +14,7 @@ from distnn.losses.crossentropy import (
     categorical_crossentropy,
     sparse_categorical_crossentropy,
 )
+from distnn.losses.ctc import CTC, ctc
 from distnn.losses.focal import (
     BinaryFocalCrossentropy,
     CategoricalFocalCrossentropy,
@@ -62,6 +63,7 @@ from distnn.naming import did_you_mean
 CLASSES: dict[str, type[Loss]] = {
     loss_class.__name__: loss_class
     for loss_class in (
+        CTC,
         BinaryCrossentropy,
         BinaryFocalCrossentropy,
         CategoricalCrossentropy,
@@ -94,6 +96,7 @@ FUNCTIONS: dict[str, LossFunction] = {
             categorical_focal_crossentropy,
             categorical_hinge,
             cosine_similarity,
+            ctc,
             dice,
             hinge,
             huber,
