@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,7 @@ def test_another_class_may_be_the_blank() -> None:
     np.testing.assert_allclose(loss, forward(logp, label, labels, steps)[0], rtol=1e-13)
 
 
+@pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT", "0") != "0", reason="long loops")
 def test_long_series_keep_their_digits() -> None:
     """A thousand steps in float32, against float64."""
     rng = np.random.default_rng(1)
@@ -202,11 +204,11 @@ def narrow_search(logp_TK: Array, width: int, blank: int) -> list[tuple[tuple[in
     return [(series, float(np.logaddexp(*ends))) for series, ends in beams.items()]
 
 
-@pytest.mark.parametrize("width", [1, 2, 5, 17])
+@pytest.mark.parametrize("width", [1, 2, 11])
 def test_a_narrow_search_is_the_plain_one(width: int) -> None:
     rng = np.random.default_rng(width)
-    logp = log_softmax(2 * rng.normal(size=(4, 12, 5)))
-    steps = np.array([12, 12, 7, 1], np.int32)
+    logp = log_softmax(2 * rng.normal(size=(4, 9, 4)))
+    steps = np.array([9, 9, 7, 1], np.int32)
     paths, scores = searched(logp, steps, width, width, 0)
     for b in range(4):
         wanted = narrow_search(logp[b, : steps[b]], width, 0)
