@@ -27,6 +27,7 @@ from distnn.kernels.update import (
     LEARNING_RATE,
     NUM_SCALARS,
     ROWS,
+    SIZE,
     TRUST,
     WEIGHT_DECAY,
     add_arrays,
@@ -123,7 +124,8 @@ class UpdatePlan:
         if by_weight:
             for row, variable in zip(self._scalars_RN, self.layout.trainable, strict=True):
                 shape = variable.shape
-                row[ROWS], row[COLUMNS] = shape[-2:] if len(shape) > 1 else (0, variable.size)
+                row[SIZE] = variable.size
+                row[ROWS], row[COLUMNS] = shape[-2:] if len(shape) > 1 else (0, 0)
         self._scalars = self._scalars_RN[0] if len(self.runs) == 1 else self._scalars_RN.T
         self._scratch = aligned_zeros(2 * max((v.size for v in self.layout.variables), default=1), np.float64)
 

@@ -20,6 +20,7 @@ from distnn.kernels.update import (
     RHO,
     ROWS,
     SHRINKAGE,
+    SIZE,
     SLOT_STRIDE,
     bits_of,
     effective_gradient,
@@ -62,7 +63,8 @@ def adafactor(
 
     v is a running mean of g^2 + eps_1, of a matrix (..., ROWS, COLUMNS) the product of its rows' and columns'
     means over their mean. Slots: r (rows' means, or v of what is no matrix), c (columns' means), each from
-    the beginning of the variable's place on. COLUMNS is the length of what is no matrix; 0: all of it.
+    the beginning of the variable's place on. ROWS is 0 for what is no matrix. SIZE is that of the variable,
+    without the gap behind it; 0: all that is given.
     """
     prepared = prepare(scalars)
     rows, columns = int(scalars[ROWS]), int(scalars[COLUMNS])
@@ -71,7 +73,8 @@ def adafactor(
     w, w_out = w[start:stop], w_out[start:stop]
     r, r_out = slots[0, start:stop], slots_out[0, start:stop]
     c, c_out = slots[1, start:stop], slots_out[1, start:stop]
-    size = (w.size // (rows * columns)) * rows * columns if rows > 0 else (columns if columns > 0 else w.size)
+    size = int(scalars[SIZE])
+    size = size if size > 0 else w.size
     for i in range(w.size):
         w_out[i] = w[i] - w[i] * prepared[4]
         r_out[i] = c_out[i] = np.float32(0)

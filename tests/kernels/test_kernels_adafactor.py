@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from distnn.kernels.update import COLUMNS, ROWS, fingerprint
+from distnn.kernels.update import COLUMNS, ROWS, SIZE, fingerprint
 from distnn.kernels.update_adafactor import adafactor
 from distnn.optimizers import Adafactor
 
@@ -33,7 +33,7 @@ def keras_steps(o: Any, w: Array, gradients: list[Array]) -> tuple[Array, Array,
     return w, r, c
 
 
-@pytest.mark.parametrize("shape", [(5, 7), (1, 9), (9, 1), (33, 20), (2, 3, 4, 5)])
+@pytest.mark.parametrize("shape", [(5, 7), (1, 9), (9, 1), (33, 20), (2, 3, 4, 5), (3, 3, 2, 1), (7, 1, 3)])
 @pytest.mark.parametrize(
     "options", [{}, {"clip_threshold": 0.2, "weight_decay": 0.1, "epsilon_2": 0.5}], ids=str
 )
@@ -50,7 +50,7 @@ def test_five_steps_of_a_matrix_agree_with_keras_formulas(
     slots = np.zeros((2, room), np.float32)
     for t, gradient in enumerate(gradients):
         scalars = optimizer.scalars(t)
-        scalars[ROWS], scalars[COLUMNS] = shape[-2:]
+        scalars[SIZE], scalars[ROWS], scalars[COLUMNS] = size, *shape[-2:]
         g = np.zeros(room, np.float32)
         g[:size] = gradient.reshape(-1)
         w_out, slots_out = np.full_like(w, np.nan), np.full_like(slots, np.nan)
