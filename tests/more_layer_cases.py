@@ -20,6 +20,8 @@ MORE_CASES: list[Row] = [
     ("AlphaDropout", {"rate": 0.3}, (5,), (5,)),
     ("Permute", {"dims": (2, 1)}, (2, 3), (3, 2)),
     ("Permute", {"dims": (3, 1, 2)}, (2, 3, 4), (4, 2, 3)),
+    ("Identity", {}, (2, 3), (2, 3)),
+    ("ActivityRegularization", {"l1": 0.1, "l2": 0.2}, (3,), (3,)),
     ("ReLU", {}, (5,), (5,)),
     ("ReLU", {"max_value": 0.23, "negative_slope": 0.1, "threshold": 0.07}, (5,), (5,)),
     ("LeakyReLU", {"negative_slope": 0.2}, (5,), (5,)),

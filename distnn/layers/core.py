@@ -132,6 +132,37 @@ class Activation(Layer):
         return {**super().get_config(), "activation": activations.serialize(self.activation)}
 
 
+class Identity(Layer):
+    """What it is given."""
+
+    supports_masking = True
+
+    def call(self, inputs: Any) -> Any:
+        return inputs
+
+
+class ActivityRegularization(Layer):
+    """What it is given, with a penalty `l1 * sum|x| + l2 * sum x**2` on each sample, averaged over the batch.
+
+    Args:
+        l1, l2: factors of the penalty.
+    """
+
+    supports_masking = True
+
+    def __init__(self, l1: float = 0.0, l2: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(activity_regularizer=regularizers.L1L2(l1, l2), **kwargs)
+        self.l1, self.l2 = float(l1), float(l2)
+
+    def call(self, inputs: Any) -> Any:
+        return inputs
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        del config["activity_regularizer"]
+        return {**config, "l1": self.l1, "l2": self.l2}
+
+
 class InputLayer(Layer):
     """Where a model begins: the shape of a sample, without the batch axis."""
 
@@ -140,13 +171,16 @@ class InputLayer(Layer):
     def __init__(
         self,
         shape: Sequence[int] | None = None,
-        dtype: str | None = None,
-        name: str | None = None,
-        *,
         batch_size: int | None = None,
+        dtype: str | None = None,
+        sparse: bool | None = None,
+        ragged: bool | None = None,
         batch_shape: Sequence[int | None] | None = None,
+        name: str | None = None,
     ) -> None:
         super().__init__(name=name)
+        if sparse or ragged:
+            raise ValueError(f"inputs are dense arrays. Received: sparse={sparse}, ragged={ragged}")
         if batch_shape is not None:
             if shape is not None or batch_size is not None:
                 raise ValueError(
@@ -184,20 +218,22 @@ class InputLayer(Layer):
 
 def Input(  # noqa: N802
     shape: Sequence[int] | None = None,
-    dtype: str | None = None,
-    name: str | None = None,
-    *,
     batch_size: int | None = None,
+    dtype: str | None = None,
+    sparse: bool | None = None,
+    ragged: bool | None = None,
     batch_shape: Sequence[int | None] | None = None,
+    name: str | None = None,
 ) -> Tensor:
     """The tensor that a functional model begins with, or a Sequential's first entry.
 
     Args:
         shape: of a sample, without the batch axis.
-        dtype: "float32" or "int32".
-        name: of the input, by which data in a dict is found.
         batch_size: of every batch; stateful layers need to know it.
+        dtype: "float32" or "int32".
+        sparse, ragged: not to be had.
         batch_shape: batch size and shape in one.
+        name: of the input, by which data in a dict is found.
     """
-    layer = InputLayer(shape, dtype, name, batch_size=batch_size, batch_shape=batch_shape)
+    layer = InputLayer(shape, batch_size, dtype, sparse, ragged, batch_shape, name)
     return input_tensor(layer.spec, name or "")

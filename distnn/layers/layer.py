@@ -16,6 +16,7 @@ import numpy as np
 from distnn import constraints, initializers, ops, regularizers
 from distnn.control import SEED_WORD
 from distnn.graph import Graph, ReadsBatchSizeError, current_graph, recording
+from distnn.layers.keras_arguments import without_defaults
 from distnn.masks import fill_masks, pass_masks_on
 from distnn.naming import snake_case
 from distnn.network import FUNCTIONAL, call_layer
@@ -52,6 +53,7 @@ class Layer:
         activity_regularizer: Any = None,
         **kwargs: Any,
     ) -> None:
+        kwargs = without_defaults(type(self).__name__, kwargs)
         if kwargs:
             raise ValueError(
                 f"Unrecognized keyword arguments passed to {type(self).__name__}: {kwargs}. "

@@ -36,6 +36,7 @@ from distnn.losses.probabilistic import KLDivergence as KLDivergence
 from distnn.losses.probabilistic import Poisson as Poisson
 from distnn.losses.probabilistic import kl_divergence as kl_divergence
 from distnn.losses.probabilistic import poisson as poisson
+from distnn.losses.registry import deserialize as deserialize
 from distnn.losses.registry import get as get
 from distnn.losses.registry import is_sparse as is_sparse
 from distnn.losses.registry import names as names

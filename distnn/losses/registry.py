@@ -173,6 +173,12 @@ def serialize(loss: Loss) -> dict[str, Any]:
     return {"class_name": type(loss).__name__, "config": loss.get_config()}
 
 
+def deserialize(name: Any, custom_objects: Mapping[str, type[Loss]] | None = None) -> Loss:
+    """The loss that `serialize` described; its class may be among `custom_objects`."""
+    own = (custom_objects or {}).get(name["class_name"]) if isinstance(name, Mapping) else None
+    return get(name) if own is None else own.from_config(name["config"])
+
+
 def is_sparse(loss: Loss) -> bool:
     """Whether the targets are class numbers."""
     function = loss.function if isinstance(loss, FunctionLoss) else None

@@ -51,7 +51,7 @@ def trained(kit: Any, models: Any, optimizer: Any, x: Any, y: Any, weights: Any 
     model = models.Sequential(
         [
             kit.Input((8, 8, 2)),
-            kit.Conv2D(4, 3, kernel_constraint="max_norm", bias_constraint="non_neg"),
+            kit.Conv2D(4, 3, activation="tanh", kernel_constraint="max_norm", bias_constraint="non_neg"),
             kit.SeparableConv2D(
                 4, 3, use_bias=False, depthwise_constraint="unit_norm", pointwise_constraint="min_max_norm"
             ),
