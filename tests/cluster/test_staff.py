@@ -293,8 +293,11 @@ def test_who_waits_can_be_stopped() -> None:
     engine.load(training.task, training.data, training.model.training_state(0))
     asked = iter([False, False, True])
     engine.coordinator.should_stop = lambda: next(asked)
-    with pytest.raises(StopAsked):
+    with pytest.raises(StopAsked) as stopped:
         engine.run_segment(10)
+    report = stopped.value.report
+    assert report is not None and report.first_step == 0
+    assert tuple(map(int, report.fingerprints)) == reference().fingerprints[:2]
     assert engine.state().step == 2
     crew.room = 1
     assert tuple(map(int, engine.run_segment(8).fingerprints)) == reference().fingerprints[2:]
