@@ -32,7 +32,8 @@ class Recovery:
         return earlier
 
     def end(self) -> float:
-        """Seconds that it took."""
+        """The work is done; seconds that it took."""
         assert self._since is not None
         seconds, self._since = time.monotonic() - self._since, None
+        self._work, self._earlier = "", []
         return seconds

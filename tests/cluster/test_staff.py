@@ -332,6 +332,16 @@ def test_a_shard_that_ends_whoever_computes_it_fails_the_run_although_others_cou
     assert engine.state().step == 2
 
 
+def test_a_shard_is_not_blamed_for_a_loss_that_was_made_good() -> None:
+    """Step 3 of one training and step 3 of the next, each of which loses who computes shard 0."""
+    crew = FaultyCrew(crew_with_room()).fail_at(worker=0, step=3)
+    engine = CrewEngine(crew, 2)
+    assert run(engine) == reference()
+    crew.fail_at(worker=1, step=3)
+    assert run(engine) == reference()
+    crew.assert_all_fired()
+
+
 def test_work_that_always_loses_workers_is_given_up(folder: Any) -> None:
     engine = CrewEngine(crew_with_room(), 1, exchange="shared_memory", wait_s=30.0)
     deaths = []
