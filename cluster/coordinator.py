@@ -18,6 +18,7 @@ from cluster.crew import Answer, Crew, Outcome, Request
 from cluster.exchange.exchange import Exchange, Segment, WorkersLost
 from cluster.failures import losses_of, raise_first_failure
 from cluster.patience import LOAD_DEADLINE_S, Patience
+from cluster.recovery import Recovery
 from cluster.shared_data import SharedData
 from cluster.staff import Staff
 from cluster.supervision import Action, Loss, decide
@@ -69,7 +70,7 @@ class Coordinator:
         self._handles: list[Any] = []
         self._packed: tuple[Task, Any] | None = None
         self._warm_machines: set[str] = set()
-        self._recovery = _Recovery()
+        self._recovery = Recovery()
         self._next_look = 0.0
         self._has_warned: set[str] = set()
         self.observer: Observer | None = None
@@ -240,10 +241,20 @@ class Coordinator:
             try:
                 self._exchange.run(segment)
             except WorkersLost as lost:
-                self._go_on_without(f"step {segment.step}", lost.losses)
+                self._go_on_without_in(segment, lost.losses)
             else:
                 self._recovered("step")
-        return SegmentReport(segment.first_step, segment.fingerprints, self.updater.state.sums.copy())
+        return self._report(segment)
+
+    def _go_on_without_in(self, segment: Segment, losses: Sequence[Loss]) -> None:
+        try:
+            self._go_on_without(f"step {segment.step}", losses)
+        except StopAsked:
+            raise StopAsked(self._report(segment)) from None
+
+    def _report(self, segment: Segment) -> SegmentReport:
+        committed = segment.fingerprints[: segment.committed]
+        return SegmentReport(segment.first_step, committed, self.updater.state.sums.copy())
 
     def evaluate(self, data_name: str, batch_size: int) -> Array:
         """Loss and metric sums over the named data."""
@@ -292,7 +303,7 @@ class Coordinator:
         if losses:
             self._dismiss(losses)
             logger.warning("%s", " and ".join(map(str, losses)))
-            self._recovered("none")
+            self._recovered("nothing")
         if not self._staff.is_complete:
             self._let_join(self._staff.look(self._briefing))
 
@@ -394,36 +405,6 @@ class Coordinator:
         if self._recovery.is_under_way:
             facts = {"standstill_s": self._recovery.end(), "workers": len(self._assignment), "work": work}
             self._tell(incidents.RECOVERED, **facts)
-
-
-class _Recovery:
-    """The time from the first loss to the next result, and the attempts at the work between."""
-
-    def __init__(self) -> None:
-        self._since: float | None = None
-        self._work = ""
-        self._earlier: list[Sequence[Loss]] = []
-
-    @property
-    def is_under_way(self) -> bool:
-        return self._since is not None
-
-    def lost(self, loss: Loss) -> None:
-        self._since = loss.noticed if self._since is None else min(self._since, loss.noticed)
-
-    def attempt(self, work: str, losses: Sequence[Loss]) -> list[Sequence[Loss]]:
-        """Remember losses at this work; returns those of the attempts at it before."""
-        if work != self._work:
-            self._work, self._earlier = work, []
-        earlier = list(self._earlier)
-        self._earlier.append(losses)
-        return earlier
-
-    def end(self) -> float:
-        """Seconds that it took."""
-        assert self._since is not None
-        seconds, self._since = time.monotonic() - self._since, None
-        return seconds
 
 
 def _values(outcomes: Mapping[int, Outcome]) -> list[Any]:

@@ -80,7 +80,14 @@ class SegmentReport:
 
 
 class StopAsked(Exception):  # noqa: N818  (an outcome, not an error)
-    """An engine that could only wait for workers was asked to stop; the committed state is whole."""
+    """An engine that could only wait for workers was asked to stop; the committed state is whole.
+
+    `report`: the steps of the segment that had been committed before, if it was in one.
+    """
+
+    def __init__(self, report: SegmentReport | None = None) -> None:
+        super().__init__(report)
+        self.report = report
 
 
 class Engine(ABC):

@@ -204,12 +204,24 @@ class Training:
             if self.recorder is not None and (workers := self.recorder.wanted_workers()) is not None:
                 self.engine.scale(workers)
             began = self.clock()
-            report = self.engine.run_segment(size)
+            report = self._run_segment(size)
             per_second = size / max(self.clock() - began, 1e-9)
             sums, step = report.sums, step + size
             self._after_segment(epoch, step, report, each_batch)
             has_ended = self.model.stop_training
         return self.objective.means(sums, self._samples_done(self.engine.state().step))
+
+    def _run_segment(self, size: int) -> SegmentReport:
+        """What the engine commits is recorded even if it is asked to stop in the middle."""
+        try:
+            return self.engine.run_segment(size)
+        except StopAsked as asked:
+            report = asked.report
+            if self.recorder is not None and report is not None and len(report.fingerprints):
+                step = report.first_step + len(report.fingerprints)
+                logs = self.objective.means(report.sums, self._samples_done(step))
+                self.recorder.on_steps(report.first_step, report.fingerprints, logs)
+            raise
 
     def _after_segment(self, epoch: int, step: int, report: SegmentReport, each_batch: bool) -> None:
         """Tell who wants to know; save, or stop, if asked to."""

@@ -119,28 +119,33 @@ class Stoppable(MemoryRecorder):
         return self.asked
 
 
-@pytest.mark.parametrize(("waits", "step"), [("load", 0), ("run_segment", 3)])
+@pytest.mark.parametrize(("waits", "step"), [("load", 0), ("run_segment", 3), ("within", 3)])
 def test_an_engine_that_waits_is_stopped_at_a_commit(waits: str, step: int) -> None:
+    """Steps of a segment that had been committed before are recorded like any."""
     recorder = Stoppable(segment=1)
 
     class Waiting(LocalEngine):
         def load(self, *arguments: Any) -> None:
             super().load(*arguments)
-            self.wait_in("load")
+            if waits == "load":
+                self.stop()
 
         def run_segment(self, num_steps: int) -> SegmentReport:
-            if self.state().step >= step:
-                self.wait_in("run_segment")
-            return super().run_segment(num_steps)
+            if self.state().step == 3 and waits == "run_segment":
+                self.stop()
+            report = super().run_segment(num_steps)
+            if self.state().step == 3 and waits == "within":
+                self.stop(report)
+            return report
 
-        def wait_in(self, place: str) -> None:
-            if place == waits:
-                recorder.asked = True
-                assert self.should_stop is not None and self.should_stop()
-                raise StopAsked
+        def stop(self, report: SegmentReport | None = None) -> None:
+            recorder.asked = True
+            assert self.should_stop is not None and self.should_stop()
+            raise StopAsked(report)
 
     engine = Waiting(EngineOptions())
     with pytest.raises(Stopped, match=f"stopped at step {step} of 4"):
         fit(engine, recorder)
     assert [saved.step for saved in recorder.saved] == ([step] if step else [])
+    assert len(recorder.fingerprints) == recorder.step == step
     assert engine.should_stop is None

@@ -29,8 +29,8 @@ def train_for_ever(address: str | None = None, workers: str = "2") -> None:
     """Trains until Ctrl-C, says what was committed, goes on, and is then killed by the test."""
     training = make_training("rich")
     engine = create_engine("ray", EngineOptions(workers=int(workers), address=address))
-    pids = engine.worker_pids  # type: ignore[attr-defined]
     engine.load(training.task, training.data, training.model.training_state(0))
+    pids = engine.worker_pids  # type: ignore[attr-defined]
     engine.run_segment(1)
     try:
         say("training", *pids)

@@ -293,8 +293,11 @@ def test_who_waits_can_be_stopped() -> None:
     engine.load(training.task, training.data, training.model.training_state(0))
     asked = iter([False, False, True])
     engine.coordinator.should_stop = lambda: next(asked)
-    with pytest.raises(StopAsked):
+    with pytest.raises(StopAsked) as stopped:
         engine.run_segment(10)
+    report = stopped.value.report
+    assert report is not None and report.first_step == 0
+    assert tuple(map(int, report.fingerprints)) == reference().fingerprints[:2]
     assert engine.state().step == 2
     crew.room = 1
     assert tuple(map(int, engine.run_segment(8).fingerprints)) == reference().fingerprints[2:]
@@ -327,6 +330,16 @@ def test_a_shard_that_ends_whoever_computes_it_fails_the_run_although_others_cou
     with pytest.raises(EngineError, match="^step 2: two workers were lost while they computed shard 2"):
         run(engine)
     assert engine.state().step == 2
+
+
+def test_a_shard_is_not_blamed_for_a_loss_that_was_made_good() -> None:
+    """Step 3 of one training and step 3 of the next, each of which loses who computes shard 0."""
+    crew = FaultyCrew(crew_with_room()).fail_at(worker=0, step=3)
+    engine = CrewEngine(crew, 2)
+    assert run(engine) == reference()
+    crew.fail_at(worker=1, step=3)
+    assert run(engine) == reference()
+    crew.assert_all_fired()
 
 
 def test_work_that_always_loses_workers_is_given_up(folder: Any) -> None:

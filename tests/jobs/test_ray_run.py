@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -169,6 +170,7 @@ def test_a_live_run_is_scaled_down_and_up_and_changes_no_byte(
     run, unbroken = RunDir(tmp_path / "run"), RunDir(tmp_path / "unbroken")
     with running(folder, small_job, run, "--set", "training.epochs=100000") as process:
         wait_for_epoch(process, 3)
+        rest = read_on(process)
         first = workers_of(process)
         assert scaled(run, "1") == ["run goes on with 1 worker"]
         psutil.wait_procs(first, timeout=20, callback=first.remove)
@@ -179,7 +181,7 @@ def test_a_live_run_is_scaled_down_and_up_and_changes_no_byte(
         ]
         wait_for_event(run, "worker-joined")
         process.send_signal(signal.SIGTERM)
-        _, rest = process.communicate(timeout=60)
+        process.wait(timeout=60)
     assert process.returncode == 3, rest
     status = read_status(run)
     assert status is not None and status.workers == 2
@@ -195,6 +197,14 @@ def test_a_live_run_is_scaled_down_and_up_and_changes_no_byte(
     subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=100)
     found = run.steps.read_bytes()
     assert found and unbroken.steps.read_bytes().startswith(found)
+
+
+def read_on(process: subprocess.Popen[str]) -> list[str]:
+    """What it shows from now on; a program whose pipe is full would wait for ever."""
+    lines: list[str] = []
+    assert process.stderr is not None
+    threading.Thread(target=lines.extend, args=(process.stderr,), daemon=True).start()
+    return lines
 
 
 def scaled(run: RunDir, workers: str) -> list[str]:
