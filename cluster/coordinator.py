@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from cluster.assignment import Assignment, assign
-from cluster.crew import Answer, Crew, Outcome, Request
+from cluster.crew import Answer, Crew, Outcome, Request, WorkerInfo
 from cluster.exchange.exchange import Exchange, Segment, WorkersLost
 from cluster.failures import losses_of, raise_first_failure
 from cluster.patience import LOAD_DEADLINE_S, Patience
@@ -314,8 +314,12 @@ class Coordinator:
         for worker in workers:
             info = self._crew.workers[worker]
             logger.info("%s joins", info)
-            facts = {"worker": worker, "pid": info.pid, "host": info.host, "workers": len(self._assignment)}
-            self._tell(incidents.WORKER_JOINED, **facts)
+            self._tell(incidents.WORKER_JOINED, **info.facts(), workers=len(self._assignment))
+
+    @property
+    def members(self) -> list[WorkerInfo]:
+        """The workers that hold the task, spares included."""
+        return [self._crew.workers[worker] for worker in sorted(self._staff.members)]
 
     def scale(self, workers: int) -> None:
         """Go on with so many workers, within what the options allow."""

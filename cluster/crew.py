@@ -31,6 +31,11 @@ class WorkerInfo:
     host: str
     cores: int
 
+    def facts(self) -> dict[str, Any]:
+        """What an incident tells of it."""
+        found = {"worker": self.number, "pid": self.pid, "host": self.host}
+        return {**found, "machine": self.machine, "started": self.started}
+
     def __str__(self) -> str:
         return f"worker {self.number} (pid {self.pid} on {self.host})"
 

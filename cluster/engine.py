@@ -98,6 +98,7 @@ class RayEngine(Engine):
     def facts(self) -> dict[str, Any]:
         options = self.options
         return {
+            "processes": [worker.facts() for worker in self._coordinator.members],
             "workers": len(self._coordinator.assignment),
             "min_workers": options.min_workers,
             "max_workers": options.workers,

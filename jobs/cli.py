@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from jobs.chaos.command import chaos
 from jobs.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REQUEST, RequestError
 
 if TYPE_CHECKING:
@@ -410,6 +411,9 @@ def _report(outcome: Outcome, as_json: bool) -> NoReturn:
         click.echo(f"{'next':<14} {program()} predict {name} --data FILE --out predictions.csv")
         click.echo(f"{'':<14} {program()} evaluate {name} --data FILE")
     _end(outcome.exit_code)
+
+
+cli.add_command(chaos)
 
 
 def main() -> NoReturn:
