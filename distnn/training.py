@@ -171,10 +171,10 @@ class Training:
         self._take_callbacks_changes()
         if self.recorder is not None:
             self.recorder.on_epoch(epoch, step, logs, self.clock() - began)
-            if self.recorder.wants_checkpoint(step, at_epoch_end=True):
-                self._save(epoch + 1, is_within_epoch=False)
             if self.recorder.should_stop() and epoch + 1 < self.plan.epochs and not self.model.stop_training:
                 self._stop(epoch + 1, is_within_epoch=False)
+            if self.recorder.wants_checkpoint(step, at_epoch_end=True):
+                self._save(epoch + 1, is_within_epoch=False)
 
     def _validate(self, epoch: int, validation: Validation) -> dict[str, float]:
         self.callbacks.on_test_begin()
@@ -212,7 +212,7 @@ class Training:
             return self.engine.run_segment(size)
 
     def _after_segment(self, epoch: int, step: int, report: SegmentReport, each_batch: bool) -> None:
-        """Tell who wants to know; save, or stop, if asked to."""
+        """Tell who wants to know; stop (which saves), or save, if asked to."""
         logs = self.objective.means(report.sums, self._samples_done(step))
         if self.recorder is not None:
             self.recorder.on_steps(report.first_step, report.fingerprints, logs)
@@ -223,10 +223,10 @@ class Training:
             self._take_callbacks_changes()
         if self.recorder is None or step == (epoch + 1) * self.plan.steps_per_epoch:
             return
-        if self.recorder.wants_checkpoint(step, at_epoch_end=False):
-            self._save(epoch, is_within_epoch=True)
         if self.recorder.should_stop():
             self._stop(epoch, is_within_epoch=True)
+        if self.recorder.wants_checkpoint(step, at_epoch_end=False):
+            self._save(epoch, is_within_epoch=True)
 
     def _segment_size(self, step: int, end: int, per_second: float) -> int:
         """How many steps to run before looking up again; the bytes do not depend on it."""

@@ -28,6 +28,7 @@ from jobs.installation import program
 from jobs.problems import Source
 from jobs.recorder import RunRecorder
 from jobs.remarks import listen, shown_warnings
+from jobs.retries import ENGINE, settle_in
 from jobs.rhythm import Rhythm
 from jobs.rundir import RunDir, command_name, new_run_dir
 from jobs.signals import StopSignals
@@ -142,6 +143,9 @@ class _Session:
         self._has_ended = False
 
     def run(self, file: SpecFile, placement: Placement | None, seed: int | None) -> Outcome:
+        crash = settle_in()
+        if crash:
+            self.origin["after"] = crash
         signals = self._signals = StopSignals(
             self._request_stop, self._rescue, self._end_at_once, self._say_now
         )
@@ -316,9 +320,6 @@ def warnings_about(job: Job) -> list[str]:
             "(training.shards decides; it is part of the recipe)"
         )
     return found
-
-
-ENGINE = "engine"
 
 
 def cause_of(error: Exception) -> str:
