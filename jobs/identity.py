@@ -79,8 +79,9 @@ def settle_recipe(
     if known:
         if known[-1]["exact"] != exact_digest(recipe):
             refuse_if(run, [f"its recipe has another digest, and {run.recipe.name} is missing or damaged"])
-        how = "was damaged" if is_there else "was missing"
-        warn(f"{run.recipe.name} {how}; it is written again, from a recipe of the same digest")
+        if is_there or run.checkpoint_steps():  # else it was only about to be written
+            how = "was damaged" if is_there else "was missing"
+            warn(f"{run.recipe.name} {how}; it is written again, from a recipe of the same digest")
     on_event(RECIPE_EVENT, sha256=content_digest(recipe), exact=exact_digest(recipe))
     run.write_json(run.recipe, recipe)
 
