@@ -57,7 +57,8 @@ class CheckpointStore:
         for step in reversed(self._run.checkpoint_steps()):
             path = self._run.checkpoint(step)
             if step > steps.last_step():
-                on_unusable(path, f"the steps before it are recorded only up to {steps.last_step()}")
+                recorded = f"recorded only up to {steps.last_step()} in {self._run.steps.name}"
+                on_unusable(path, f"the steps before it are {recorded}")
                 continue
             try:
                 return self._load(path, step, steps)

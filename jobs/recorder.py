@@ -28,6 +28,7 @@ from jobs.appending import AppendedFile
 from jobs.checkpoint_writer import CheckpointWriter, Written
 from jobs.checkpoints import CheckpointStore
 from jobs.identity import exact_digest, file_digest, settle_recipe, settle_spec
+from jobs.inspection import damaged_lines, lost_epochs, missing_files, tell_of_damage
 from jobs.journal import Journal, plain_json, read
 from jobs.ownership import is_at, open_locked
 from jobs.pulse import Pulse
@@ -97,7 +98,6 @@ class RunRecorder(Recorder):
         self._plan: Plan | None = None
         self._last_committed: Callable[[], Snapshot | None] = lambda: None
         self._checkpoint_cost_s = 0.0
-        self._troubled: set[str] = set()
         self._replaced: RunDirectoryError | None = None
         self._open: weakref.finalize[..., RunRecorder] | None = None
 
@@ -122,8 +122,7 @@ class RunRecorder(Recorder):
         self._begin_attempt()
 
     def _open_files(self) -> None:
-        files = (self.run.events, self.run.metrics, self.run.steps, self.run.status)
-        self._missing = [f.name for f in files if self.run.checkpoint_steps() and not f.exists()]
+        self._missing = missing_files(self.run)
         self.run.create()
         _let_go_of_left(self.run)
         self._events = open_locked(self.run)
@@ -149,11 +148,7 @@ class RunRecorder(Recorder):
         _OPEN[threading.get_ident(), self.run.path.resolve()] = self
         status = self.heartbeat.status
         self.on_event("attempt", attempt=self.attempt, pid=status.pid, host=status.host, **self._origin)
-        for name in self._missing:
-            self.on_event("file-missing", file=name)
-            self._warn(f"{name} of this run is missing; it is written anew")
-        for number in self._earlier.damaged:
-            self.on_event("damaged-line", file=self.run.events.name, line=number)
+        tell_of_damage(self._missing, self._earlier, self.on_event, self._warn)
         if self._spec is not None:
             with self._closed_if_refused():
                 settle_spec(self.run, self._spec, self._earlier.records, self.on_event)
@@ -180,7 +175,7 @@ class RunRecorder(Recorder):
         step = plan.first_step if snapshot is None else snapshot.step
         if snapshot is None and any(r.get("kind") == "checkpoint" for r in self._earlier.records):
             self._warn(f"there is no checkpoint left to go on from: the run begins again at step {step}")
-        self._cut_after(step)
+        self._cut_after(step, snapshot)
         self._last_saved = self._last_step_line = self._clock()
         self.heartbeat.update(
             state=State.RUNNING,
@@ -206,7 +201,7 @@ class RunRecorder(Recorder):
             return False
         age = self._clock() - self._last_saved
         if at_epoch_end:
-            return self._rhythm.is_due_at_epoch_end(age, self._checkpoint_cost_s)
+            return self._rhythm.is_due_at_epoch_end(step, age, self._checkpoint_cost_s)
         return self._rhythm.is_due(step, age)
 
     def save_checkpoint(self, snapshot: Snapshot) -> None:
@@ -308,10 +303,12 @@ class RunRecorder(Recorder):
             return
         self._writer.wait()
         outcome = self._writer.take_outcome()
-        if outcome is not None:
-            self._tell_of(outcome)
+        with contextlib.suppress(OSError):  # the disk takes nothing: nobody can be told
+            if outcome is not None:
+                self._tell_of(outcome)
+            if state is not None:
+                self.on_event(state.value.lower(), message=message, **facts)
         if state is not None:
-            self.on_event(state.value.lower(), message=message, **facts)
             self.heartbeat.update(force=True, state=state, message=message)
         self._open()
 
@@ -348,7 +345,10 @@ class RunRecorder(Recorder):
             if outcome.error is not None and not isinstance(outcome.error, OSError):
                 raise outcome.error
         for file in self._files:
-            self._tell_of_trouble(file.path.name, file.trouble)
+            if (trouble := file.take_trouble()) is not None:
+                name, reason = file.path.name, trouble.strerror
+                self.on_event("write-failed", file=name, reason=reason)
+                self._warn(f"{name} cannot be written ({reason}): what is to be written waits in memory")
 
     def _tell_of(self, outcome: Written) -> None:
         self._checkpoint_cost_s = outcome.busy_s
@@ -357,16 +357,8 @@ class RunRecorder(Recorder):
             return
         reason = " ".join(str(outcome.error).split())
         self.on_event("checkpoint-failed", step=outcome.step, reason=reason)
-        self._warn(f"the checkpoint of step {outcome.step} could not be written: {reason}")
-
-    def _tell_of_trouble(self, name: str, trouble: OSError | None) -> None:
-        """Once for each file and time."""
-        if trouble is None:
-            self._troubled.discard(name)
-        elif name not in self._troubled:
-            self._troubled.add(name)
-            self.on_event("write-failed", file=name, reason=str(trouble.strerror))
-            self._warn(f"{name} cannot be written ({trouble.strerror}): its lines wait in memory")
+        if isinstance(outcome.error, OSError):
+            self._warn(f"the checkpoint of step {outcome.step} could not be written: {reason}")
 
     # Beginning
 
@@ -382,15 +374,18 @@ class RunRecorder(Recorder):
         self.on_event("checkpoint-unusable", file=path.name, reason=reason)
         self._warn(f"checkpoint {path.name} is not used: {reason}")
 
-    def _cut_after(self, step: int) -> None:
+    def _cut_after(self, step: int, snapshot: Snapshot | None) -> None:
         self._steps.cut_after(step)
         self._store.remove_after(step)
         contents = self._metrics.repair()
         beyond = [line.start for line in contents.lines if line.record.get("step", 0) > step]
         if beyond:
             self._metrics.cut_at(min(beyond))
-        for number in contents.damaged:
+        for number in damaged_lines(contents):
             self.on_event("damaged-line", file=self.run.metrics.name, line=number)
+        lost = ", ".join(str(epoch + 1) for epoch in lost_epochs(contents, snapshot))
+        if lost:
+            self._warn(f"{self.run.metrics.name} has lost the lines of epoch {lost}")
 
 
 def read_metrics(run: RunDir) -> list[dict[str, Any]]:
