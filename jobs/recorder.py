@@ -27,6 +27,7 @@ from distnn.recording import Plan, Recorder, Snapshot
 from jobs.appending import AppendedFile
 from jobs.checkpoint_writer import CheckpointWriter, Written
 from jobs.checkpoints import CheckpointStore
+from jobs.errors import cause_of, in_words
 from jobs.identity import exact_digest, file_digest, settle_recipe, settle_spec
 from jobs.inspection import damaged_lines, lost_epochs, missing_files, tell_of_damage
 from jobs.journal import Journal, plain_json, read
@@ -293,9 +294,18 @@ class RunRecorder(Recorder):
         """The training ended by `error`: say so in the directory, and let go of it."""
         from distnn.training import Stopped  # late: only the loop itself gets here
 
-        is_stop = isinstance(error, (KeyboardInterrupt, Stopped))
         text = " ".join(str(error).split()) or type(error).__name__
-        self.close(State.STOPPED if is_stop else State.FAILED, text)
+        if isinstance(error, (KeyboardInterrupt, Stopped)):
+            self.close(State.STOPPED, text)
+        else:
+            self.close(State.FAILED, text, cause=cause_of(error))
+
+    def leave(self, message: str) -> None:
+        """The process ends now, whatever is under way: only say so."""
+        if self._open is not None and self._open.alive:
+            with contextlib.suppress(OSError):
+                self.on_event(State.STOPPED.value.lower(), message=message)
+            self.heartbeat.update(force=True, state=State.STOPPED, message=message)
 
     def close(self, state: State | None = None, message: str = "", **facts: Any) -> None:
         """Let go of the run: say how it ended if it did not finish, and free the lock. Twice is fine."""
@@ -355,7 +365,8 @@ class RunRecorder(Recorder):
         if outcome.path is not None:
             self.on_event("checkpoint", step=outcome.step, file=outcome.path.name)
             return
-        reason = " ".join(str(outcome.error).split())
+        assert outcome.error is not None
+        reason = in_words(outcome.error)
         self.on_event("checkpoint-failed", step=outcome.step, reason=reason)
         if isinstance(outcome.error, OSError):
             self._warn(f"the checkpoint of step {outcome.step} could not be written: {reason}")
