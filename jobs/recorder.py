@@ -363,7 +363,8 @@ class RunRecorder(Recorder):
     def _tell_of(self, outcome: Written) -> None:
         self._checkpoint_cost_s = outcome.busy_s
         if outcome.path is not None:
-            self.on_event("checkpoint", step=outcome.step, file=outcome.path.name)
+            took_s = round(outcome.took_s, 3)
+            self.on_event("checkpoint", step=outcome.step, file=outcome.path.name, took_s=took_s)
             return
         assert outcome.error is not None
         reason = in_words(outcome.error)
