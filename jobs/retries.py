@@ -80,13 +80,17 @@ def crash_of(code: int, run: RunDir) -> str:
     return ""
 
 
-def settle_in() -> str:
-    """In the run's process: end as after SIGTERM when the supervisor is gone; returns the crash before."""
+def settle_in() -> str | None:
+    """In the run's process: stop when the supervisor is gone. Returns the crash before, or the empty string.
+
+    None if nobody supervises.
+    """
     parent = os.environ.pop(SUPERVISED_VARIABLE, None)
-    if parent is not None:
-        end_with_parent(signal.SIGTERM)
-        if os.getppid() != int(parent):
-            raise SystemExit(EXIT_STOPPED)
+    if parent is None:
+        return None
+    end_with_parent(signal.SIGTERM)
+    if os.getppid() != int(parent):
+        raise SystemExit(EXIT_STOPPED)
     return os.environ.pop(CRASH_VARIABLE, "")
 
 

@@ -146,8 +146,13 @@ class _Session:
         crash = settle_in()
         if crash:
             self.origin["after"] = crash
+        is_supervised = crash is not None
         signals = self._signals = StopSignals(
-            self._request_stop, self._rescue, self._end_at_once, self._say_now
+            self._request_stop,
+            self._rescue,
+            self._end_at_once,
+            self._say_now,
+            is_supervised=is_supervised,
         )
         self.recorder: RunRecorder | None = None
         stop_listening = listen(self._warn)

@@ -170,6 +170,20 @@ def test_a_stop_reaches_the_run_and_is_not_retried(
 
 
 @pytest.mark.slow
+def test_a_stop_of_the_whole_tree_is_one_stop(tmp_path: Path, small_job: Path) -> None:
+    """As Ray's job service stops a job: the same signal to the process and to all below it."""
+    run = RunDir(tmp_path / "run")
+    with going(small_job, run, "--retries", "3") as process:
+        for one in (psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)):
+            one.send_signal(signal.SIGTERM)
+        _, text = process.communicate(timeout=100)
+    assert process.returncode == EXIT_STOPPED, text
+    status = read_status(run)
+    assert status is not None and f"stopped at step {status.step} of " in text
+    assert run.checkpoint_steps()[-1] == status.step
+
+
+@pytest.mark.slow
 def test_the_run_of_a_killed_supervisor_stops(tmp_path: Path, small_job: Path) -> None:
     run = RunDir(tmp_path / "run")
     with going(small_job, run, "--retries", "3") as process:
