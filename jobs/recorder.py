@@ -337,8 +337,8 @@ class RunRecorder(Recorder):
             self._replaced = RunDirectoryError(
                 f"{self.run.path}: was removed or replaced while the run was going; nothing of it can be kept"
             )
-        if self._replaced is None:
-            self.heartbeat.beat()
+            self.heartbeat.end()  # what is there now may be another's
+        self.heartbeat.beat()
 
     def _take_stock(self) -> None:
         """Tell what happened beside the training, on its thread.

@@ -211,7 +211,9 @@ class _Session:
 
     def _rescue(self) -> bool:
         """No commit came in time (a long step, a validation): keep the last one."""
-        step = None if self.recorder is None else self.recorder.rescue()
+        step = None
+        with contextlib.suppress(Exception):  # there is no time left to do something about it
+            step = None if self.recorder is None else self.recorder.rescue()
         if step is not None:
             self._stopped(f"at step {step}", step)
         return step is not None

@@ -229,7 +229,7 @@ def test_a_replaced_run_directory_is_left_to_its_new_writer(tmp_path: Path) -> N
     second = open_recorder(tmp_path / "run")
     second.heartbeat.update(force=True, message="of the second")
     first._beat()
-    first.close()
+    first.close(State.FAILED, "replaced")
     status = read_status(RunDir(tmp_path / "run"))
     assert status is not None and status.message == "of the second"
     second.close()
