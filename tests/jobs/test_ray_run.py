@@ -210,8 +210,9 @@ def test_a_killed_coordinator_leaves_nothing_and_the_run_goes_on_elsewhere(
                 workers |= {worker.pid: worker for worker in workers_of(process)}
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.05)
+        _, text = process.communicate()
         _, alive = psutil.wait_procs(list(workers.values()), timeout=20)
-    assert process.returncode == -signal.SIGKILL
+    assert process.returncode == -signal.SIGKILL, text
     assert len(workers) == 2 and not alive
     command = [sys.executable, "-m", "jobs"]
     for arguments in (

@@ -48,6 +48,8 @@ if where == "step":
     before(LocalEngine, "run_segment", lambda engine, steps: engine.state().step == 30)
 elif where == "validation":
     before(LocalEngine, "evaluate", lambda engine, *more: engine.state().step == 46)
+elif where == "load":
+    before(LocalEngine, "load", lambda engine, *more: True)
 elif where == "data":
     before(jobs.runner, "build_job", lambda *arguments: True)
 elif where == "checkpoint":
@@ -155,6 +157,19 @@ def test_loading_is_left_with_nothing_begun(spec: Path, tmp_path: Path, number: 
     assert process.returncode == (3 if number is signal.SIGTERM else 130), text
     assert text == "stopped at once\n"
     assert not run.path.exists()
+
+
+def test_an_engine_that_gets_ready_is_left(spec: Path, tmp_path: Path, unbroken: RunDir) -> None:
+    """As where kernels are compiled, or workers waited for."""
+    run = RunDir(tmp_path / "run")
+    with blocked("load", spec, run) as process:
+        process.send_signal(signal.SIGTERM)
+        _, text = process.communicate(timeout=100)
+    assert process.returncode == 3, text
+    assert f"stopped at once; go on with: distnn resume {run.path}" in text
+    status = read_status(run)
+    assert status is not None and status.state is State.STOPPED
+    assert_resumes_to(run, unbroken, 0)
 
 
 def test_a_second_signal_does_not_wait_for_native_code(spec: Path, tmp_path: Path, unbroken: RunDir) -> None:
