@@ -60,13 +60,18 @@ class ShardRunner:
         task: what to compute.
         data: by name; `train` for steps.
         dtype: float32 for work, float64 for gradient checks.
+
+    Attributes:
+        bindings: another number when what `bind_subtree` gave before is bound to data of the past.
     """
 
     def __init__(self, task: Task, data: Mapping[str, ArrayData], dtype: type[np.floating] = np.float32):
         self.task = task
         self.data = dict(data)
         self.dtype = dtype
+        self.bindings = 0
         self._sources: dict[str, dict[str, Array]] = {}
+        self._copied: set[str] = set()
         self._traced: dict[tuple[Mode, int], Traced] = {}
         self._programs: OrderedDict[tuple[Mode, int], Program] = OrderedDict()
         self.control: Array = np.zeros(CONTROL_WORDS, np.int64)
@@ -364,16 +369,22 @@ class ShardRunner:
     def set_data(self, data: Mapping[str, ArrayData]) -> None:
         """Compute on other data of the same signature; the programs stay.
 
-        Little data of the size of what was there before is copied into its place, so that nothing has to be
-        bound anew.
+        What was copied, little data and batches that were pulled, gives its place to the new data if there
+        is room for them, so that nothing has to be bound anew.
         """
-        before, self.data = self.data, dict(data)
-        if self._is_little(before) and self._is_little(data) and _sizes(before) == _sizes(data):
-            for name, sources in self._sources.items():
-                for key, array in _named_arrays(data[name]):
-                    np.copyto(sources[key], array.reshape(len(array), -1))
-            return
+        self.data = dict(data)
+        for name, sources in self._sources.items():
+            if name not in self._copied or name not in data or not _refilled(sources, data[name]):
+                return self._let_go_of_sources()
+
+    def set_batches(self, name: str, data: ArrayData) -> None:
+        """Compute on other batches in the place of the named data."""
+        self.set_data({**self.data, name: data})
+
+    def _let_go_of_sources(self) -> None:
+        self.bindings += 1
         self._sources.clear()
+        self._copied.clear()
         self._tapes.clear()
         self._feeds.clear()
 
@@ -387,13 +398,18 @@ class ShardRunner:
         return self._indices[:samples]
 
     def _source(self, name: str, key: str) -> Array:
-        """The named data's array for a graph input, as rows; of little data a copy."""
+        """The named data's array for a graph input, as rows; of little data, and of batches, a copy."""
         if name not in self._sources:
-            is_little = self._is_little(self.data)
-            self._sources[name] = {
-                key: (array.copy() if is_little else np.ascontiguousarray(array)).reshape(len(array), -1)
-                for key, array in _named_arrays(self.data[name])
-            }
+            data = self.data[name]
+            if data.cuts or self._is_little(self.data):
+                self._copied.add(name)
+                room = 2 if data.cuts else 1
+                self._sources[name] = {key: _copied(array, room) for key, array in _named_arrays(data)}
+            else:
+                self._sources[name] = {
+                    key: np.ascontiguousarray(array).reshape(len(array), -1)
+                    for key, array in _named_arrays(data)
+                }
         return self._sources[name][key]
 
     def _fed(self, bound: BoundProgram, name: str, shuffle: bool) -> Tape:
@@ -430,9 +446,19 @@ def _named_arrays(data: ArrayData) -> Iterator[tuple[str, Array]]:
         yield "sample_weight", data.sample_weight
 
 
-def _sizes(data: Mapping[str, ArrayData]) -> dict[str, list[tuple[str, tuple[int, ...], str]]]:
-    """What must agree for data to take another's place."""
-    return {
-        name: [(key, array.shape, array.dtype.str) for key, array in _named_arrays(one)]
-        for name, one in data.items()
-    }
+def _copied(array: Array, room: int) -> Array:
+    """A copy as rows; with room for more, as batches differ in size and number."""
+    rows = array.reshape(len(array), -1)
+    place = np.empty((room * len(rows), rows.shape[1]), rows.dtype)
+    place[: len(rows)] = rows
+    return place
+
+
+def _refilled(sources: Mapping[str, Array], data: ArrayData) -> bool:
+    """Copy the data into the places of others of the signature; False if they do not fit."""
+    rows = {key: array.reshape(len(array), -1) for key, array in _named_arrays(data)}
+    if any(len(row) > len(sources[key]) or row.dtype != sources[key].dtype for key, row in rows.items()):
+        return False
+    for key, row in rows.items():
+        np.copyto(sources[key][: len(row)], row)
+    return True

@@ -8,6 +8,7 @@ anything. The last worker also writes what is not cut in slices. Called by `clus
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
 
@@ -25,6 +26,8 @@ from distnn.weights import aligned_zeros
 
 _CACHED_VALUES = 16 * 1024
 """Values that are added up and then updated while they lie in a core's cache."""
+_MAX_TAPES = 64
+"""Of batches of different sizes."""
 
 
 def barriers_per_step(plan: UpdatePlan) -> int:
@@ -66,11 +69,11 @@ class SharedSteps:
         self._segment = segment
         self._rank = rank
         self._workers = len(ranges)
-        self._batching = task.batching
         self._plan = UpdatePlan(task, traced)
         self._pieces = self._plan.cut(self._plan.deal(self._workers)[rank], _CACHED_VALUES)
         self._places = Places(segment, traced.sums_layout, task.batching, ranges, rank)
-        self._tapes: dict[tuple[int, int], Tape] = {}
+        self._tapes: OrderedDict[tuple[int, int], Tape] = OrderedDict()
+        self._bindings = runner.bindings
         self._buffers: list[Array] = []
         self._barrier = Barrier(segment, rank)
         self.step = 0
@@ -91,9 +94,13 @@ class SharedSteps:
             GenerationOver: the coordinator ended the generation, or another worker could not go on.
         """
         parts = self._segment.fingerprints[self._rank]
+        batching = self._runner.task.batching
+        if self._bindings != self._runner.bindings:
+            self._bindings = self._runner.bindings
+            self._tapes.clear()
         for i in range(num_steps):
             self.step = step = first_step + i
-            start, stop = self._batching.batch_bounds(step)
+            start, stop = batching.batch_bounds(step)
             self._runner.begin_step(step)
             self._plan.begin_step(iterations + i)
             tape = self._tapes.get((step % 2, stop - start)) or self._bind_step(step % 2, stop - start)
@@ -115,6 +122,8 @@ class SharedSteps:
         """All of a step of this parity but its last barrier; its total is this worker's fingerprint."""
         phases = self.phases(parity, samples)
         tape = self._tapes[parity, samples] = Tape([call for calls in phases.values() for call in calls])
+        if len(self._tapes) > _MAX_TAPES:
+            self._tapes.popitem(last=False)
         return tape
 
     def phases(self, parity: int, samples: int) -> dict[str, list[Call]]:
@@ -154,7 +163,9 @@ class SharedSteps:
     def _additions(self, samples: int) -> tuple[Sequence[tuple[int, int]], int]:
         """In which order the subtrees' sums are added, and where their total is in the end."""
         places = self._places
-        steps, total = additions(self._batching.shards, places.subtrees, places.are_empty(0, samples))
+        steps, total = additions(
+            self._runner.task.batching.shards, places.subtrees, places.are_empty(0, samples)
+        )
         assert total is not None, "a batch has samples"
         return steps, total
 
