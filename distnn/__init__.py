@@ -23,6 +23,7 @@ _SUBMODULES = (
     "ops",
     "optimizers",
     "preprocessing",
+    "random",
     "regularizers",
     "utils",
 )

@@ -94,7 +94,11 @@ DATA: list[tuple[Any, Any, str]] = [
     (X[:, :4], Y, r"x does not fit the model: expected shape \(None, 6\), received \(50, 4\)"),
     ([X, X], Y, r"the model has 1 input\(s\), but 2 arrays were given as x"),
     ({"a": X}, Y, "x is a dict"),
-    (iter(X), Y, "x is a .*iterator: expected an array, nested lists of numbers or a frame"),
+    (
+        iter(X),
+        Y,
+        "When providing `x` as a generator, `y` should not be passed|x is a .*iterator: expected an",
+    ),
     (
         with_nan(X, 31, 4),
         Y,
