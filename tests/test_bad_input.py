@@ -97,7 +97,7 @@ DATA: list[tuple[Any, Any, str]] = [
     (
         iter(X),
         Y,
-        "When providing `x` as a generator, `y` should not be passed|x is a .*iterator: expected an",
+        "When providing `x` as a generator, `y` should not be passed|x is a .*iterator: expected",
     ),
     (
         with_nan(X, 31, 4),

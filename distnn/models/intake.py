@@ -10,7 +10,7 @@ import numpy as np
 from distnn.data.arrays import ArrayData, as_array_data
 from distnn.data.dataset import ArrayDataset
 from distnn.errors import DataError
-from distnn.models.outputs import sparse_outputs, supervised
+from distnn.models.outputs import ignored_classes, sparse_outputs, supervised
 from distnn.network import in_order
 from distnn.task import Signature
 from distnn.tensor import Array, Batch, Spec, batch_size_of, keras_shape
@@ -102,15 +102,18 @@ def check_against_model(model: Model, data: ArrayData, what: str = "training dat
     names = model.names_of_outputs(len(outputs))
     places = supervised(model.compiled, names)
     sparse = sparse_outputs(model.compiled, names)
-    for place, is_sparse, labels in zip(places, sparse, data.y, strict=False):
+    ignored = ignored_classes(model.compiled, names)
+    for place, is_sparse, ignore_class, labels in zip(places, sparse, ignored, data.y, strict=False):
         classes = outputs[place].shape[-1] if outputs[place].shape else None
         if is_sparse and isinstance(classes, int) and labels.size:
             where = f"{what}, output '{names[place]}'" if len(names) > 1 else what
-            _check_labels(labels, classes, where)
+            _check_labels(labels, classes, ignore_class, where)
 
 
-def _check_labels(labels: Array, classes: int, what: str) -> None:
+def _check_labels(labels: Array, classes: int, ignore_class: int | None, what: str) -> None:
     bad = (labels < 0) | (labels >= classes)
+    if ignore_class is not None:
+        bad &= labels != ignore_class
     if bad.any():
         row = int(np.argmax(bad.reshape(len(labels), -1).any(axis=1)))
         value = labels[row].reshape(-1)[int(np.argmax(bad[row].reshape(-1)))]
