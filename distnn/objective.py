@@ -229,6 +229,8 @@ class Objective:
                     "`class_weight` cannot be applied; return one value per sample"
                 )
             return _start_at_scalar(values, seed, loss.reduction == "sum", starts)
+        if sample_weight is not None:
+            _check_weights(sample_weight, values, f"the loss '{loss.name}'")
         if sample_weight is not None and not is_weighted:
             values = ops.multiply(values, _aligned(sample_weight, values))
         pair: Tensor
@@ -295,6 +297,20 @@ def _aligned(sample_weight: Tensor, values: Tensor) -> Tensor:
     return aligned
 
 
+def _check_weights(sample_weight: Tensor, values: Tensor, what: str) -> None:
+    """Refuse weights that are not one for each sample, or for each of its values.
+
+    Raises:
+        ValueError: naming the shapes.
+    """
+    given, shape = sample_weight.spec.shape, values.spec.shape
+    if len(given) > len(shape) or any(g not in (1, s) for g, s in zip(given[1:], shape[1:], strict=False)):
+        raise ValueError(
+            f"`sample_weight` has shape {sample_weight.shape}, and {what} has values of shape "
+            f"{values.shape}: give one number for each sample, or for each of its values"
+        )
+
+
 def _start_at_scalar(
     value: Tensor, seed: Tensor, is_sum: bool, starts: list[tuple[Tensor, Tensor]]
 ) -> Tensor:
@@ -315,6 +331,8 @@ def _metric_sums(metric: Metric, target: Tensor, output: Tensor, sample_weight: 
     weight, mask = sample_weight, output.mask
     if mask is not None:
         shown = ops.cast(mask, "float32")
+        if sample_weight is not None:
+            _check_weights(sample_weight, shown, f"the metric '{metric.name}'")
         weight = shown if sample_weight is None else ops.multiply(shown, _aligned(sample_weight, shown))
     try:
         sums: Tensor = metric.sums(target, output, weight)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -51,11 +51,17 @@ class Stopped(Exception):  # noqa: N818  (an outcome, not an error)
 
 @dataclass
 class Validation:
-    """When and how to validate."""
+    """When and how to validate: after every so many epochs, or after those named, counted from 1."""
 
     samples: int
     batch_size: int
-    frequency: int = 1
+    frequency: int | Sequence[int] = 1
+
+    def follows(self, epoch: int) -> bool:
+        """Whether there is one after `epoch`, counted from 0."""
+        if isinstance(self.frequency, Sequence):
+            return epoch + 1 in self.frequency
+        return (epoch + 1) % self.frequency == 0
 
 
 @dataclass
@@ -186,7 +192,7 @@ class Training:
         else:
             self._take_callbacks_changes()
         logs = self._run_steps(epoch, has_ended)
-        if self.validation is not None and (epoch + 1) % self.validation.frequency == 0:
+        if self.validation is not None and self.validation.follows(epoch):
             logs.update({f"val_{name}": value for name, value in self._validate(self.validation).items()})
         step = self.engine.state().step
         self.model.take_state(self.engine.state())

@@ -79,6 +79,23 @@ def test_the_same_bytes_eagerly(kind: str) -> None:
     assert train(plain, TOKENS, LABELS, **options) == train(eager, TOKENS, LABELS, **options)
 
 
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", WEIGHTED])
+def test_weights_may_be_given_for_each_step(reduction: str) -> None:
+    make = tagger(SparseCategoricalCrossentropy(ignore_class=VOID, reduction=reduction), mask_zero=True)
+    by_step = np.repeat(WEIGHTS[:, None], STEPS, axis=1)
+    expected = train(make, TOKENS, LABELS, **OPTIONS, sample_weight=WEIGHTS)
+    assert train(make, TOKENS, LABELS, **OPTIONS, sample_weight=by_step) == expected
+    by_step[:, 0] = 0
+    moved = train(make, TOKENS, LABELS, **OPTIONS, sample_weight=by_step)
+    assert moved == train(
+        make, TOKENS, LABELS, **OPTIONS, sample_weight=by_step, backend="threads", workers=2
+    )
+    hidden = np.where(np.arange(STEPS) == 0, VOID, LABELS)
+    assert (moved.weights == train(make, TOKENS, hidden, **OPTIONS, sample_weight=by_step).weights) == (
+        reduction == WEIGHTED
+    )
+
+
 def test_a_function_is_divided_as_the_class() -> None:
     one, other = (
         train(KINDS[kind][0], TOKENS, LABELS, **OPTIONS) for kind in ("ignored", "ignored, by a function")

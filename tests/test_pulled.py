@@ -61,6 +61,13 @@ def test_sample_weights_and_class_weights() -> None:
     assert fitted(Batches(), class_weight={0: 3.0}) == expected
 
 
+def test_validation_with_weights_beside_batches_without() -> None:
+    weights = np.where(Y == 0, 3.0, 1.0).astype(np.float32)
+    found = fitted(Batches(), validation_data=(X, Y, weights))
+    assert found.weights == fitted(Batches()).weights
+    assert found == fitted(endless(), steps_per_epoch=4, validation_data=Batches((32, 53), weights))
+
+
 def test_dtypes_may_change_from_batch_to_batch() -> None:
     whole = np.rint(3 * X)
 

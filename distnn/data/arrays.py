@@ -33,7 +33,7 @@ class ArrayData:
     Args:
         x: one array for each input of the model.
         y: one array for each target; empty if there are none.
-        sample_weight: float32, one value a sample, or None.
+        sample_weight: float32, one value a sample or for each of its steps, or None.
         cuts: where each of its batches ends, for data that came in batches; else empty.
     """
 
@@ -110,7 +110,7 @@ def as_array_data(
         x: an array, nested lists of numbers or a frame (anything with `to_numpy` or `__array__`);
             a list or tuple of arrays for several inputs.
         y: targets, given in the same ways; None if there are none.
-        sample_weight: one number a sample, or None.
+        sample_weight: one number a sample, or for each of its steps `(samples, steps)`, or None.
         keep_float64: leave float64 arrays as they are (for preprocessing, which ends in float32).
 
     Raises:
@@ -248,8 +248,6 @@ def _as_sample_weight(value: Any) -> Array:
     array = _as_array(value, "sample_weight", keep_float64=False)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
-    if array.ndim != 1:
-        raise DataError(f"sample_weight has shape {array.shape}: expected one number for each sample")
     return np.ascontiguousarray(array, dtype=np.float32)
 
 

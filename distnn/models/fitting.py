@@ -63,7 +63,7 @@ class FitArguments:
     steps_per_epoch: int | None = None
     validation_steps: int | None = None
     validation_batch_size: int | None = None
-    validation_freq: int = 1
+    validation_freq: int | Sequence[int] = 1
     backend: str = "local"
     workers: int | None = None
     shards: int | None = None
@@ -96,8 +96,10 @@ class FitArguments:
     def _check_counts(self) -> None:
         for name in ("batch_size", "epochs", "steps_per_epoch", "validation_steps", "validation_batch_size"):
             _check_positive(name, getattr(self, name))
-        for name in ("workers", "shards", "threads", "validation_freq"):
+        for name in ("workers", "shards", "threads"):
             _check_positive(name, getattr(self, name))
+        if not isinstance(self.validation_freq, list | tuple | set):
+            _check_positive("validation_freq", self.validation_freq)
         if self.initial_epoch < 0:
             raise ValueError(f"`initial_epoch` must not be negative. Received: {self.initial_epoch}")
 
@@ -263,7 +265,9 @@ def _data(
 
     Of data that are pulled the first value is where from, and the training data are one of the batches.
     """
-    x, source = arguments.x, None
+    x, source, validation = arguments.x, None, None
+    if arguments.validation_data is not None:
+        validation = _validation_data(model, arguments)
     if is_pulled(x):
         refuse_beside_pulled(
             x,
@@ -272,13 +276,16 @@ def _data(
             validation_split=arguments.validation_split,
         )
         order_seed = seed if arguments.shuffle else None
-        source, train = open_source(model, x, class_weight=arguments.class_weight, order_seed=order_seed)
+        source, train = open_source(
+            model,
+            x,
+            class_weight=arguments.class_weight,
+            order_seed=order_seed,
+            weight_shape=_weight_shape(validation),
+        )
     else:
         train = intake(model, x, arguments.y, arguments.sample_weight, needs_targets=True)
-    validation = None
-    if arguments.validation_data is not None:
-        validation = _validation_data(model, arguments)
-    elif arguments.validation_split:
+    if validation is None and arguments.validation_split:
         train, validation = split_last(train, arguments.validation_split)
         validation = _first_batches(validation, arguments)
     if source is None:
@@ -286,7 +293,7 @@ def _data(
             train = class_weights(train, arguments.class_weight)
         check_against_model(model, train)
     if validation is not None:
-        validation = _same_weighting(train, validation)
+        train, validation = _same_weighting(train, validation)
         check_against_model(model, validation, "validation data")
     return source, train, validation
 
@@ -314,22 +321,31 @@ def _first_batches(validation: ArrayData, arguments: FitArguments) -> ArrayData:
     return validation.slice(0, min(validation.num_samples, arguments.validation_steps * size))
 
 
-def _same_weighting(train: ArrayData, validation: ArrayData) -> ArrayData:
+def _weight_shape(data: ArrayData | None) -> tuple[int, ...] | None:
+    """The shape of a sample's weights, if there are any."""
+    return None if data is None or data.sample_weight is None else data.sample_weight.shape[1:]
+
+
+def _same_weighting(train: ArrayData, validation: ArrayData) -> tuple[ArrayData, ArrayData]:
     """Both with sample weights or neither, so that one task serves both."""
-    if train.sample_weight is not None and validation.sample_weight is None:
-        return validation.weighted(np.ones(validation.num_samples, np.float32))
-    if train.sample_weight is None and validation.sample_weight is not None:
-        raise ValueError(
-            "validation data has sample weights but the training data has none; give both, or none"
-        )
-    return validation
+    shapes = _weight_shape(train), _weight_shape(validation)
+    return _with_weights(train, shapes[1]), _with_weights(validation, shapes[0])
+
+
+def _with_weights(data: ArrayData, shape: tuple[int, ...] | None) -> ArrayData:
+    """The data with weights of 1, if the others have weights of that shape and these have none."""
+    if shape is None or data.sample_weight is not None:
+        return data
+    return data.weighted(np.ones((data.num_samples, *shape), np.float32))
 
 
 def _validation(arguments: FitArguments, data: ArrayData | None, batch_size: int) -> Validation | None:
     if data is None:
         return None
     size = int(arguments.validation_batch_size or batch_size)
-    return Validation(data.num_samples, size, arguments.validation_freq)
+    frequency = arguments.validation_freq
+    given = frequency if isinstance(frequency, int | np.integer) else tuple(frequency)
+    return Validation(data.num_samples, size, given)
 
 
 def _recorder(arguments: FitArguments, source: BatchSource | None, steps: int) -> Recorder | None:

@@ -73,7 +73,8 @@ def signature_of(model: Model, data: ArrayData) -> Signature:
         Spec((Batch(), *array.shape[1:]), "float32" if array.dtype.kind == "f" else "int32")
         for array in data.y
     )
-    return Signature(inputs, targets, data.sample_weight is not None)
+    weight = data.sample_weight
+    return Signature(inputs, targets, None if weight is None else Spec((Batch(), *weight.shape[1:])))
 
 
 def _batch(declared: tuple[Spec, ...], place: int) -> Batch:
@@ -139,6 +140,11 @@ def _as_labels(array: Array) -> Array:
 
 def class_weights(data: ArrayData, weights: Mapping[int, float]) -> ArrayData:
     """The data with each sample weighted by its class (1 for one not named), times its own weight."""
+    if len(data.y) > 1:
+        raise DataError(
+            "`class_weight` is only supported for models with a single output. Received: targets of "
+            f"{len(data.y)}; give `sample_weight`"
+        )
     labels = data.y[0]
     if labels.ndim == 2 and labels.shape[1] > 1:
         labels = labels.argmax(axis=1)
@@ -148,5 +154,6 @@ def class_weights(data: ArrayData, weights: Mapping[int, float]) -> ArrayData:
     table = {int(key): float(value) for key, value in weights.items()}
     found = np.array([table.get(int(label), 1.0) for label in labels], np.float32)
     if data.sample_weight is not None:
-        found = found * data.sample_weight
+        own = data.sample_weight
+        found = found.reshape(len(found), *(1 for _ in own.shape[1:])) * own
     return ArrayData(data.x, data.y, found.astype(np.float32))

@@ -28,6 +28,7 @@ def open_source(
     needs_targets: bool = True,
     class_weight: Mapping[int, float] | None = None,
     order_seed: int | None = None,
+    weight_shape: tuple[int, ...] | None = None,
 ) -> tuple[BatchSource, ArrayData]:
     """The batches of a generator or `PyDataset` for `model`, and one of them; builds the model.
 
@@ -37,12 +38,13 @@ def open_source(
         needs_targets: whether batches without targets are refused.
         class_weight: weight of each class.
         order_seed: of the order of a dataset's batches; None: in turn.
+        weight_shape: of the weights of a sample, if there must be some: 1 where none are given.
 
     Raises:
         ValueError: there is no batch.
         DataError: the batch cannot be used.
     """
-    convert = BatchIntake(model, needs_targets, class_weight)
+    convert = BatchIntake(model, needs_targets, class_weight, weight_shape)
     source: BatchSource
     if isinstance(x, PyDataset):
         source = DatasetSource(x, convert, order_seed)
@@ -103,8 +105,13 @@ class BatchIntake:
     """Makes arrays of what the user's code gave for a batch. The first one says what all are like."""
 
     def __init__(
-        self, model: Model, needs_targets: bool, class_weight: Mapping[int, float] | None = None
+        self,
+        model: Model,
+        needs_targets: bool,
+        class_weight: Mapping[int, float] | None = None,
+        weight_shape: tuple[int, ...] | None = None,
     ) -> None:
+        self._weight_shape = weight_shape
         self._model = model
         self._needs_targets = needs_targets
         self._class_weight = class_weight
@@ -142,8 +149,12 @@ class BatchIntake:
 
     def _like_the_first(self, data: ArrayData) -> ArrayData:
         found, wanted = signature_of(self._model, data), self._signature
-        if wanted is None or found == wanted:
-            self._signature = found
+        if wanted is None:
+            if self._weight_shape is not None and data.sample_weight is None:
+                data = data.weighted(np.ones((data.num_samples, *self._weight_shape), np.float32))
+            self._signature = signature_of(self._model, data)
+            return data
+        if found == wanted:
             return data
         for what, theirs, ours in (
             ("inputs", wanted.inputs, found.inputs),
@@ -159,9 +170,15 @@ class BatchIntake:
 
     @staticmethod
     def _weighted_like(data: ArrayData, wanted: Signature) -> ArrayData:
-        if wanted.weighted and data.sample_weight is None:
-            return data.weighted(np.ones(data.num_samples, np.float32))
-        if data.sample_weight is not None and not wanted.weighted:
+        weight, given = wanted.weight, data.sample_weight
+        if weight is not None and given is None:
+            return data.weighted(np.ones(weight.concrete(data.num_samples), np.float32))
+        if weight is not None and given is not None and weight.shape[1:] != given.shape[1:]:
+            raise DataError(
+                f"its sample weights have the shape {given.shape}, those of the first batch "
+                f"{keras_shape(weight.shape)}"
+            )
+        if given is not None and weight is None:
             raise DataError(
                 "it has sample weights, and the first batch had none: give them from the beginning"
             )
