@@ -7,7 +7,7 @@ number of threads, wherever it runs.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -40,6 +40,7 @@ from distnn.kernels.update import add_into
 from distnn.program import BoundProgram, Program
 from distnn.reduction import Range, ShardSums, SumsLayout, depth, fold, maximal_subtrees
 from distnn.rng import stream_key
+from distnn.sources import Sources
 from distnn.task import Task
 from distnn.tensor import Array
 from distnn.tracing import EagerValues, Mode, Traced, input_specs, trace
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
 
 _MAX_SPECIAL_PROGRAMS = 8
 _MAX_TAPES = 64
-_LITTLE_BYTES = 64 * 1024
 
 
 class ShardRunner:
@@ -67,11 +67,9 @@ class ShardRunner:
 
     def __init__(self, task: Task, data: Mapping[str, ArrayData], dtype: type[np.floating] = np.float32):
         self.task = task
-        self.data = dict(data)
         self.dtype = dtype
         self.bindings = 0
-        self._sources: dict[str, dict[str, Array]] = {}
-        self._copied: set[str] = set()
+        self._sources = Sources(data)
         self._traced: dict[tuple[Mode, int], Traced] = {}
         self._programs: OrderedDict[tuple[Mode, int], Program] = OrderedDict()
         self.control: Array = np.zeros(CONTROL_WORDS, np.int64)
@@ -344,7 +342,7 @@ class ShardRunner:
         inputs: dict[str, Array] = {}
         for key, spec in input_specs(self.task, mode).items():
             inputs[key] = np.empty(spec.concrete(samples), self.dtype if spec.is_float else spec.dtype)
-            gather_rows(self._source(name, key), indices, inputs[key].reshape(samples, -1))
+            gather_rows(self._sources.rows(name, key), indices, inputs[key].reshape(samples, -1))
         control = self.control
         control[STEP_WORD], control[SHARD_WORD], control[SAMPLES_WORD] = *place, samples
         layout = self.task.layout()
@@ -366,51 +364,30 @@ class ShardRunner:
         self.task = task
         self.control[SEED_WORD] = stream_key(task.batching.seed, "noise")
 
-    def set_data(self, data: Mapping[str, ArrayData]) -> None:
-        """Compute on other data of the same signature; the programs stay.
+    @property
+    def data(self) -> Mapping[str, ArrayData]:
+        """By name."""
+        return self._sources.data
 
-        What was copied, little data and batches that were pulled, gives its place to the new data if there
-        is room for them, so that nothing has to be bound anew.
-        """
-        self.data = dict(data)
-        for name, sources in self._sources.items():
-            if name not in self._copied or name not in data or not _refilled(sources, data[name]):
-                return self._let_go_of_sources()
+    def set_data(self, data: Mapping[str, ArrayData]) -> None:
+        """Compute on other data of the same signature; the programs stay, and what is bound if it can."""
+        if not self._sources.set_data(data):
+            self._let_go_of_tapes()
 
     def set_batches(self, name: str, data: ArrayData) -> None:
         """Compute on other batches in the place of the named data."""
-        self.set_data({**self.data, name: data})
+        if not self._sources.set_batches(name, data):
+            self._let_go_of_tapes()
 
-    def _let_go_of_sources(self) -> None:
+    def _let_go_of_tapes(self) -> None:
         self.bindings += 1
-        self._sources.clear()
-        self._copied.clear()
         self._tapes.clear()
         self._feeds.clear()
-
-    @staticmethod
-    def _is_little(data: Mapping[str, ArrayData]) -> bool:
-        return sum(one.num_bytes for one in data.values()) <= _LITTLE_BYTES
 
     def _index_buffer(self, samples: int) -> Array:
         if len(self._indices) < samples:
             self._indices = np.zeros(samples, np.int64)
         return self._indices[:samples]
-
-    def _source(self, name: str, key: str) -> Array:
-        """The named data's array for a graph input, as rows; of little data, and of batches, a copy."""
-        if name not in self._sources:
-            data = self.data[name]
-            if data.cuts or self._is_little(self.data):
-                self._copied.add(name)
-                room = 2 if data.cuts else 1
-                self._sources[name] = {key: _copied(array, room) for key, array in _named_arrays(data)}
-            else:
-                self._sources[name] = {
-                    key: np.ascontiguousarray(array).reshape(len(array), -1)
-                    for key, array in _named_arrays(data)
-                }
-        return self._sources[name][key]
 
     def _fed(self, bound: BoundProgram, name: str, shuffle: bool) -> Tape:
         """A tape that picks the shard's samples out of the named data and runs the program on them."""
@@ -422,7 +399,7 @@ class ShardRunner:
             for key, target in bound.inputs.items():
                 if key in bound.reads and not key.startswith("seed"):
                     rows = target.reshape(samples, -1)
-                    calls.append(partial(gather_rows, self._source(name, key), indices, rows))
+                    calls.append(partial(gather_rows, self._sources.rows(name, key), indices, rows))
             tapes[name] = Tape([*calls, *bound.calls])
         return tapes[name]
 
@@ -434,31 +411,3 @@ class ShardRunner:
 
 def _bind_addition(calls: list[Call], left: ShardSums, right: ShardSums) -> None:
     calls += left.bind_add(right)
-
-
-def _named_arrays(data: ArrayData) -> Iterator[tuple[str, Array]]:
-    """A data set's arrays by the names of the graph's inputs."""
-    for i, array in enumerate(data.x):
-        yield f"x{i}", array
-    for i, array in enumerate(data.y):
-        yield f"y{i}", array
-    if data.sample_weight is not None:
-        yield "sample_weight", data.sample_weight
-
-
-def _copied(array: Array, room: int) -> Array:
-    """A copy as rows; with room for more, as batches differ in size and number."""
-    rows = array.reshape(len(array), -1)
-    place = np.empty((room * len(rows), rows.shape[1]), rows.dtype)
-    place[: len(rows)] = rows
-    return place
-
-
-def _refilled(sources: Mapping[str, Array], data: ArrayData) -> bool:
-    """Copy the data into the places of others of the signature; False if they do not fit."""
-    rows = {key: array.reshape(len(array), -1) for key, array in _named_arrays(data)}
-    if any(len(row) > len(sources[key]) or row.dtype != sources[key].dtype for key, row in rows.items()):
-        return False
-    for key, row in rows.items():
-        np.copyto(sources[key][: len(row)], row)
-    return True

@@ -14,9 +14,10 @@ from pulled_batches import EVEN, UNEVEN, Batches, X, Y, coupled, endless, fitted
 from trainings import train, weight_bytes
 
 import distnn.feeding
-from distnn.callbacks import LambdaCallback
+from distnn.callbacks import Callback, LambdaCallback
 from distnn.errors import DataError
-from distnn.layers import LSTM, Dense, Input, concatenate
+from distnn.layers import LSTM, Dense, Embedding, Input, concatenate
+from distnn.losses import SparseCategoricalCrossentropy
 from distnn.models import Model, Sequential
 from distnn.training import Stopped
 from distnn.utils import PyDataset, Sequence
@@ -52,6 +53,55 @@ def test_how_batches_are_grouped_changes_nothing(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(distnn.feeding, "WINDOW_BATCHES", 3)
     monkeypatch.setattr(distnn.training, "SEGMENT_SECONDS", 1e9)
     assert fitted(Batches(UNEVEN)) == expected
+
+
+def test_windows_are_bound_once_whatever_the_size_of_the_validation_data(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Tapes stay where batches come anew, also beside data that are read where they lie."""
+    monkeypatch.setattr(distnn.feeding, "WINDOW_BATCHES", 1)
+    large = np.repeat(X, 100, axis=0), np.repeat(Y, 100)
+    bindings: list[int] = []
+
+    class Look(Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            engine: Any = self.model.engines["local"]
+            bindings.append(engine._now.runners[0].bindings)
+
+        def get_state(self) -> dict[str, Any]:
+            return {}
+
+    fitted(Batches((16, 32, 48)), epochs=5, validation_data=large, callbacks=[Look()])
+    assert bindings == [bindings[0]] * 5
+
+
+def test_eager_models_and_masks_and_counts() -> None:
+    def masked(run_eagerly: bool = False) -> Callable[[], Sequential]:
+        def make() -> Sequential:
+            layers = [Embedding(9, 4, mask_zero=True), LSTM(3, return_sequences=True), Dense(3, "softmax")]
+            model = Sequential([Input((5,), dtype="int32"), *layers])
+            loss = SparseCategoricalCrossentropy(ignore_class=9, reduction="mean_with_sample_weight")
+            model.compile("sgd", loss, run_eagerly=run_eagerly)
+            return model
+
+        return make
+
+    rng = np.random.default_rng(1)
+    tokens, labels = rng.integers(0, 9, (53, 5)), rng.integers(0, 3, (53, 5))
+    labels[rng.random((53, 5)) < 0.3] = 9
+    weights = rng.random(53)
+
+    def batches(cuts: tuple[int, ...]) -> Iterator[Any]:
+        for start, stop in zip((0, *cuts), cuts, strict=False):
+            yield tokens[start:stop], labels[start:stop], weights[start:stop]
+
+    options: dict[str, Any] = {"steps_per_epoch": 4, "epochs": 1, "shards": 3}
+    arrays: dict[str, Any] = {"sample_weight": weights, "batch_size": 16, "shuffle": False}
+    expected = train(masked(), tokens, labels, epochs=1, shards=3, **arrays)
+    assert fitted(batches(EVEN), masked(), **options) == expected
+    uneven = fitted(batches(UNEVEN), masked(), **options)
+    assert fitted(batches(UNEVEN), masked(), backend="threads", workers=2, **options) == uneven
+    assert fitted(batches(UNEVEN), masked(run_eagerly=True), **options) == uneven
 
 
 def test_sample_weights_and_class_weights() -> None:
