@@ -372,6 +372,14 @@ def test_evaluate_and_predict_take_what_is_pulled(
     model.close()
 
 
+def test_progress_counts_batches_of_which_nobody_knew_how_many(capsys: pytest.CaptureFixture[str]) -> None:
+    model = make()
+    model.evaluate((b for b in Batches()), verbose=2)
+    model.predict((b for b in Batches()), verbose=2)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" - ")[0] for line in lines] == ["4/4", "4/4"]
+
+
 def test_states_go_on_from_batch_to_batch() -> None:
     def stateful() -> Sequential:
         model = Sequential([Input(batch_shape=(4, 2, 3)), LSTM(3, stateful=True), Dense(1)])

@@ -100,10 +100,13 @@ def evaluate_model(model: Model, x: Any, y: Any, sample_weight: Any, how: Pass) 
     told = how.told(model, opened.steps(batching))
     told.on_test_begin()
     engine = _loaded(model, task, opened.first, arguments)
-    sums, samples = None, 0
+    sums, samples, steps = None, 0, 0
     for data in opened.parts(engine):
         sums = engine.evaluate("data", batching.batch_size, sums)
         samples += data.num_samples
+        steps += len(data.cuts)
+        if steps:
+            told.callbacks[-1].on_test_batch_end(steps - 1)  # progress alone: no hook for each batch
     assert sums is not None, "there is a first batch"
     engine.add_penalty(sums, samples)
     logs = objective.means(sums, samples)
@@ -125,7 +128,12 @@ def predict_model(model: Model, x: Any, how: Pass) -> Any:
     told = how.told(model, opened.steps(batching))
     told.on_predict_begin()
     engine = _loaded(model, task, opened.first, arguments)
-    found = [engine.predict("data", batching.batch_size) for _ in opened.parts(engine)]
+    found, steps = [], 0
+    for data in opened.parts(engine):
+        found.append(engine.predict("data", batching.batch_size))
+        steps += len(data.cuts)
+        if steps:
+            told.callbacks[-1].on_predict_batch_end(steps - 1)
     told.on_predict_end()
     outputs = found[0]
     if len(found) > 1:
