@@ -109,13 +109,9 @@ class Training:
         snapshot = None if self.recorder is None else self.recorder.begin(self.recipe, self.plan)
         if snapshot is not None:
             state = self._read(snapshot, state)
-<<<<<<< HEAD
         if self.recorder is not None:
             self.recorder.offer(self._rescue.snapshot)
-        self.engine.load(self.task, self.data, state)
-=======
         self.engine.load(self._task_at(state.step), self.data, state)
->>>>>>> main
         self._event("engine-ready", engine=type(self.engine).__name__)
         if forgetful := self.callbacks.without_state():
             self._event("callbacks-without-state", callbacks=", ".join(forgetful))
@@ -203,14 +199,9 @@ class Training:
         else:
             self._take_callbacks_changes()
         logs = self._run_steps(epoch, has_ended)
-<<<<<<< HEAD
-        if self.validation is not None and (epoch + 1) % self.validation.frequency == 0:
+        if self.validation is not None and self.validation.follows(epoch):
             validated = self._validate(epoch, self.validation)
             logs.update({f"val_{name}": value for name, value in validated.items()})
-=======
-        if self.validation is not None and self.validation.follows(epoch):
-            logs.update({f"val_{name}": value for name, value in self._validate(self.validation).items()})
->>>>>>> main
         step = self.engine.state().step
         self.model.take_state(self.engine.state())
         self.callbacks.on_epoch_end(epoch, logs)
@@ -224,14 +215,10 @@ class Training:
 
     def _validate(self, epoch: int, validation: Validation) -> dict[str, float]:
         self.callbacks.on_test_begin()
-<<<<<<< HEAD
-        begins_anew = not self.callbacks.users_override("on_test_begin")
+        begins_anew = self.feed is None and not self.callbacks.users_override("on_test_begin")
         with self._rescue.possible(epoch, self.engine.state().step, begins_anew):
             sums = self.engine.evaluate("validation", validation.batch_size)
-=======
-        sums = self.engine.evaluate("validation", validation.batch_size)
         self.engine.add_penalty(sums, validation.samples)
->>>>>>> main
         logs = self.objective.means(sums, validation.samples)
         self.callbacks.on_test_end(logs)
         return logs
@@ -263,14 +250,13 @@ class Training:
             self.feed.end_epoch()
         return self.objective.means(sums, self._samples_done(self.engine.state().step))
 
-<<<<<<< HEAD
     def _run_segment(self, epoch: int, step: int, size: int) -> SegmentReport:
         """Steps; a single one may take long, so its beginning can be saved while it runs."""
         is_single = size == 1 and not self.model.stop_training
         begins_anew = is_single and not self.callbacks.users_override(*_BEFORE_A_BATCH)
         with self._rescue.possible(epoch, step, begins_anew):
             return self.engine.run_segment(size)
-=======
+
     def _send_batches(self, feed: Feed, step: int, limit: int) -> int:
         """Pull the batches of up to `limit` steps; for how many there are any."""
         window = feed.window(step, limit)
@@ -280,7 +266,6 @@ class Training:
             return 0
         self.engine.take_batches("train", window.data, window.batching)
         return window.steps
->>>>>>> main
 
     def _after_segment(self, epoch: int, step: int, report: SegmentReport, each_batch: bool) -> None:
         """Tell who wants to know; stop (which saves), or save, if asked to."""
