@@ -61,26 +61,26 @@ def add_up_squares(x: Array, rows: int, channels: int, mean: Array, sums: Array)
 
 
 @helper
-def kept_gradient(y: Array, dy: Array, place: int, is_rectified: bool) -> Any:
+def kept_gradient(y: Array, dy: Array, place: int, is_rectified: int) -> Any:
     """Sixteen values of dy; where `is_rectified`, 0 unless y is above 0."""
     gradient = load(dy, place)
-    if is_rectified:
+    if is_rectified != 0:
         nothing = splat(dy.dtype.type(0))
         gradient = where_above(load(y, place), nothing, gradient, nothing)
     return gradient
 
 
 @helper
-def kept_value(y: Array, dy: Array, place: int, is_rectified: bool) -> Any:
+def kept_value(y: Array, dy: Array, place: int, is_rectified: int) -> Any:
     """One value of it."""
-    return dy[place] if not is_rectified or y[place] > 0 else dy.dtype.type(0)
+    return dy[place] if is_rectified == 0 or y[place] > 0 else dy.dtype.type(0)
 
 
 @helper
 def add_up_products(
     dy: Array,
     y: Array,
-    is_rectified: bool,
+    is_rectified: int,
     x: Array,
     rows: int,
     channels: int,

@@ -18,7 +18,7 @@ from distnn.kernels.channel_sums import (
     kept_gradient,
     kept_value,
 )
-from distnn.kernels.jit import Array, helper, kernel
+from distnn.kernels.jit import Array, kernel
 from distnn.kernels.rows import run_deviation_sum, run_scaled_deviation_dot, run_sum
 from distnn.kernels.vector_stores import multiply_add, narrow, not_below, store
 from distnn.kernels.vectors import LANES, load, splat, widen
@@ -72,21 +72,21 @@ def batch_norm_training(
             y[start + c] = lowest if value_ < lowest else value_
 
 
-@helper
-def _batch_norm_gradient(
+@kernel
+def batch_norm_gradient(
     x_RC: Array,
     gamma_C: Array,
     mean_C: Array,
     inverse_std_C: Array,
     y_RC: Array,
     dy_RC: Array,
+    is_rectified: int,
     dx_RC: Array,
     dgamma_C: Array,
     dbeta_C: Array,
     scratch_2C: Array,
-    is_rectified: bool,
 ) -> None:
-    """Gradients of `batch_norm_training`; dy counts where y > 0 only, if `is_rectified`."""
+    """Gradients of `batch_norm_training`, from y only if `is_rectified`; `scratch_2C` is float64 [2, C]."""
     rows, channels = x_RC.shape
     one_over = 1.0 / np.float64(rows)
     x, y, dy, dx = x_RC.reshape(-1), y_RC.reshape(-1), dy_RC.reshape(-1), dx_RC.reshape(-1)
@@ -113,43 +113,6 @@ def _batch_norm_gradient(
             dy_ = np.float64(kept_value(y, dy, start + c, is_rectified))
             rest_ = (dy_ - level[c]) + centred_ * slope[c]
             dx[start + c] = rest_ * np.float64(inverse_std_C[c] * gamma_C[c])
-
-
-@kernel
-def batch_norm_gradient(
-    x_RC: Array,
-    gamma_C: Array,
-    mean_C: Array,
-    inverse_std_C: Array,
-    dy_RC: Array,
-    dx_RC: Array,
-    dgamma_C: Array,
-    dbeta_C: Array,
-    scratch_2C: Array,
-) -> None:
-    """Gradients of `batch_norm_training`; `scratch_2C` is float64 [2, C]."""
-    _batch_norm_gradient(
-        x_RC, gamma_C, mean_C, inverse_std_C, dy_RC, dy_RC, dx_RC, dgamma_C, dbeta_C, scratch_2C, False
-    )
-
-
-@kernel
-def rectified_batch_norm_gradient(
-    x_RC: Array,
-    gamma_C: Array,
-    mean_C: Array,
-    inverse_std_C: Array,
-    y_RC: Array,
-    dy_RC: Array,
-    dx_RC: Array,
-    dgamma_C: Array,
-    dbeta_C: Array,
-    scratch_2C: Array,
-) -> None:
-    """The same from relu's y and dy."""
-    _batch_norm_gradient(
-        x_RC, gamma_C, mean_C, inverse_std_C, y_RC, dy_RC, dx_RC, dgamma_C, dbeta_C, scratch_2C, True
-    )
 
 
 @kernel

@@ -133,9 +133,20 @@ def _bound_batch_norm_gradient(
     """The call; dy counts only where y, if there is one, is above 0."""
     dx, dgamma, dbeta = outputs
     scratch = np.zeros((2, len(gamma)), np.float64)
-    kernel: Any = kernels.batch_norm_gradient if y is None else kernels.rectified_batch_norm_gradient
-    rows = [_rows(array) for array in ((dy,) if y is None else (y, dy))]
-    return partial(kernel, _rows(x), gamma, mean, inverse_std, *rows, _rows(dx), dgamma, dbeta, scratch)
+    return partial(
+        kernels.batch_norm_gradient,
+        _rows(x),
+        gamma,
+        mean,
+        inverse_std,
+        _rows(dy if y is None else y),
+        _rows(dy),
+        int(y is not None),
+        _rows(dx),
+        dgamma,
+        dbeta,
+        scratch,
+    )
 
 
 class BatchNormInference(_Normalization):

@@ -37,7 +37,7 @@ def test_batch_norm(shape: tuple[int, int]) -> None:
     np.testing.assert_allclose(y, hat * gamma + beta, rtol=1e-4, atol=1e-5)
     dy, dx = make(*shape) - 1, np.empty_like(x)
     dgamma, dbeta, scratch = np.empty_like(gamma), np.empty_like(gamma), np.empty((2, shape[1]))
-    kernels.batch_norm_gradient(x, gamma, mean, inverse_std, dy, dx, dgamma, dbeta, scratch)
+    kernels.batch_norm_gradient(x, gamma, mean, inverse_std, y, dy, 0, dx, dgamma, dbeta, scratch)
     np.testing.assert_allclose(dbeta, dy.sum(axis=0), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(dgamma, (dy * hat).sum(axis=0), rtol=1e-4, atol=1e-5)
     rest = dy - dy.mean(axis=0) - hat * (dy * hat).mean(axis=0)
@@ -57,8 +57,8 @@ def test_batch_norm_with_relu_gives_the_bytes_of_both_in_turn(shape: tuple[int, 
     kernels.batch_norm_training(x, gamma, beta, EPSILON, 1, fused_y, *statistics)
     assert fused_y.tobytes() == y.tobytes() and 0 < (y == 0).sum() < y.size
     activations.relu_gradient(y.reshape(-1), dy.reshape(-1), masked.reshape(-1))
-    kernels.batch_norm_gradient(x, gamma, mean, inverse_std, masked, dx, *vectors[:2], scratch)
-    kernels.rectified_batch_norm_gradient(x, gamma, mean, inverse_std, y, dy, fused_dx, *vectors[2:], scratch)
+    kernels.batch_norm_gradient(x, gamma, mean, inverse_std, y, masked, 0, dx, *vectors[:2], scratch)
+    kernels.batch_norm_gradient(x, gamma, mean, inverse_std, y, dy, 1, fused_dx, *vectors[2:], scratch)
     assert fused_dx.tobytes() == dx.tobytes()
     assert [v.tobytes() for v in vectors[2:]] == [v.tobytes() for v in vectors[:2]]
 
