@@ -33,6 +33,7 @@ from cluster.user_code import describe
 from distnn.data.arrays import ArrayData
 from distnn.errors import EngineError, FaultPlace
 from distnn.evaluation import Place, batches
+from distnn.kernels.compiling_order import compiling_from_the_end
 from distnn.kernels.jit import load_compiler
 from distnn.kernels.waiting import LINE, await_words, pass_barrier, read_word, write_word
 from distnn.reduction import Range, ShardSums
@@ -131,6 +132,19 @@ class Worker:
             sums.add(ShardSums(sums.layout))
             UpdatePlan(runner.task, runner.training).warm_up()
             _warm_up_barrier()
+        except Exception:
+            return
+
+    def warm_up_from_the_end(self, step: int, shard: int, weights: Array) -> None:
+        """`warm_up`, beginning with what it compiles last: for a second process of the machine."""
+        runner = self._running
+        try:
+            with compiling_from_the_end():
+                _warm_up_barrier()
+                UpdatePlan(runner.task, runner.training).warm_up()
+                sums = ShardSums(runner.training.sums_layout)
+                sums.add(ShardSums(sums.layout))
+                runner.compute(step, shard, self._take(weights), sums)
         except Exception:
             return
 

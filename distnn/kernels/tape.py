@@ -26,6 +26,7 @@ from numba.core import types
 from numba.core.dispatcher import Dispatcher
 from numba.extending import intrinsic
 
+from distnn.kernels.compiling_order import in_compiling_order
 from distnn.kernels.jit import Array, kernel
 
 Call = Callable[[], object]
@@ -190,6 +191,13 @@ def _entry(call: Call) -> list[int]:
     return [INTEGERS + len(integers), code.address, code.form, 0, 0, *floats, *integers]
 
 
+def _entry_or_none(call: Call) -> list[int] | None:
+    try:
+        return _entry(call.native if isinstance(call, WithFallback) else call)
+    except _Unfit:
+        return None
+
+
 class _Stretch:
     """Entries in a row, and a last word for the sum of what their functions returned."""
 
@@ -235,13 +243,12 @@ class Tape:
     def __init__(self, calls: Sequence[Call]) -> None:
         self.calls: tuple[Call, ...] = tuple(calls)
         self._parts: list[_Stretch | Call] = []
-        for call in self.calls:
-            native, fallback = call, call
-            if isinstance(call, WithFallback):
-                native, fallback = call.native, call.fallback
-            try:
-                entry = _entry(native)
-            except _Unfit:
+        entries = {
+            place: _entry_or_none(self.calls[place]) for place in in_compiling_order(range(len(calls)))
+        }
+        for place, call in enumerate(self.calls):
+            entry, fallback = entries[place], call.fallback if isinstance(call, WithFallback) else call
+            if entry is None:
                 self._parts.append(call)
                 continue
             if not self._parts or not isinstance(self._parts[-1], _Stretch):

@@ -36,12 +36,13 @@ def test_a_node_computes_with_as_many_workers_as_it_has_cores() -> None:
     assert engine.coordinator.assignment == {0: (0, 2), 2: (2, 4)}
 
 
-def test_one_process_of_each_node_compiles_first() -> None:
-    crew = InProcessCrew(nodes=lambda number: "ab"[number % 2])
+def test_two_processes_of_each_node_compile_first_from_both_ends() -> None:
+    crew = InProcessCrew(nodes=lambda number: "abaa"[number])
     engine = CrewEngine(crew, 4)
     run(engine)
-    warmed = [worker for worker, method in crew.asked if method == "warm_up"]
-    assert sorted(warmed[:2]) == [0, 1] and sorted(warmed[2:]) == [2, 3]
+    warmed = [(worker, method) for worker, method in crew.asked if method.startswith("warm_up")]
+    assert sorted(warmed[:3]) == [(0, "warm_up"), (1, "warm_up"), (2, "warm_up_from_the_end")]
+    assert warmed[3:] == [(3, "warm_up")]
 
 
 def test_a_task_that_the_workers_hold_is_not_sent_again() -> None:
@@ -149,7 +150,7 @@ def test_a_hung_worker_is_ended_and_replaced() -> None:
     ("method", "work"),
     [
         ("load", "loading"),
-        ("warm_up", "warming up"),
+        ("warm_up_from_the_end", "warming up"),
         ("evaluate", "evaluate 'validation' at step 10"),
         ("predict", "predict 'validation' at step 10"),
     ],
