@@ -11,6 +11,8 @@ import pytest
 from distnn import ops
 from distnn.autodiff import gradients
 from distnn.graph import Graph, recording
+from distnn.kernels import convolution
+from distnn.kernels.products import product_settings
 from distnn.program import Program, Results
 from distnn.tensor import Batch, Spec
 from distnn.weights import WeightLayout
@@ -115,6 +117,25 @@ def test_fused_images_have_the_bytes_of_the_eager_run(name: str, dtype: Any) -> 
     assert len(bound.outputs) == 4
     for found, expected in zip(bound.outputs, eager.outputs, strict=True):
         assert found.tobytes() == expected.numpy().tobytes()
+
+
+@pytest.mark.parametrize("name", ["winograd, bias, relu", "patches, bias, relu"])
+def test_threads_finish_their_parts(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    image, weights = CASES[name][1]
+    values = [rng.normal(size=shape).astype("f4") for shape in ((LARGEST, *image), weights, weights[-1:])]
+    found = []
+    for threads in (1, 3):
+        monkeypatch.setattr(convolution, "_MIN_PART_FLOPS", 1)
+        graph, results = record(name, values, np.float32, is_eager=False)
+        program = Program(graph, WeightLayout([], []), results, LARGEST)
+        with product_settings(threads=threads):
+            bound = program.bind(LARGEST, np.zeros(0, np.float32), None)
+        for i, value in enumerate(values):
+            bound.inputs[f"x{i}"][:] = value
+        bound.run()
+        found.append([output.tobytes() for output in bound.outputs])
+    assert found[0] == found[1]
 
 
 def test_batch_axis_stays_free() -> None:
