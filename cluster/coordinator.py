@@ -135,14 +135,14 @@ class Coordinator:
         logger.debug("shards by worker: %s; %d spare", self._assignment, spares)
 
     def _warm_up(self, new: set[int]) -> None:
-        """Let two processes of each machine compile the kernels, from both ends; the others find them."""
+        """Let two processes of each machine share the compiling of kernels; the others find them."""
         first = self._first_of_machines(new)
         leaders = {w for machine, w in first.items() if machine not in self._warm_machines}
         seconds = self._first_of_machines(new - set(first.values()))
         partners = {w for machine, w in seconds.items() if machine not in self._warm_machines}
         state = self.updater.state
         weights = self._crew.share(state.weights)
-        methods = dict.fromkeys(leaders, "warm_up") | dict.fromkeys(partners, "warm_up_from_the_end")
+        methods = dict.fromkeys(leaders, "warm_up") | dict.fromkeys(partners, "warm_up_as_second")
         for group in (methods, dict.fromkeys(new - set(methods), "warm_up")):
             requests = {
                 w: Request(method, (state.step, self._assignment.get(w, (0, 1))[0], weights))

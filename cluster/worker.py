@@ -33,7 +33,7 @@ from cluster.user_code import describe
 from distnn.data.arrays import ArrayData
 from distnn.errors import EngineError, FaultPlace
 from distnn.evaluation import Place, batches
-from distnn.kernels.compiling_order import compiling_from_the_end
+from distnn.kernels.compiling_order import compiling_as_second
 from distnn.kernels.jit import load_compiler
 from distnn.kernels.waiting import LINE, await_words, pass_barrier, read_word, write_word
 from distnn.reduction import Range, ShardSums
@@ -135,11 +135,11 @@ class Worker:
         except Exception:
             return
 
-    def warm_up_from_the_end(self, step: int, shard: int, weights: Array) -> None:
-        """`warm_up`, beginning with what it compiles last: for a second process of the machine."""
+    def warm_up_as_second(self, step: int, shard: int, weights: Array) -> None:
+        """`warm_up` for a second process of the machine, which shares the compiling."""
         runner = self._running
         try:
-            with compiling_from_the_end():
+            with compiling_as_second():
                 _warm_up_barrier()
                 UpdatePlan(runner.task, runner.training).warm_up()
                 sums = ShardSums(runner.training.sums_layout)

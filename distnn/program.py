@@ -17,7 +17,6 @@ import numpy as np
 from distnn.control import CONTROL_WORDS
 from distnn.fusion import fuse
 from distnn.graph import Graph, Node
-from distnn.kernels.compiling_order import in_compiling_order
 from distnn.kernels.stepping import copy_values
 from distnn.kernels.tape import Tape
 from distnn.reduction import ShardSums
@@ -188,14 +187,12 @@ class Program:
             inputs[name] = arrays[tensor]
         places = self.results.destinations(self.layout, into) if into is not None else []
         direct, copies = self._choose_direct(places)
+        calls: list[Callable[[], object]] = []
         for node in self.nodes:
             self._allocate(node, samples, arrays, direct)
-        run = [node for node in self.nodes if not node.op.is_view]
-        bound: dict[Node, Callable[[], object]] = {}
-        for node in in_compiling_order(run):
-            operands = tuple(arrays[tensor] for tensor in node.inputs)
-            bound[node] = node.op.bind(operands, tuple(arrays[t] for t in node.outputs), self.control)
-        calls = [bound[node] for node in run]
+            if not node.op.is_view:
+                operands = tuple(arrays[tensor] for tensor in node.inputs)
+                calls.append(node.op.bind(operands, tuple(arrays[t] for t in node.outputs), self.control))
         calls += [partial(copy_values, arrays[tensor].reshape(-1), place) for tensor, place in copies]
         outputs = tuple(arrays[tensor] for tensor in self.results.outputs)
         read = {tensor for node in self.nodes for tensor in node.inputs} | set(self.results.all())

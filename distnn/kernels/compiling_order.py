@@ -1,6 +1,6 @@
-"""In which order a process meets the kernels of a step for the first time, and compiles them.
+"""In which order a process compiles the kernels of a step: two processes of a machine can share the work.
 
-Two processes of a machine that compile the same step from both ends meet in the middle: each loads from disk
+The first takes every other kernel and then the rest, the second the rest first; each then loads from disk
 what the other has compiled.
 """
 
@@ -12,19 +12,20 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
-_FROM_THE_END: contextvars.ContextVar[bool] = contextvars.ContextVar("distnn_from_the_end", default=False)
+_IS_SECOND: contextvars.ContextVar[bool] = contextvars.ContextVar("distnn_is_second", default=False)
 
 
 @contextmanager
-def compiling_from_the_end() -> Iterator[None]:
-    """Inside, what is bound last is compiled first; what runs, and its order, stays as it is."""
-    token = _FROM_THE_END.set(True)
+def compiling_as_second() -> Iterator[None]:
+    """Inside, this process compiles as the second one; what runs, and its order, stays as it is."""
+    token = _IS_SECOND.set(True)
     try:
         yield
     finally:
-        _FROM_THE_END.reset(token)
+        _IS_SECOND.reset(token)
 
 
 def in_compiling_order(items: Sequence[T]) -> list[T]:
-    """What may be made ready in any order, in that in which it should be."""
-    return list(items)[::-1] if _FROM_THE_END.get() else list(items)
+    """What may be compiled in any order, in that in which it should be."""
+    one, other = list(items[0::2]), list(items[1::2])
+    return other + one if _IS_SECOND.get() else one + other

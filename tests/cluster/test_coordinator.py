@@ -36,12 +36,12 @@ def test_a_node_computes_with_as_many_workers_as_it_has_cores() -> None:
     assert engine.coordinator.assignment == {0: (0, 2), 2: (2, 4)}
 
 
-def test_two_processes_of_each_node_compile_first_from_both_ends() -> None:
+def test_two_processes_of_each_node_compile_first() -> None:
     crew = InProcessCrew(nodes=lambda number: "abaa"[number])
     engine = CrewEngine(crew, 4)
     run(engine)
     warmed = [(worker, method) for worker, method in crew.asked if method.startswith("warm_up")]
-    assert sorted(warmed[:3]) == [(0, "warm_up"), (1, "warm_up"), (2, "warm_up_from_the_end")]
+    assert sorted(warmed[:3]) == [(0, "warm_up"), (1, "warm_up"), (2, "warm_up_as_second")]
     assert warmed[3:] == [(3, "warm_up")]
 
 
@@ -150,7 +150,7 @@ def test_a_hung_worker_is_ended_and_replaced() -> None:
     ("method", "work"),
     [
         ("load", "loading"),
-        ("warm_up_from_the_end", "warming up"),
+        ("warm_up_as_second", "warming up"),
         ("evaluate", "evaluate 'validation' at step 10"),
         ("predict", "predict 'validation' at step 10"),
     ],
