@@ -1,7 +1,7 @@
 """In which order a process compiles the kernels of a step: two processes of a machine can share the work.
 
-The first takes every other kernel and then the rest, the second the rest first; each then loads from disk
-what the other has compiled.
+The first takes every other kernel, the second the rest. Who has done its own takes the other's from the last
+to the first, so that they meet once; each loads from disk what the other has compiled.
 """
 
 from __future__ import annotations
@@ -28,4 +28,4 @@ def compiling_as_second() -> Iterator[None]:
 def in_compiling_order(items: Sequence[T]) -> list[T]:
     """What may be compiled in any order, in that in which it should be."""
     one, other = list(items[0::2]), list(items[1::2])
-    return other + one if _IS_SECOND.get() else one + other
+    return other + one[::-1] if _IS_SECOND.get() else one + other[::-1]

@@ -159,8 +159,9 @@ def _fits(kind: Any) -> bool:
 
 def _key_of(call: Call) -> tuple[Any, ...] | None:
     """The kernel that is called, and the types of its arguments; None for calls of anything else."""
-    is_plain = HAS_TAPES and isinstance(call, partial) and not call.keywords
-    if not is_plain or not isinstance(call.func, Dispatcher):
+    if not HAS_TAPES or not isinstance(call, partial) or call.keywords:
+        return None
+    if not isinstance(call.func, Dispatcher):
         return None
     return (call.func, *map(_type_key, call.args))
 
