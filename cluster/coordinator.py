@@ -142,11 +142,12 @@ class Coordinator:
         partners = {w for machine, w in seconds.items() if machine not in self._warm_machines}
         state = self.updater.state
         weights = self._crew.share(state.weights)
-        methods = dict.fromkeys(leaders, "warm_up") | dict.fromkeys(partners, "warm_up_as_second")
-        for group in (methods, dict.fromkeys(new - set(methods), "warm_up")):
+        for group in (leaders | partners, new - leaders - partners):
             requests = {
-                w: Request(method, (state.step, self._assignment.get(w, (0, 1))[0], weights))
-                for w, method in group.items()
+                w: Request(
+                    "warm_up", (state.step, self._assignment.get(w, (0, 1))[0], weights, w in partners)
+                )
+                for w in group
                 if w in self._crew.workers
             }
             self._ask_all(requests, "warming up")
