@@ -40,6 +40,7 @@ print(len(before), sorted(compiled() - before))
         ("rich", "shared_memory", False),
         ("rich", "object_store", True),
         ("wide", "shared_memory", True),
+        ("held", "shared_memory", False),
     ],
 )
 def test_steps_call_no_kernel_that_was_not_warmed_up(kind: str, exchange: str, is_second: bool) -> None:
