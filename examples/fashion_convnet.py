@@ -17,7 +17,7 @@ from data_files import load_images
 from distnn.layers import Conv2D, Dense, Dropout, Flatten, Input, MaxPooling2D, RandomFlip, Rescaling
 from distnn.models import Sequential
 from distnn.optimizers import Adam
-from distnn.schedules import CosineDecay
+from distnn.optimizers.schedules import CosineDecay
 
 ACCURACY_TO_REACH = 0.89
 GET_DATA = "Get Debian's package dataset-fashion-mnist, or github.com/zalandoresearch/fashion-mnist"
