@@ -75,7 +75,7 @@ class Coordinator:
     def load(self, task: Task, data: Mapping[str, ArrayData], state: TrainingState) -> None:
         """Give every worker the task and access to the data; workers lost before are replaced.
 
-        Those that hold it already, or one that differs in the seed only, are given seed and data.
+        Those that hold it already, or one with the same key, are given batching and data.
         """
         if self._updater is not None and self._updater.task.key == task.key:
             self._updater.take_task(task)
@@ -100,7 +100,7 @@ class Coordinator:
 
     def _hand_out(self, task: Task, data: Mapping[str, ArrayData]) -> None:
         handles = self._shared.handles(data.values())
-        again = Request("take_data", (task.batching.seed, list(data), *handles))
+        again = Request("take_data", (task.batching, list(data), *handles))
         requests = dict.fromkeys(self._holders, again)
         new = set(self._crew.workers) - self._holders
         if new:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import cast
 
+from distnn.batching import Batching
 from distnn.data.arrays import ArrayData
 from distnn.evaluation import Place, evaluate_shards, predict_shards
 from distnn.kernels.tape import Call
@@ -33,9 +34,9 @@ class CountingRunner:
     def data(self) -> Mapping[str, ArrayData]:
         return self._runner.data
 
-    def take(self, seed: int, data: Mapping[str, ArrayData]) -> None:
-        """Go on with another seed, on other data of the same signature."""
-        self.task = replace(self.task, batching=replace(self.task.batching, seed=seed))
+    def take(self, batching: Batching, data: Mapping[str, ArrayData]) -> None:
+        """Go on in these batches, on other data of the same signature."""
+        self.task = replace(self.task, batching=batching)
         self._runner.take_task(self.task)
         self._runner.set_data(data)
 

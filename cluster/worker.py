@@ -31,6 +31,7 @@ from cluster.stopping import end_with_parent
 from cluster.transport import unpack
 from cluster.user_code import describe
 from distnn.data.arrays import ArrayData
+from distnn.batching import Batching
 from distnn.errors import EngineError, FaultPlace
 from distnn.evaluation import Place, batches
 from distnn.kernels.jit import load_compiler
@@ -105,9 +106,9 @@ class Worker:
         self._optimizer = b""
         self._node.let_go()
 
-    def take_data(self, seed: int, names: Sequence[str], *data: ArrayData) -> None:
-        """Compute the task it has with this seed, on other data of the same signature."""
-        self._running.take(seed, dict(zip(names, data, strict=True)))
+    def take_data(self, batching: Batching, names: Sequence[str], *data: ArrayData) -> None:
+        """Compute the task it has in these batches, on other data of the same signature."""
+        self._running.take(batching, dict(zip(names, data, strict=True)))
 
     @property
     def _running(self) -> CountingRunner:

@@ -62,7 +62,7 @@ class Tasks:
 
     def training(self, model: Model, signature: Signature, batching: Batching, threads: int) -> Task:
         """The task of training or evaluating the model on such data."""
-        key = ("training", signature, replace(batching, seed=0), threads)
+        key = ("training", signature, batching.shards, batching.shuffle, threads)
 
         def objective() -> Objective:
             return model.objective(signature.targets, self.output_specs(model, signature.inputs))
@@ -71,7 +71,7 @@ class Tasks:
 
     def prediction(self, model: Model, signature: Signature, batching: Batching, threads: int) -> Task:
         """The task of predicting for such data."""
-        key = ("prediction", signature, replace(batching, seed=0), threads)
+        key = ("prediction", signature, batching.shards, threads)
         return self._task(key, model, lambda: None, signature, batching, threads)
 
     def _task(
@@ -83,6 +83,6 @@ class Tasks:
             self._kept[key] = task
             if len(self._kept) > _MAX_KEPT:
                 self._kept.popitem(last=False)
-        if task.batching.seed != batching.seed:
+        if task.batching != batching:
             task = self._kept[key] = replace(task, batching=batching)
         return task
