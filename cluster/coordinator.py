@@ -86,6 +86,7 @@ class Coordinator:
             self._holders, self._warm_machines, self._warm_methods = set(), set(), set()
         self._updater.begin(state)
         self._samples = {name: one.num_samples for name, one in data.items()}
+        self._holders &= set(self._crew.workers)
         self._crew.recruit(self._options.workers)
         if "train" in data:
             self._warn_of_idle(task.batching.shards)

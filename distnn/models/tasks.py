@@ -41,15 +41,20 @@ def _walk(layer: Layer, found: list[Any], seen: set[int]) -> None:
 
 
 class Tasks:
-    """The tasks and output specs of one model, as long as its `structure` and `compile` are the same."""
+    """The tasks and output specs of one model, as long as its `structure` and `compile` are the same.
+
+    `version` is another number whenever they have changed.
+    """
 
     def __init__(self) -> None:
         self.structure: tuple[Any, ...] = ()
+        self.version = 0
         self._kept: OrderedDict[Any, Task] = OrderedDict()
         self._outputs: dict[tuple[Spec, ...], tuple[Spec, ...]] = {}
 
     def forget(self) -> None:
         """The model changed."""
+        self.version += 1
         self._kept.clear()
         self._outputs.clear()
 
