@@ -13,7 +13,7 @@ from distnn.callbacks import CallbackList
 from distnn.data.arrays import ArrayData
 from distnn.models.fitting import FitArguments, engine_options, make_task, resolve_shards, resolve_threads
 from distnn.models.intake import check_against_model, intake, signature_of
-from distnn.models.states import check_batches, state_variables, take_states
+from distnn.models.states import check_batches, take_states
 from distnn.progress import ProgressCallback, in_notebook, is_terminal
 from distnn.structure import leaves
 from distnn.task import Task
@@ -89,7 +89,7 @@ def evaluate_model(model: Model, x: Any, y: Any, sample_weight: Any, how: Pass) 
     check_against_model(model, data, "evaluation data")
     model.ensure_initialized()
     batching = _batching(data, arguments)
-    check_batches(model, data.num_samples, batching.batch_size)
+    check_batches(model.tasks.states(model), data.num_samples, batching.batch_size)
     task, objective = make_task(model, data, batching, resolve_threads(arguments))
     told = how.told(model, batching)
     told.on_test_begin()
@@ -105,8 +105,8 @@ def predict_model(model: Model, x: Any, how: Pass) -> Any:
     data = how.cut(intake(model, x, None, None, needs_targets=False))
     model.ensure_initialized()
     batching = _batching(data, arguments)
-    states = state_variables(model)
-    check_batches(model, data.num_samples, batching.batch_size)
+    states = model.tasks.states(model)
+    check_batches(states, data.num_samples, batching.batch_size)
     task = model.tasks.prediction(model, signature_of(model, data), batching, resolve_threads(arguments))
     told = how.told(model, batching)
     told.on_predict_begin()

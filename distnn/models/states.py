@@ -28,13 +28,13 @@ def state_variables(layer: Layer) -> list[Variable]:
     return [variable for variable in layer.variables if variable in found]
 
 
-def check_batches(layer: Layer, samples: int, batch_size: int) -> None:
+def check_batches(states: Sequence[Variable], samples: int, batch_size: int) -> None:
     """Refuse batches whose samples the states do not fit.
 
     Raises:
         DataError: naming batch size and samples.
     """
-    expected = sorted({variable.shape[0] for variable in state_variables(layer)})
+    expected = sorted({variable.shape[0] for variable in states})
     if not expected or (expected == [batch_size] and samples % batch_size == 0):
         return
     raise DataError(

@@ -11,9 +11,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from distnn.batching import Batching
+from distnn.models.states import state_variables
 from distnn.objective import Objective
 from distnn.task import Signature, Task
 from distnn.tensor import Spec
+from distnn.variable import Variable
 
 if TYPE_CHECKING:
     from distnn.layers.layer import Layer
@@ -51,12 +53,14 @@ class Tasks:
         self.version = 0
         self._kept: OrderedDict[Any, Task] = OrderedDict()
         self._outputs: dict[tuple[Spec, ...], tuple[Spec, ...]] = {}
+        self._states: list[Variable] | None = None
 
     def forget(self) -> None:
         """The model changed."""
         self.version += 1
         self._kept.clear()
         self._outputs.clear()
+        self._states = None
 
     def output_specs(self, model: Model, inputs: Sequence[Spec]) -> tuple[Spec, ...]:
         """Specs of all outputs for such inputs; builds the model."""
@@ -64,6 +68,12 @@ class Tasks:
         if key not in self._outputs:
             self._outputs[key] = model.output_specs(inputs)
         return self._outputs[key]
+
+    def states(self, model: Model) -> list[Variable]:
+        """The variables that hold states from batch to batch, of a model that is laid out."""
+        if self._states is None:
+            self._states = state_variables(model)
+        return self._states
 
     def training(self, model: Model, signature: Signature, batching: Batching, threads: int) -> Task:
         """The task of training or evaluating the model on such data."""
