@@ -14,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
+    JsonValue,
     SerializerFunctionWrapHandler,
     WithJsonSchema,
     model_serializer,
@@ -139,6 +140,11 @@ class DataSpec(_Section):
     source: Text = Field(
         description="'builtin:digits', a .npz, .npy or .csv file (relative to the spec), "
         "or 'python:MODULE:FUNCTION' whose function returns the arrays."
+    )
+    options: dict[Text, JsonValue] | None = Field(
+        default=None,
+        description="For a python source: keyword arguments of its function, handed over as they are "
+        "(a relative path counts from the folder in which distnn is called).",
     )
     labels: Text | None = Field(
         default=None, description="For a .npy source: the .npy file with the targets."
