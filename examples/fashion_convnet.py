@@ -22,7 +22,7 @@ from distnn.schedules import CosineDecay
 ACCURACY_TO_REACH = 0.89
 GET_DATA = "Get Debian's package dataset-fashion-mnist, or github.com/zalandoresearch/fashion-mnist"
 CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
-EPOCHS, BATCH_SIZE = 15, 64
+EPOCHS, BATCH_SIZE = 12, 64
 
 
 def load(folder: str) -> Any:
@@ -63,7 +63,7 @@ def main() -> None:
     model.summary()
     steps = EPOCHS * -(-len(x_train) // BATCH_SIZE)
     model.compile(
-        optimizer=Adam(CosineDecay(0.001, steps)),
+        optimizer=Adam(CosineDecay(0.002, steps)),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )

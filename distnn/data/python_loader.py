@@ -81,7 +81,9 @@ def _check_options(source: str, function: Callable[..., Any], options: Mapping[s
             )
     for parameter in named:
         if parameter.default is parameter.empty and parameter.name not in options:
-            raise LoaderOptionError(parameter.name, f"is required by {source} and not given")
+            raise LoaderOptionError(
+                parameter.name, f"the option '{parameter.name}' is required by {source} and not given"
+            )
 
 
 def _find_function(source: str, module_name: str, name: str, base_dir: Path) -> Callable[..., Any]:

@@ -168,7 +168,7 @@ def test_options_are_the_loaders_keyword_arguments(loaders: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "option", "message"),
     [
-        ({}, "rows", "is required by python:loaders_of_test:made and not given"),
+        ({}, "rows", "the option 'rows' is required by python:loaders_of_test:made and not given"),
         (
             {"rows": 2, "valu": 1},
             "valu",

@@ -11,7 +11,7 @@ import pytest
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
-WITH_DATA = ["fashion_convnet"]
+WITH_DATA = ["fashion_convnet", "denoising_autoencoder", "spam", "temperature", "moving_digits"]
 RAY = ["--backend", "ray", "--workers", "2"]
 
 

@@ -254,7 +254,7 @@ def test_options_of_the_data_are_the_loaders_arguments(user_job: Path) -> None:
     assert job.spec.to_plain()["data"]["options"] == {"folder": "here", "rows": 30}
     assert "options" not in _decisive(job.spec.to_plain())["data"]
     assert refusal(user_job, loader).endswith(
-        f": data.options.folder: is required by {source}_from and not given"
+        f": data.options.folder: the option 'folder' is required by {source}_from and not given"
     )
     wrong = refusal(user_job, loader, "data.options.foldr=here")
     assert wrong == (
