@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cluster.transport import pack, unpack
+from distnn.threads import limited_cores
 
 if TYPE_CHECKING:
     from distnn.models.model import Model
@@ -42,7 +43,8 @@ class MappedModel:
             self._model, self._version = unpack(description), version
         self._model.set_weights(unpack(weights))
         call, results = unpack(function), []
-        for item in unpack(items):
-            results.append(call(self._model, item))
-            self.finished += 1
+        with limited_cores(1):  # the others belong to other workers
+            for item in unpack(items):
+                results.append(call(self._model, item))
+                self.finished += 1
         return pack(results)

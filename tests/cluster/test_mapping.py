@@ -11,6 +11,7 @@ from crews import CrewEngine, FaultyCrew, InProcessCrew
 
 from distnn.errors import EngineError, UserCodeError
 from distnn.models import Model, Sequential
+from distnn.threads import available_cores
 
 
 def make_model() -> Sequential:
@@ -50,6 +51,14 @@ def test_the_model_of_a_worker_stays_until_it_changes() -> None:
     model.compile("sgd", "mse")
     compiled = engine.map(model, lambda model, item: model.compiled["loss"].name, [0])
     assert compiled == ["mean_squared_error"]
+
+
+def test_a_worker_uses_one_core() -> None:
+    before = available_cores()
+    assert CrewEngine(InProcessCrew(), 2).map(make_model(), lambda *_: available_cores(), [0]) == [1]
+    with pytest.raises(UserCodeError):
+        CrewEngine(InProcessCrew(), 2).map(make_model(), lambda model, item: 1 // item, [0])
+    assert available_cores() == before
 
 
 def test_items_of_a_lost_worker_are_done_by_the_others() -> None:
