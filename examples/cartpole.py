@@ -61,7 +61,7 @@ def log_probability(logits: Any, action: Any) -> Any:
 
 def play(model: Model, key: tuple[int, ...], greedy: bool = False) -> dict[str, Any]:
     """A game of T steps: `states` (T, 4), and the targets `action` (T, 3) and `value` (T, 1)."""
-    import gymnasium
+    import gymnasium  # of the extra `games`
 
     rng = np.random.default_rng(key)
     env = gymnasium.make("CartPole-v1")

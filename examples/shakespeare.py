@@ -32,8 +32,9 @@ EPOCHS, BATCH_SIZE = 1, 32
 def load(folder: str) -> Any:
     """Windows of text and what follows each character in them; the last twentieth of the text is held out."""
     path = find_file(folder, "shakespeare*.txt", "shakespeare*.txt.gz", get=GET_DATA)
-    raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    text = np.frombuffer(raw.decode("utf-8-sig").encode("ascii", "ignore"), np.uint8)
+    open_file = gzip.open if path.suffix == ".gz" else open
+    with open_file(path, "rt", encoding="utf-8-sig") as file:
+        text = np.frombuffer(file.read().encode("ascii", "ignore"), np.uint8)
     held_out = len(text) // 20
     return windows(text[:-held_out]), windows(text[-held_out:])
 
