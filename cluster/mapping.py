@@ -41,7 +41,6 @@ class Mapper:
 
     def run(self, model: Model, function: Callable[[Any, Any], Any], items: Sequence[Any]) -> list[Any]:
         """`function(copy of model, item)` of every item, in order."""
-        self._crew.recruit(self._options.workers)
         if self._version != model.tasks.version:
             self._packed, self._version = _packed(model, "the model"), model.tasks.version
         description = self._crew.share(self._packed)
@@ -50,6 +49,9 @@ class Mapper:
         results: dict[int, Any] = {}
         earlier: list[Sequence[Loss]] = []
         while missing := [place for place in range(len(items)) if place not in results]:
+            self._crew.recruit(self._options.workers)
+            if not self._crew.workers:
+                raise EngineError(f"{WORK}: no worker could be started")
             dealt = self._deal(missing)
             requests = {w: Request("map", (*call, _chosen(items, places))) for w, places in dealt.items()}
             outcomes = self._crew.ask(requests, max(LOAD_DEADLINE_S, self._options.deadline_s))
