@@ -36,9 +36,22 @@ class CountingRunner:
 
     def take(self, batching: Batching, data: Mapping[str, ArrayData]) -> None:
         """Go on in these batches, on other data of the same signature."""
+        self._take_batching(batching)
+        self._runner.set_data(data)
+
+    def take_batches(self, name: str, data: ArrayData, batching: Batching | None) -> None:
+        """Go on with other batches in the place of the named data; `batching`: of the steps that come."""
+        if batching is not None:
+            self._take_batching(batching)
+        self._runner.set_batches(name, data)
+
+    def _take_batching(self, batching: Batching) -> None:
         self.task = replace(self.task, batching=batching)
         self._runner.take_task(self.task)
-        self._runner.set_data(data)
+
+    @property
+    def bindings(self) -> int:
+        return self._runner.bindings
 
     @property
     def shard(self) -> int:

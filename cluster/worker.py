@@ -122,6 +122,10 @@ class Worker:
         """Compute the task it has in these batches, on other data of the same signature."""
         self._running.take(batching, dict(zip(names, data, strict=True)))
 
+    def take_batches(self, batching: Batching | None, name: str, data: ArrayData) -> None:
+        """Go on with other batches in the place of the named data; `batching`: of the steps that come."""
+        self._running.take_batches(name, data, batching)
+
     @property
     def _running(self) -> CountingRunner:
         assert self._runner is not None, "load comes first"
@@ -150,7 +154,8 @@ class Worker:
     def rehearse(self, method: str, name: str, batch_size: int, shard: int, weights: Array) -> None:
         """Compute a shard of the first batch as `evaluate` or `predict` does, for the same reason."""
         runner = self._running
-        start, stop = batches(runner.data[name].num_samples, batch_size)[0]
+        data = runner.data[name]
+        start, stop = batches(data.num_samples, batch_size, data.cuts)[0]
         try:
             if method == "evaluate":
                 sums = runner.evaluation_sums(stop - start)
