@@ -25,7 +25,7 @@ _MAX_KEPT = 8
 
 
 def structure_of(layer: Layer) -> tuple[Any, ...]:
-    """What layers and weights there are inside, which are trained, and what they are called."""
+    """What layers and weights there are inside, which are trained or keep states, and their names."""
     found: list[Any] = []
     _walk(layer, found, set())
     return tuple(found)
@@ -35,7 +35,7 @@ def _walk(layer: Layer, found: list[Any], seen: set[int]) -> None:
     if id(layer) in seen:
         return
     seen.add(id(layer))
-    found += (layer, layer.trainable, layer.name)
+    found += (layer, layer.trainable, layer.name, getattr(layer, "stateful", False))
     for variable in layer._own_weights:
         found += (variable, variable.path)
     for _, inner in layer.sublayers():
@@ -62,18 +62,18 @@ class Tasks:
         self._outputs.clear()
         self._states = None
 
+    def state_variables(self, model: Model) -> list[Variable]:
+        """The variables that keep states from batch to batch; the model is initialized."""
+        if self._states is None:
+            self._states = state_variables(model)
+        return self._states
+
     def output_specs(self, model: Model, inputs: Sequence[Spec]) -> tuple[Spec, ...]:
         """Specs of all outputs for such inputs; builds the model."""
         key = tuple(inputs)
         if key not in self._outputs:
             self._outputs[key] = model.output_specs(inputs)
         return self._outputs[key]
-
-    def states(self, model: Model) -> list[Variable]:
-        """The variables that hold states from batch to batch, of a model that is laid out."""
-        if self._states is None:
-            self._states = state_variables(model)
-        return self._states
 
     def training(self, model: Model, signature: Signature, batching: Batching, threads: int) -> Task:
         """The task of training or evaluating the model on such data."""
