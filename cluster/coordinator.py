@@ -77,7 +77,7 @@ class Coordinator:
     def load(self, task: Task, data: Mapping[str, ArrayData], state: TrainingState) -> None:
         """Give every worker the task and access to the data; workers lost before are replaced.
 
-        Those that hold it already, or one that differs in the seed only, are given seed and data.
+        Those that hold it already, or one with the same key, are given batching and data.
         """
         if self._updater is not None and self._updater.task.key == task.key:
             self._updater.take_task(task)
@@ -88,6 +88,7 @@ class Coordinator:
             self._holders, self._warm_machines, self._warm_methods = set(), set(), set()
         self._updater.begin(state)
         self._sizes = {name: (one.num_samples, one.cuts) for name, one in data.items()}
+        self._holders &= set(self._crew.workers)
         self._crew.recruit(self._options.workers)
         if "train" in data:
             self._warn_of_idle(task.batching.shards)

@@ -7,12 +7,14 @@ program, or forgetting the engine end its workers.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from cluster.connect import Connection, connect
 from cluster.coordinator import Coordinator
 from cluster.crew import Crew
 from cluster.exchange.choice import make_exchange
+from cluster.mapping import Mapper
 from cluster.ray_crew import RayCrew
 from distnn.batching import Batching
 from distnn.data.arrays import ArrayData
@@ -20,6 +22,9 @@ from distnn.engine import Engine, EngineOptions, SegmentReport
 from distnn.recording import TrainingState
 from distnn.task import Task
 from distnn.tensor import Array
+
+if TYPE_CHECKING:
+    from distnn.models.model import Model
 
 
 class RayEngine(Engine):
@@ -43,6 +48,7 @@ class RayEngine(Engine):
         self._crew = crew
         exchange = make_exchange(options.exchange, crew, options.deadline_s)
         self._coordinator = Coordinator(crew, exchange, options)
+        self._mapper = Mapper(crew, options)
 
     @property
     def worker_pids(self) -> list[int]:
@@ -77,6 +83,10 @@ class RayEngine(Engine):
     def predict(self, data_name: str, batch_size: int) -> list[Array]:
         self._check_open()
         return self._coordinator.predict(data_name, batch_size)
+
+    def map(self, model: Model, function: Callable[[Any, Any], Any], items: Sequence[Any]) -> list[Any]:
+        self._check_open()
+        return self._mapper.run(model, function, items)
 
     def close(self) -> None:
         self._coordinator.close()

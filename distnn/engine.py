@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from distnn.naming import did_you_mean
 from distnn.recording import TrainingState
@@ -19,6 +19,7 @@ from distnn.tensor import Array
 if TYPE_CHECKING:
     from distnn.batching import Batching
     from distnn.data.arrays import ArrayData
+    from distnn.models.model import Model
     from distnn.task import Task
 
 BACKENDS = {
@@ -129,6 +130,10 @@ class Engine(ABC):
     @abstractmethod
     def predict(self, data_name: str, batch_size: int) -> list[Array]:
         """The model's outputs for the named data, in its order; one array per output."""
+
+    @abstractmethod
+    def map(self, model: Model, function: Callable[[Any, Any], Any], items: Sequence[Any]) -> list[Any]:
+        """`function(model, item)` of every item, in order; needs no task. See `Model.map`."""
 
     @abstractmethod
     def close(self) -> None:

@@ -132,7 +132,9 @@ def resolve_threads(arguments: FitArguments) -> int:
 
 
 def engine_options(arguments: FitArguments, threads: int) -> EngineOptions:
+    """Where to compute. In one process the threads are the task's alone, so that calls share an engine."""
     workers = 1 if arguments.backend == "local" else _workers(arguments)
+    threads = threads if arguments.backend == "ray" else 1
     return EngineOptions(
         workers=workers, threads=threads, address=arguments.address, exchange=arguments.exchange
     )

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,10 +15,12 @@ import numpy as np
 from cluster.coordinator import Coordinator
 from cluster.crew import Answer, Crew, Died, Failed, Failure, Outcome, Request, Silent, Watch, WorkerInfo
 from cluster.exchange.choice import make_exchange
+from cluster.mapping import Mapper
 from cluster.worker import Worker
 from distnn.batching import Batching
 from distnn.data.arrays import ArrayData
 from distnn.engine import Engine, EngineOptions, SegmentReport
+from distnn.models import Model
 from distnn.recording import TrainingState
 from distnn.task import Task
 from distnn.tensor import Array
@@ -264,6 +266,7 @@ class CrewEngine(Engine):
         self.crew = crew
         self.exchange = make_exchange(exchange, crew, deadline_s)
         self.coordinator = Coordinator(crew, self.exchange, self.options)
+        self.mapper = Mapper(crew, self.options)
 
     def load(self, task: Task, data: Mapping[str, ArrayData], state: TrainingState) -> None:
         self.coordinator.load(task, data, state)
@@ -288,6 +291,9 @@ class CrewEngine(Engine):
 
     def predict(self, data_name: str, batch_size: int) -> list[Array]:
         return self.coordinator.predict(data_name, batch_size)
+
+    def map(self, model: Model, function: Callable[[Any, Any], Any], items: Sequence[Any]) -> list[Any]:
+        return self.mapper.run(model, function, items)
 
     def close(self) -> None:
         self.crew.close()
