@@ -19,9 +19,11 @@ from distnn.kernels.rows import run_abs_sum_f64, run_square_sum_f64
 LEARNING_RATE, L1, L2, GRADIENT_SCALE, CLIP_VALUE, WEIGHT_DECAY = 0, 1, 2, 3, 4, 5
 MOMENTUM, BETA_1, BETA_2, RHO, EPSILON, ALPHA = 6, 7, 8, 9, 10, 11
 MOMENTUM_FACTOR, GRADIENT_FACTOR, VELOCITY_FACTOR, TRUST, SHRINKAGE = 12, 13, 14, 15, 16
-NUM_SCALARS = 17
+SIZE, ROWS, COLUMNS = 17, 18, 19
+NUM_SCALARS = 20
 """Places in `scalars`. GRADIENT_SCALE 1 and CLIP_VALUE infinity change nothing; ALPHA is Adam's
-learning_rate * sqrt(1 - beta_2^t) / (1 - beta_1^t); TRUST is of each variable (see `lamb`)."""
+learning_rate * sqrt(1 - beta_2^t) / (1 - beta_1^t). TRUST (see `lamb`), SIZE, ROWS and COLUMNS (see
+`adafactor`) are of each variable."""
 
 SLOT_STRIDE = 1 << 40
 """A slot's values count from (slot + 1) * SLOT_STRIDE in the fingerprint, the weights from 0."""
