@@ -42,7 +42,7 @@ from distnn.weights import WeightLayout
 
 if TYPE_CHECKING:
     from distnn.callbacks import History
-    from distnn.engine import Engine, EngineOptions
+    from distnn.engine import Engine, EngineOptions, Workers
     from distnn.optimizers import Optimizer
     from distnn.recording import Recorder
 
@@ -244,7 +244,7 @@ class Model(GraphOfLayers):
         validation_freq: int | Sequence[int] = 1,
         *,
         backend: str = "local",
-        workers: int | None = None,
+        workers: Workers | None = None,
         shards: int | None = None,
         threads: int | None = None,
         seed: int | None = None,
@@ -275,9 +275,11 @@ class Model(GraphOfLayers):
             validation_batch_size: batch size of the validation; that of the training by default.
             validation_freq: validate every so many epochs, or after the epochs named, counted from 1.
             backend: "local" (one process), "threads" (one process, shards in threads) or "ray".
-            workers: threads or Ray actors; with "local" only the number of shards follows from it.
+            workers: threads or Ray actors; with "local" only the number of shards follows from it. A pair
+                is a range: the training waits for the first number of actors, and goes on with up to the
+                second as they come and go.
             shards: fixed slices of the batch; part of what the bytes depend on. By default as many as
-                workers, but at least 16 samples each.
+                workers (the most of a range), but at least 16 samples each.
             threads: for the products of a shard; 1, but all cores for a plain `fit` of one process.
             seed: of order, dropout and (for a model that has none yet) initial weights; drawn if None.
             run_dir: a directory that keeps the run, so that it can be resumed.
@@ -303,7 +305,7 @@ class Model(GraphOfLayers):
         return_dict: bool = False,
         *,
         backend: str = "local",
-        workers: int | None = None,
+        workers: Workers | None = None,
         shards: int | None = None,
         address: str | None = None,
     ) -> Any:
@@ -343,7 +345,7 @@ class Model(GraphOfLayers):
         return_dict: bool = False,
         *,
         backend: str = "local",
-        workers: int | None = None,
+        workers: Workers | None = None,
         shards: int | None = None,
         address: str | None = None,
     ) -> Any:
@@ -365,7 +367,7 @@ class Model(GraphOfLayers):
         callbacks: Any = None,
         *,
         backend: str = "local",
-        workers: int | None = None,
+        workers: Workers | None = None,
         shards: int | None = None,
         address: str | None = None,
     ) -> Any:
