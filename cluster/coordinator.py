@@ -11,6 +11,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from cluster.assignment import Assignment, assign
@@ -24,12 +25,14 @@ from cluster.staff import Staff
 from cluster.supervision import Action, Loss, decide
 from cluster.transport import pack
 from distnn import incidents
+from distnn.batching import Batching
 from distnn.data.arrays import ArrayData
 from distnn.engine import EngineOptions, SegmentReport, StopAsked
 from distnn.errors import EngineError
 from distnn.evaluation import batches, total_evaluation, whole_predictions
 from distnn.incidents import Incident, Observer
 from distnn.recording import TrainingState
+from distnn.reduction import Range
 from distnn.shard import ShardRunner
 from distnn.task import Task
 from distnn.tensor import Array
@@ -66,8 +69,8 @@ class Coordinator:
         self._staff = Staff(crew, options.workers)
         self._assignment: Assignment = {}
         self._updater: Updater | None = None
-        self._data: Mapping[str, ArrayData] = {}
-        self._handles: list[Any] = []
+        self._data: dict[str, ArrayData] = {}
+        self._handles: dict[str, Any] = {}
         self._packed: tuple[Task, Any] | None = None
         self._warm_machines: set[str] = set()
         self._recovery = Recovery()
@@ -96,7 +99,7 @@ class Coordinator:
     def load(self, task: Task, data: Mapping[str, ArrayData], state: TrainingState) -> None:
         """Give every worker the task and access to the data; workers lost before are replaced.
 
-        Those that hold it already, or one that differs in the seed only, are given seed and data.
+        Those that hold it already, or one with the same key, are given batching and data.
         """
         holders = set(self._staff.members)
         if self._updater is not None and self._updater.task.key == task.key:
@@ -111,7 +114,7 @@ class Coordinator:
             holders = set()
         self._updater.begin(state)
         self._data = dict(data)
-        self._handles = self._shared.handles(data.values())
+        self._handles = dict(zip(data, self._shared.handles(data.values()), strict=True))
         if "train" in data:
             self._warn_of_idle(task.batching.shards)
         self._gather()
@@ -126,6 +129,15 @@ class Coordinator:
     @property
     def _has_steps(self) -> bool:
         return "train" in self._data and self.updater.task.objective is not None
+
+    def take_batches(self, name: str, data: ArrayData, batching: Batching | None) -> None:
+        """Send other batches to all workers, in the place of the named data."""
+        if batching is not None:
+            self.updater.take_task(replace(self.updater.task, batching=batching))
+        self._data[name], self._handles[name] = data, self._crew.share(data)
+        request = Request("take_batches", (batching, name, self._handles[name]))
+        self._staff.ask_newcomers(request)
+        self._ask_all(dict.fromkeys(self._staff.members, request), "sending batches")
 
     def _gather(self) -> None:
         """Have as many workers as are wanted and there is room for."""
@@ -144,7 +156,7 @@ class Coordinator:
         self._staff.take_all()
         new = self._staff.members - holders
         requests = {worker: self._load_request() for worker in new}
-        again = Request("take_data", (self.updater.task.batching.seed, list(self._data), *self._handles))
+        again = Request("take_data", (self.updater.task.batching, *self._named_data()))
         requests |= dict.fromkeys(holders & self._staff.members, again)
         self._ask_all(requests, "loading")
         minimum = self._options.min_workers
@@ -156,7 +168,10 @@ class Coordinator:
         task = self.updater.task
         if self._packed is None or self._packed[0] is not task:
             self._packed = task, self._crew.share(_packed(task))
-        return Request("load", (list(sys.path), self._packed[1], list(self._data), *self._handles))
+        return Request("load", (list(sys.path), self._packed[1], *self._named_data()))
+
+    def _named_data(self) -> tuple[Any, ...]:
+        return list(self._handles), *self._handles.values()
 
     def _briefing(self, worker: int) -> list[Request]:
         """What a newcomer is asked before it joins: it comes loaded and warm."""
@@ -169,7 +184,7 @@ class Coordinator:
     def close(self) -> None:
         """Let go of all that was shared with the workers, memory included."""
         self._shared = SharedData(self._crew)
-        self._packed, self._handles = None, []
+        self._packed, self._handles = None, {}
         self._exchange.join({})
         self._updater = None
 
@@ -196,14 +211,21 @@ class Coordinator:
         return assign(members, task.batching.shards, task.threads)
 
     def _warm_up(self, new: set[int]) -> None:
-        """Let one process of each machine compile the kernels, then the others find them compiled."""
+        """Let two processes of each machine share the compiling of kernels; the others find them."""
         first = self._first_of_machines(new)
         leaders = {w for machine, w in first.items() if machine not in self._warm_machines}
+        seconds = self._first_of_machines(new - set(first.values()))
+        partners = {w for machine, w in seconds.items() if machine not in self._warm_machines}
         state = self.updater.state
         weights = self._crew.share(state.weights)
-        for group in (leaders, new - leaders):
-            shards = {w: self._assignment.get(w, (0, 1))[0] for w in group if w in self._crew.workers}
-            requests = {w: Request("warm_up", (state.step, shard, weights)) for w, shard in shards.items()}
+        for group in (leaders | partners, new - leaders - partners):
+            requests = {
+                w: Request(
+                    "warm_up", (state.step, self._assignment.get(w, (0, 1))[0], weights, w in partners)
+                )
+                for w in group
+                if w in self._crew.workers
+            }
             self._ask_all(requests, "warming up")
         self._warm_machines |= set(first)
 
@@ -256,13 +278,14 @@ class Coordinator:
         committed = segment.fingerprints[: segment.committed]
         return SegmentReport(segment.first_step, committed, self.updater.state.sums.copy())
 
-    def evaluate(self, data_name: str, batch_size: int) -> Array:
-        """Loss and metric sums over the named data."""
+    def evaluate(self, data_name: str, batch_size: int, before: Array | None = None) -> Array:
+        """Loss and metric sums over the named data, added to those `before`."""
         parts = self._compute("evaluate", data_name, batch_size)
-        samples = self._data[data_name].num_samples
-        sums = total_evaluation(self.updater.task, samples, batch_size, parts)
-        self.updater.add_penalty(sums, samples)
-        return sums
+        return total_evaluation(self.updater.task, self._batches(data_name, batch_size), parts, before)
+
+    def _batches(self, data_name: str, batch_size: int) -> list[Range]:
+        data = self._data[data_name]
+        return batches(data.num_samples, batch_size, data.cuts)
 
     def predict(self, data_name: str, batch_size: int) -> list[Array]:
         """The model's outputs for the named data, in its order."""
@@ -285,8 +308,7 @@ class Coordinator:
             raise_first_failure(outcomes, self._assignment)
             losses = losses_of(outcomes, self._assignment, self._crew.workers)
             if not losses:
-                count = len(batches(self._data[data_name].num_samples, batch_size))
-                patience.took(count, time.monotonic() - began)
+                patience.took(len(self._batches(data_name, batch_size)), time.monotonic() - began)
                 self._recovered(method)
                 return _values(outcomes)
             self._go_on_without(f"{method} '{data_name}' at step {state.step}", losses)

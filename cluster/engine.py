@@ -7,21 +7,26 @@ program, or forgetting the engine end its workers.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from cluster.connect import Connection, connect
 from cluster.coordinator import Coordinator
 from cluster.crew import Crew
 from cluster.exchange.choice import make_exchange
+from cluster.mapping import Mapper
 from cluster.patience import Patience
 from cluster.ray_crew import RayCrew
+from distnn.batching import Batching
 from distnn.data.arrays import ArrayData
 from distnn.engine import Engine, EngineOptions, SegmentReport
 from distnn.incidents import Observer
 from distnn.recording import TrainingState
 from distnn.task import Task
 from distnn.tensor import Array
+
+if TYPE_CHECKING:
+    from distnn.models.model import Model
 
 
 class RayEngine(Engine):
@@ -46,6 +51,7 @@ class RayEngine(Engine):
         patience = Patience(options.deadline_s)
         exchange = make_exchange(options.exchange, crew, patience)
         self._coordinator = Coordinator(crew, exchange, options, patience)
+        self._mapper = Mapper(crew, options)
 
     @property
     def observer(self) -> Observer | None:
@@ -72,6 +78,10 @@ class RayEngine(Engine):
         self._check_open()
         self._coordinator.load(task, data, state)
 
+    def take_batches(self, name: str, data: ArrayData, batching: Batching | None = None) -> None:
+        self._check_open()
+        self._coordinator.take_batches(name, data, batching)
+
     def run_segment(self, num_steps: int) -> SegmentReport:
         self._check_open()
         return self._coordinator.run_segment(num_steps)
@@ -82,13 +92,20 @@ class RayEngine(Engine):
     def set_state(self, state: TrainingState) -> None:
         self._coordinator.updater.begin(state)
 
-    def evaluate(self, data_name: str, batch_size: int) -> Array:
+    def evaluate(self, data_name: str, batch_size: int, before: Array | None = None) -> Array:
         self._check_open()
-        return self._coordinator.evaluate(data_name, batch_size)
+        return self._coordinator.evaluate(data_name, batch_size, before)
+
+    def add_penalty(self, sums: Array, samples: int) -> None:
+        self._coordinator.updater.add_penalty(sums, samples)
 
     def predict(self, data_name: str, batch_size: int) -> list[Array]:
         self._check_open()
         return self._coordinator.predict(data_name, batch_size)
+
+    def map(self, model: Model, function: Callable[[Any, Any], Any], items: Sequence[Any]) -> list[Any]:
+        self._check_open()
+        return self._mapper.run(model, function, items)
 
     def scale(self, workers: int) -> bool:
         self._check_open()

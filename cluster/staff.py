@@ -98,6 +98,11 @@ class Staff:
         self.members |= set(ready)
         return ready
 
+    def ask_newcomers(self, request: Request) -> None:
+        """What members are asked meanwhile, those on their way to it are asked too; nobody waits for them."""
+        for worker, newcomer in self._newcomers.items():
+            newcomer.calls.append(self._crew.call(worker, request))
+
     def _start_missing(self) -> None:
         count = missing(self.wanted, len(self._crew.workers), self._crew.coming)
         now = time.monotonic()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,9 @@ from distnn.recording import TrainingState
 from distnn.tensor import Array
 
 if TYPE_CHECKING:
+    from distnn.batching import Batching
     from distnn.data.arrays import ArrayData
+    from distnn.models.model import Model
     from distnn.task import Task
 
 BACKENDS = {
@@ -119,6 +121,16 @@ class Engine(ABC):
         """
 
     @abstractmethod
+    def take_batches(self, name: str, data: ArrayData, batching: Batching | None = None) -> None:
+        """Go on with other data of the same signature in the place of the named ones; the state stays.
+
+        Args:
+            name: `train`, ... as it was loaded.
+            data: with `cuts`.
+            batching: of the steps that come, if the data are for steps.
+        """
+
+    @abstractmethod
     def run_segment(self, num_steps: int) -> SegmentReport:
         """Commit the next `num_steps` steps.
 
@@ -136,8 +148,20 @@ class Engine(ABC):
         """Go on from `state` (copied)."""
 
     @abstractmethod
-    def evaluate(self, data_name: str, batch_size: int) -> Array:
-        """Loss and metric sums (float64) over the named data, in batches, shards and tree."""
+    def evaluate(self, data_name: str, batch_size: int, before: Array | None = None) -> Array:
+        """Loss and metric sums (float64) over the named data, in batches, shards and tree.
+
+        The penalty of the weights is not in them. Data that came in batches have sizes of their own.
+
+        Args:
+            data_name: as it was loaded.
+            batch_size: of the batches.
+            before: sums of the batches before these, to which these are added.
+        """
+
+    @abstractmethod
+    def add_penalty(self, sums: Array, samples: int) -> None:
+        """Add the penalty of the current weights to the sums of an evaluation of so many samples."""
 
     @abstractmethod
     def predict(self, data_name: str, batch_size: int) -> list[Array]:
@@ -150,6 +174,10 @@ class Engine(ABC):
     def facts(self) -> dict[str, Any]:
         """What a run's journal is to hold about the engine when it is ready."""
         return {}
+
+    @abstractmethod
+    def map(self, model: Model, function: Callable[[Any, Any], Any], items: Sequence[Any]) -> list[Any]:
+        """`function(model, item)` of every item, in order; needs no task. See `Model.map`."""
 
     @abstractmethod
     def close(self) -> None:

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Signature:
-    """Specs of a task's inputs and targets, batch axis first; `weighted`: samples have weights."""
+    """Specs of a task's inputs and targets, batch axis first; `weight`: of the samples' weights, if any."""
 
     inputs: tuple[Spec, ...]
     targets: tuple[Spec, ...] = ()
-    weighted: bool = False
+    weight: Spec | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +39,8 @@ class Task:
         batching: of the training data.
         threads: threads for the products of a shard; part of the recipe only where BLAS computes them.
         eager: run ops one by one in `call`, without a program.
-        key: equal for two tasks of a process that differ in nothing but the seed; then their programs are
-            the same.
+        key: equal for two tasks of a process that differ in nothing but the seed and the sizes of data and
+            batches; then their programs are the same.
     """
 
     model: Model

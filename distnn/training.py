@@ -8,25 +8,32 @@ step.
 from __future__ import annotations
 
 import contextlib
+import copy
 import time
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from distnn.batching import UNKNOWN_STEPS
 from distnn.callbacks import CallbackList, History
 from distnn.engine import Engine, SegmentReport, StopAsked
 from distnn.errors import CheckpointError
+from distnn.feeding import Feed
 from distnn.incidents import Incident
 from distnn.objective import Objective
 from distnn.recording import Plan, Recorder, Snapshot, TrainingState
+from distnn.rescue import Rescue
 from distnn.tensor import Array
 
 if TYPE_CHECKING:
     from distnn.data.arrays import ArrayData
     from distnn.models.model import Model
     from distnn.task import Task
+
+_BEFORE_A_BATCH = ("on_train_batch_begin", "on_batch_begin")
 
 SEGMENT_SECONDS = 0.2
 """How long a segment should take: often enough for Ctrl-C, progress and timed checkpoints."""
@@ -49,11 +56,17 @@ class Stopped(Exception):  # noqa: N818  (an outcome, not an error)
 
 @dataclass
 class Validation:
-    """When and how to validate."""
+    """When and how to validate: after every so many epochs, or after those named, counted from 1."""
 
     samples: int
     batch_size: int
-    frequency: int = 1
+    frequency: int | Sequence[int] = 1
+
+    def follows(self, epoch: int) -> bool:
+        """Whether there is one after `epoch`, counted from 0."""
+        if isinstance(self.frequency, Sequence):
+            return epoch + 1 in self.frequency
+        return (epoch + 1) % self.frequency == 0
 
 
 @dataclass
@@ -71,10 +84,12 @@ class Training:
     validation: Validation | None = None
     recorder: Recorder | None = None
     recipe: dict[str, Any] = field(default_factory=dict)
+    feed: Feed | None = None
     clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
         self.layout = self.model.layout
+        self._rescue = Rescue(lambda epoch: self._snapshot(epoch, is_within_epoch=True))
 
     def run(self, state: TrainingState) -> TrainingState:
         """Train from `state` (or from the recorder's newest snapshot) to the plan's end.
@@ -85,19 +100,23 @@ class Training:
         Raises:
             Stopped: the recorder asked to stop; a checkpoint of the last committed step has been saved.
         """
-        snapshot = None if self.recorder is None else self.recorder.begin(self.recipe, self.plan)
-        if snapshot is not None:
-            state = self._read(snapshot, state)
         self.engine.observer = self._on_incident
         self.engine.should_stop = None if self.recorder is None else self.recorder.should_stop
         try:
-            return self._run(state, snapshot)
+            return self._run(state)
         finally:
             self.engine.observer = self.engine.should_stop = None
+            if self.feed is not None:
+                self.feed.close()
 
-    def _run(self, state: TrainingState, snapshot: Snapshot | None) -> TrainingState:
+    def _run(self, state: TrainingState) -> TrainingState:
+        snapshot = None if self.recorder is None else self.recorder.begin(self.recipe, self.plan)
+        if snapshot is not None:
+            state = self._read(snapshot, state)
+        if self.recorder is not None:
+            self.recorder.offer(self._rescue.snapshot)
         try:
-            self.engine.load(self.task, self.data, state)
+            self.engine.load(self._task_at(state.step), self.data, state)
         except StopAsked:
             raise Stopped(state.step, self.plan.last_step) from None
         self._event("engine-ready", engine=type(self.engine).__name__, **self.engine.facts())
@@ -123,7 +142,7 @@ class Training:
             self._restore(snapshot)
             epoch = int(snapshot.metadata["training"]["epoch"])
             has_ended = self.model.stop_training and not _is_within_epoch(snapshot)
-        while epoch < self.plan.epochs and not has_ended:
+        while epoch < self.plan.epochs and not has_ended and not self._has_run_out():
             try:
                 self._run_epoch(epoch, snapshot)
             except StopAsked:
@@ -132,10 +151,23 @@ class Training:
         self.callbacks.on_train_end({name: values[-1] for name, values in self.history.history.items()})
         self._take_callbacks_changes()
 
+    def _has_run_out(self) -> bool:
+        """Whether an epoch that is to begin would find no batch."""
+        if self.feed is None or self.feed.has_more():
+            return False
+        self.feed.warn_once()
+        return True
+
     def _keep_committed(self) -> None:
         """Whatever ended the training, the model holds the last committed step."""
         with contextlib.suppress(Exception):  # what ended the training is what must be seen
             self.model.take_state(self.engine.state())
+
+    def _task_at(self, step: int) -> Task:
+        """The task as an engine loads it; it knows the next steps' batches only, if they are pulled."""
+        if self.feed is None:
+            return self.task
+        return replace(self.task, batching=self.feed.opening(step).batching)
 
     # Going on from a snapshot
 
@@ -147,6 +179,13 @@ class Training:
         training = snapshot.metadata["training"]
         self.history.history.update({name: list(v) for name, v in training["history"].items()})
         self.history.epoch.extend(training["epochs"])
+        if self.feed is not None and not self.feed.go_on(training["pulled"], state.step):
+            message = (
+                f"{self.feed.source.what} gave another batch for step {state.step - 1} than before: the run "
+                "goes on, but not to the bytes of an unbroken one. Make batches a function of their numbers."
+            )
+            warnings.warn(message, stacklevel=6)
+            self._event("not-exactly-resumed", message=message)
         return state
 
     def _restore(self, snapshot: Snapshot) -> None:
@@ -170,22 +209,26 @@ class Training:
         else:
             self._take_callbacks_changes()
         logs = self._run_steps(epoch, has_ended)
-        if self.validation is not None and (epoch + 1) % self.validation.frequency == 0:
-            logs.update({f"val_{name}": value for name, value in self._validate(self.validation).items()})
+        if self.validation is not None and self.validation.follows(epoch):
+            validated = self._validate(epoch, self.validation)
+            logs.update({f"val_{name}": value for name, value in validated.items()})
         step = self.engine.state().step
         self.model.take_state(self.engine.state())
         self.callbacks.on_epoch_end(epoch, logs)
         self._take_callbacks_changes()
         if self.recorder is not None:
             self.recorder.on_epoch(epoch, step, logs, self.clock() - began)
-            if self.recorder.wants_checkpoint(step, at_epoch_end=True):
-                self._save(epoch + 1, is_within_epoch=False)
             if self.recorder.should_stop() and epoch + 1 < self.plan.epochs and not self.model.stop_training:
                 self._stop(epoch + 1, is_within_epoch=False)
+            if self.recorder.wants_checkpoint(step, at_epoch_end=True):
+                self._save(epoch + 1, is_within_epoch=False)
 
-    def _validate(self, validation: Validation) -> dict[str, float]:
+    def _validate(self, epoch: int, validation: Validation) -> dict[str, float]:
         self.callbacks.on_test_begin()
-        sums = self.engine.evaluate("validation", validation.batch_size)
+        begins_anew = self.feed is None and not self.callbacks.users_override("on_test_begin")
+        with self._rescue.possible(epoch, self.engine.state().step, begins_anew):
+            sums = self.engine.evaluate("validation", validation.batch_size)
+        self.engine.add_penalty(sums, validation.samples)
         logs = self.objective.means(sums, validation.samples)
         self.callbacks.on_test_end(logs)
         return logs
@@ -196,25 +239,39 @@ class Training:
         each_batch = self.callbacks.wants_batches
         per_second = 0.0
         sums = self.engine.state().sums
+        if self.feed is not None:
+            self.feed.begin_epoch(epoch, self.engine.state().step, end)
         while (step := self.engine.state().step) < end and not has_ended:
             size = 1 if each_batch else self._segment_size(step, end, per_second)
+            if self.feed is not None:
+                size = self._send_batches(self.feed, step, size)
+                if not size:
+                    break
             if each_batch:
                 self.callbacks.on_train_batch_begin(step % self.plan.steps_per_epoch)
                 self._take_callbacks_changes()
             if self.recorder is not None and (workers := self.recorder.wanted_workers()) is not None:
                 self.engine.scale(workers)
             began = self.clock()
-            report = self._run_segment(size)
+            report = self._run_segment(epoch, step, size)
             per_second = size / max(self.clock() - began, 1e-9)
             sums, step = report.sums, step + size
             self._after_segment(epoch, step, report, each_batch)
             has_ended = self.model.stop_training
+        if self.feed is not None:
+            self.feed.end_epoch()
         return self.objective.means(sums, self._samples_done(self.engine.state().step))
 
-    def _run_segment(self, size: int) -> SegmentReport:
-        """What the engine commits is recorded even if it is asked to stop in the middle."""
+    def _run_segment(self, epoch: int, step: int, size: int) -> SegmentReport:
+        """Steps; a single one may take long, so its beginning can be saved while it runs.
+
+        What the engine commits is recorded even if it is asked to stop in the middle.
+        """
+        is_single = size == 1 and not self.model.stop_training
+        begins_anew = is_single and not self.callbacks.users_override(*_BEFORE_A_BATCH)
         try:
-            return self.engine.run_segment(size)
+            with self._rescue.possible(epoch, step, begins_anew):
+                return self.engine.run_segment(size)
         except StopAsked as asked:
             report = asked.report
             if self.recorder is not None and report is not None and len(report.fingerprints):
@@ -223,8 +280,18 @@ class Training:
                 self.recorder.on_steps(report.first_step, report.fingerprints, logs)
             raise
 
+    def _send_batches(self, feed: Feed, step: int, limit: int) -> int:
+        """Pull the batches of up to `limit` steps; for how many there are any."""
+        window = feed.window(step, limit)
+        if window is None:
+            if self.plan.steps_per_epoch != UNKNOWN_STEPS:
+                feed.warn_once()
+            return 0
+        self.engine.take_batches("train", window.data, window.batching)
+        return window.steps
+
     def _after_segment(self, epoch: int, step: int, report: SegmentReport, each_batch: bool) -> None:
-        """Tell who wants to know; save, or stop, if asked to."""
+        """Tell who wants to know; stop (which saves), or save, if asked to."""
         logs = self.objective.means(report.sums, self._samples_done(step))
         if self.recorder is not None:
             self.recorder.on_steps(report.first_step, report.fingerprints, logs)
@@ -235,10 +302,10 @@ class Training:
             self._take_callbacks_changes()
         if self.recorder is None or step == (epoch + 1) * self.plan.steps_per_epoch:
             return
-        if self.recorder.wants_checkpoint(step, at_epoch_end=False):
-            self._save(epoch, is_within_epoch=True)
         if self.recorder.should_stop():
             self._stop(epoch, is_within_epoch=True)
+        if self.recorder.wants_checkpoint(step, at_epoch_end=False):
+            self._save(epoch, is_within_epoch=True)
 
     def _segment_size(self, step: int, end: int, per_second: float) -> int:
         """How many steps to run before looking up again; the bytes do not depend on it."""
@@ -251,6 +318,8 @@ class Training:
 
     def _samples_done(self, step: int) -> int:
         """Samples of the epoch that the steps up to `step` (at least one) have seen."""
+        if self.feed is not None:
+            return self.feed.samples
         within = (step - 1) % self.plan.steps_per_epoch + 1
         batching = self.task.batching
         last_start, last_stop = batching.batch_bounds(step - 1)
@@ -281,17 +350,19 @@ class Training:
         raise Stopped(step, self.plan.last_step)
 
     def _snapshot(self, epoch: int, is_within_epoch: bool) -> Snapshot:
-        """The committed state; a run that goes on from it is in `epoch`, or about to begin it."""
+        """The committed state, copied; a run that goes on from it is in `epoch`, or about to begin it."""
         states, arrays = _without_arrays(self.callbacks.get_states())
         training = {
             "epoch": epoch,
             "is_within_epoch": is_within_epoch,
-            "history": self.history.history,
-            "epochs": self.history.epoch,
-            "callbacks": states,
-            "optimizer": self.model.optimizer.get_state(),
+            "history": {name: list(values) for name, values in self.history.history.items()},
+            "epochs": list(self.history.epoch),
+            "callbacks": copy.deepcopy(states),
+            "optimizer": copy.deepcopy(self.model.optimizer.get_state()),
             "stop_training": self.model.stop_training,
         }
+        if self.feed is not None:
+            training["pulled"] = self.feed.state()
         snapshot = write_snapshot(self.task, self.engine.state(), training)
         return replace(snapshot, tensors={**snapshot.tensors, **arrays})
 

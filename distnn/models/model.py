@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from distnn.models.fitting import FitArguments, fit_model, train_on_one_batch
 from distnn.models.functional_config import network_config, restored_network
 from distnn.models.graph_of_layers import GraphOfLayers
 from distnn.models.holding import Holding
+from distnn.models.mapping import map_model
 from distnn.models.outputs import check_compiled, make_objective
 from distnn.models.saving import (
     architecture,
@@ -240,7 +241,7 @@ class Model(GraphOfLayers):
         steps_per_epoch: int | None = None,
         validation_steps: int | None = None,
         validation_batch_size: int | None = None,
-        validation_freq: int = 1,
+        validation_freq: int | Sequence[int] = 1,
         *,
         backend: str = "local",
         workers: Workers | None = None,
@@ -255,22 +256,24 @@ class Model(GraphOfLayers):
         """Train the model for `epochs` passes over the data; Keras's arguments, and where to compute.
 
         Args:
-            x: inputs, samples along axis 0.
+            x: inputs, samples along axis 0; or a generator, or a `PyDataset`, of batches `(x, y)` or
+                `(x, y, sample_weight)`. A dataset goes round; a generator that ends ends the training.
             y: targets.
             batch_size: samples per step; 32 by default.
             epochs: the epoch to stop after, counted from 0 whatever `initial_epoch` is.
             verbose: 0 silent, 1 a bar, 2 a line per epoch, "auto" 1 on a terminal, else 2.
             callbacks: a list of `distnn.callbacks.Callback`.
             validation_split: the last part of the data is held out.
-            validation_data: `(x, y)` or `(x, y, sample_weight)`.
-            shuffle: whether each epoch has an order of its own.
+            validation_data: `(x, y)` or `(x, y, sample_weight)`; or a generator or `PyDataset`, whose
+                batches are pulled once and kept.
+            shuffle: whether each epoch has an order of its own; of a `PyDataset` the order of batches.
             class_weight: weight of each class of integer or one-hot targets.
-            sample_weight: weight of each sample.
+            sample_weight: weight of each sample, or of each of its steps, `(samples, steps)`.
             initial_epoch: the epoch to begin at.
-            steps_per_epoch: steps after which an epoch ends.
+            steps_per_epoch: steps after which an epoch ends; a generator needs it for several epochs.
             validation_steps: how many batches to validate on.
             validation_batch_size: batch size of the validation; that of the training by default.
-            validation_freq: validate every so many epochs.
+            validation_freq: validate every so many epochs, or after the epochs named, counted from 1.
             backend: "local" (one process), "threads" (one process, shards in threads) or "ray".
             workers: threads or Ray actors; with "local" only the number of shards follows from it. A pair
                 is a range: the training waits for the first number of actors, and goes on with up to the
@@ -371,6 +374,37 @@ class Model(GraphOfLayers):
         """The model's outputs for `x`, in its order."""
         how = prediction.Pass(batch_size, steps, callbacks, verbose, backend, workers, shards, address)
         return prediction.predict_model(self, x, how)
+
+    def map(
+        self,
+        function: Callable[[Any, Any], Any],
+        items: Iterable[Any],
+        *,
+        backend: str = "local",
+        workers: int | None = None,
+        address: str | None = None,
+    ) -> list[Any]:
+        """`function(model, item)` for each item, shared out among the workers: games, samples, evaluations.
+
+        Over Ray each worker has a copy of the model with the weights as they are now; in one process it is
+        called with the model itself, item after item. What the function does to the model is lost or not,
+        accordingly: let it only ask. If it depends on nothing but the weights and the item (random numbers
+        keyed by the item, say), the results are the same wherever it is called. Items of a worker that is
+        lost are done again by the others; one that takes more than five minutes counts as lost.
+
+        Args:
+            function: called with a model and an item.
+            items: what to call it for.
+            backend, workers, address: as of `fit`, whose workers are used where they are the same.
+
+        Returns:
+            The results, in the order of the items.
+
+        Raises:
+            UserCodeError: the function raised in a worker; in one process its own exception is raised.
+        """
+        how = prediction.Pass(backend=backend, workers=workers, address=address)
+        return map_model(self, function, items, how)
 
     # Engines
 

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,11 +27,14 @@ from cluster.crew import (
     WorkerInfo,
 )
 from cluster.exchange.choice import make_exchange
+from cluster.mapping import Mapper
 from cluster.patience import Patience
 from cluster.worker import Worker
+from distnn.batching import Batching
 from distnn.data.arrays import ArrayData
 from distnn.engine import Engine, EngineOptions, SegmentReport
 from distnn.incidents import Incident
+from distnn.models import Model
 from distnn.recording import TrainingState
 from distnn.task import Task
 from distnn.tensor import Array
@@ -127,7 +130,8 @@ class InProcessCrew(Crew):
         self.shared.append(value)
         if isinstance(value, ArrayData):
             weight = None if value.sample_weight is None else _read_only(value.sample_weight)
-            return ArrayData(tuple(map(_read_only, value.x)), tuple(map(_read_only, value.y)), weight)
+            x, y = (tuple(map(_read_only, arrays)) for arrays in (value.x, value.y))
+            return ArrayData(x, y, weight, value.cuts)
         return _read_only(value) if isinstance(value, np.ndarray) else value
 
     def ask(
@@ -375,6 +379,7 @@ class CrewEngine(Engine):
         patience = Patience(deadline_s)
         self.exchange = make_exchange(exchange, crew, patience)
         self.coordinator = Coordinator(crew, self.exchange, self.options, patience)
+        self.mapper = Mapper(crew, self.options)
         self.incidents: list[Incident] = []
         self.coordinator.observer = self.incidents.append
 
@@ -398,11 +403,20 @@ class CrewEngine(Engine):
     def set_state(self, state: TrainingState) -> None:
         self.coordinator.updater.begin(state)
 
-    def evaluate(self, data_name: str, batch_size: int) -> Array:
-        return self.coordinator.evaluate(data_name, batch_size)
+    def take_batches(self, name: str, data: ArrayData, batching: Batching | None = None) -> None:
+        self.coordinator.take_batches(name, data, batching)
+
+    def evaluate(self, data_name: str, batch_size: int, before: Array | None = None) -> Array:
+        return self.coordinator.evaluate(data_name, batch_size, before)
+
+    def add_penalty(self, sums: Array, samples: int) -> None:
+        self.coordinator.updater.add_penalty(sums, samples)
 
     def predict(self, data_name: str, batch_size: int) -> list[Array]:
         return self.coordinator.predict(data_name, batch_size)
+
+    def map(self, model: Model, function: Callable[[Any, Any], Any], items: Sequence[Any]) -> list[Any]:
+        return self.mapper.run(model, function, items)
 
     def close(self) -> None:
         self.crew.close()

@@ -6,10 +6,12 @@ import threading
 from dataclasses import replace
 
 import pytest
-from cases import make_training, reference, run
+from cases import make_training, reference, run, run_pulled
 from crews import CrewEngine, FaultyCrew, InProcessCrew
 
+from distnn.engine import EngineOptions
 from distnn.errors import EngineError, UserCodeError
+from distnn.local_engine import LocalEngine
 
 
 @pytest.mark.parametrize("kind", ["plain", "rich"])
@@ -36,12 +38,12 @@ def test_a_node_computes_with_as_many_workers_as_it_has_cores() -> None:
     assert engine.coordinator.assignment == {0: (0, 2), 2: (2, 4)}
 
 
-def test_one_process_of_each_node_compiles_first() -> None:
-    crew = InProcessCrew(nodes=lambda number: "ab"[number % 2])
+def test_two_processes_of_each_node_compile_first() -> None:
+    crew = InProcessCrew(nodes=lambda number: "abaa"[number])
     engine = CrewEngine(crew, 4)
     run(engine)
     warmed = [worker for worker, method in crew.asked if method == "warm_up"]
-    assert sorted(warmed[:2]) == [0, 1] and sorted(warmed[2:]) == [2, 3]
+    assert sorted(warmed[:3]) == [0, 1, 2] and warmed[3:] == [3]
 
 
 def test_a_task_that_the_workers_hold_is_not_sent_again() -> None:
@@ -97,6 +99,17 @@ def test_a_worker_that_dies_is_replaced_by_the_others() -> None:
     assert run(engine) == reference()
     assert engine.coordinator.assignment == {0: (0, 4)}
     crew.assert_all_fired()
+
+
+@pytest.mark.parametrize("exchange", ["object_store", "shared_memory", "hierarchical"])
+def test_a_worker_may_die_while_batches_are_sent(exchange: str) -> None:
+    crew = FaultyCrew(InProcessCrew()).fail_when("take_batches", worker=1)
+    engine = CrewEngine(crew, 3, exchange=exchange)
+    local = LocalEngine(EngineOptions())
+    assert run_pulled(engine) == run_pulled(local, segments=(1,) * 10)
+    assert engine.coordinator.assignment == {0: (0, 2), 2: (2, 4)}
+    crew.assert_all_fired()
+    engine.coordinator.close()
 
 
 def test_a_spare_takes_over() -> None:

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from cases import make_training, reference, run
+from cases import make_training, reference, run, run_pulled
 from crews import CrewEngine, FaultyCrew, InProcessCrew, Killed
 from faults import strike, strike_node
 
 from cluster.crew import Request
 from distnn.engine import EngineOptions, StopAsked
 from distnn.errors import EngineError
+from distnn.local_engine import LocalEngine
 
 STEPS = (1,) * 10
 """Segments: newcomers join between them."""
@@ -440,3 +441,27 @@ def test_at_a_boundary_where_nobody_is_missing_nobody_is_asked() -> None:
     for _ in range(3):
         engine.coordinator._look_after_staff()
     assert crew.asked == before
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_newcomer_has_the_batches_that_were_pulled_meanwhile(exchange: str, victim: int) -> None:
+    """It is briefed with those of one segment, and joins when others have been sent."""
+    crew = crew_with_room()
+    engine = CrewEngine(crew, 2, exchange=exchange)
+    segment = engine.run_segment
+
+    def losing_one(num_steps: int) -> Any:
+        if engine.state().step == 2:
+            crew.dead.add(victim)
+        return segment(num_steps)
+
+    engine.run_segment = losing_one  # type: ignore[method-assign]
+    local = LocalEngine(EngineOptions())
+    assert run_pulled(engine, segments=(1, 1, 1, 1, 2, 4)) == run_pulled(local)
+    assert len(engine.told("worker-lost")) == 1 == len(engine.told("worker-joined"))
+
+
+def test_a_worker_may_die_as_batches_are_sent() -> None:
+    crew = FaultyCrew(crew_with_room()).fail_when("take_batches", worker=1)
+    assert run_pulled(CrewEngine(crew, 2)) == run_pulled(LocalEngine(EngineOptions()))
+    crew.assert_all_fired()
