@@ -22,11 +22,12 @@ class Kind(Enum):
     KILL_IN_CHECKPOINT = "kill-in-checkpoint"
     DELAY_COORDINATOR = "delay-coordinator"
     FULL_DISK = "full-disk"
+    KILL_NODE = "kill-node"
 
     @property
     def needs_workers(self) -> bool:
         """Whether its victim is a worker's process."""
-        return self in (Kind.KILL_WORKER, Kind.STOP_WORKER, Kind.DELAY_WORKER)
+        return self in (Kind.KILL_WORKER, Kind.STOP_WORKER, Kind.DELAY_WORKER, Kind.KILL_NODE)
 
 
 MEANINGS = {
@@ -38,7 +39,10 @@ MEANINGS = {
     Kind.KILL_IN_CHECKPOINT: "SIGKILL of the coordinator while it writes a checkpoint",
     Kind.DELAY_COORDINATOR: "the coordinator stopped for a while",
     Kind.FULL_DISK: "no file can be written for a while",
+    Kind.KILL_NODE: "SIGKILL of a node's Ray with all its workers",
 }
+OFFERED = tuple(kind for kind in Kind if kind is not Kind.KILL_NODE)
+"""What can be done to any run. Nodes are killed only by whom they belong to (`benchmarks/chaos.py`)."""
 
 _DECK = (
     *[Kind.KILL_WORKER] * 4,
@@ -74,7 +78,7 @@ class Blow:
 
 def deal(kinds: Collection[Kind], count: int, rng: random.Random) -> list[Kind]:
     """So many kinds: shuffled decks, one after the other, each kind as often as it comes."""
-    cards = [kind for kind in _DECK if kind in kinds]
+    cards = [kind for kind in (*_DECK, Kind.KILL_NODE) if kind in kinds]
     found: list[Kind] = []
     while len(found) < count:
         found += rng.sample(cards, len(cards))

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from cluster.exchange.segment import orphans
 from distnn.errors import EngineError
-from jobs.chaos.blows import Kind, deal, spread
-from jobs.chaos.injectors import Struck
+from jobs.chaos.blows import OFFERED, Kind, deal, spread
+from jobs.chaos.injectors import Strike, Struck, strike
 from jobs.chaos.process import JobProcess, Place
 from jobs.chaos.rounds import Plan, Round, RoundReport, Undisturbed
 from jobs.chaos.verdict import Verdict, compare
@@ -20,7 +20,7 @@ from jobs.lifecycle import ENGINE_READY
 from jobs.rundir import RunDir
 from jobs.specfile import load_spec
 
-SPACING_S = 0.5
+SPACING_S = 0.25
 """Blows of one run are this far apart on average, of the undisturbed run's training."""
 MAX_ROUNDS = 20
 DEADLINE_S = 2.0
@@ -68,13 +68,19 @@ class Result:
         return found + [f"left in shared memory: {path}" for path in self.segments_left]
 
 
-def run_campaign(request: Request, say: Callable[[str], None], tell: Callable[[Struck], None]) -> Result:
+def run_campaign(
+    request: Request,
+    say: Callable[[str], None],
+    tell: Callable[[Struck], None],
+    strike: Strike = strike,
+) -> Result:
     """Everything from the undisturbed run to the last verdict.
 
     Args:
         request: what is asked.
         say: told in words what begins.
         tell: told of each blow that came down.
+        strike: does what a blow says.
 
     Raises:
         RequestError: the job cannot be run as asked, or is too short.
@@ -102,6 +108,7 @@ def run_campaign(request: Request, say: Callable[[str], None], tell: Callable[[S
             undisturbed,
             rng,
             tell,
+            strike,
         )
         try:
             report = a_round.drive(blows)
@@ -123,10 +130,8 @@ def _words(request: Request) -> list[str]:
 
 
 def _kinds(request: Request) -> list[Kind]:
-    kinds = [kind for kind in Kind if request.place.backend == "ray" or not kind.needs_workers]
-    if not request.kinds:
-        return kinds
-    found = [kind for kind in request.kinds if kind in kinds]
+    has_workers = request.place.backend == "ray"
+    found = [kind for kind in request.kinds or OFFERED if has_workers or not kind.needs_workers]
     if not found:
         asked = ", ".join(kind.value for kind in request.kinds)
         raise RequestError(

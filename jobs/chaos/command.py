@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jobs.chaos.blows import Kind
+from jobs.chaos.blows import OFFERED, Kind
 from jobs.errors import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, RequestError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of what, whom and when."
 )
-@click.option("--kinds", metavar="K,K,...", help=f"Only these: {', '.join(kind.value for kind in Kind)}.")
+@click.option("--kinds", metavar="K,K,...", help=f"Only these: {', '.join(kind.value for kind in OFFERED)}.")
 @click.option("--backend", type=click.Choice(["local", "threads", "ray"]), help="Where to compute.")
 @click.option("--workers", type=click.IntRange(min=1), help="How many; never changes the bytes.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads for the products of a shard.")
@@ -111,7 +111,7 @@ def _run(request: Request, as_json: bool) -> bool:
 
 
 def _kinds(text: str | None) -> list[Kind]:
-    known = [kind.value for kind in Kind]
+    known = [kind.value for kind in OFFERED]
     names = [] if text is None else [name.strip() for name in text.split(",")]
     for name in names:
         if name not in known:

@@ -23,6 +23,8 @@ FAMILY_VARIABLE = "DISTNN_CHAOS_FAMILY"
 """In the environment of all processes of one attempt, whoever has begun them."""
 LAST_LINES = 40
 GONE_WITHIN_S = 30.0
+RAYS_AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
+"""Ray's own helpers of a node look for its head for a minute after it was killed, then end by themselves."""
 _ENDED_WITHIN_S = 8.0
 
 
@@ -75,8 +77,8 @@ class JobProcess:
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
-        with contextlib.suppress(ValueError, OSError):
-            for line in self._process.stdout:
+        with contextlib.suppress(ValueError, OSError), self._process.stdout as lines:
+            for line in lines:
                 self._said.append(line.rstrip())
 
     @property
@@ -123,16 +125,21 @@ class JobProcess:
         return False
 
     def left_behind(self, timeout_s: float = GONE_WITHIN_S) -> list[str]:
-        """What still lives a while after the end, named; it is ended now."""
-        if wait_until(lambda: not self.family(), timeout_s, every_s=0.2):
-            return []
-        left = self.family()
-        names = []
-        for process in left:
+        """What still lives a while after the end, named; it is ended now. Ray's agents are, but not named."""
+        wait_until(lambda: not self._strangers(), timeout_s, every_s=0.2)
+        left = self._strangers()
+        for process in self.family():
             with contextlib.suppress(psutil.Error):
-                names.append(f"{process.name()} (pid {process.pid})")
                 process.kill()
-        return names
+        return [f"{name} (pid {pid})" for pid, name in left.items()]
+
+    def _strangers(self) -> dict[int, str]:
+        found = {}
+        for process in self.family():
+            with contextlib.suppress(psutil.Error):
+                if (name := process.name()) not in RAYS_AGENTS:
+                    found[process.pid] = name
+        return found
 
     def end(self) -> None:
         """End it and all it has begun, asking first."""

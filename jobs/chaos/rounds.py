@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from jobs.chaos.blows import Blow, Kind, instead
-from jobs.chaos.injectors import Broken, NoVictim, Scene, Struck, possible, strike
+from jobs.chaos.injectors import Broken, NoVictim, Scene, Strike, Struck, possible, strike
 from jobs.chaos.process import JobProcess, Place
 from jobs.chaos.watch import RunWatch, wait_until
 from jobs.errors import EXIT_DONE
@@ -67,11 +67,13 @@ class Round:
         undisturbed: Undisturbed,
         rng: random.Random,
         tell: Callable[[Struck], None],
+        strike: Strike = strike,
     ) -> None:
         self._plan = plan
         self._undisturbed = undisturbed
         self._rng = rng
         self._tell = tell
+        self._come_down = strike
         self._watch = RunWatch(run)
         self._patience_s = _LEAST_PATIENCE_S + 3 * (undisturbed.start_s + undisturbed.train_s)
         self._past: list[JobProcess] = []
@@ -131,7 +133,7 @@ class Round:
             blow = instead(blow, others, self._rng)
         self._job.remember()
         try:
-            struck = strike(scene, blow)
+            struck = self._come_down(scene, blow)
             if self._job.exit_code is not None:
                 self._go_on(struck, blow)
         except NoVictim as nobody:
@@ -152,7 +154,7 @@ class Round:
         if struck.kind is Kind.KILL_AT_START:
             self._job.wait(blow.length * self._undisturbed.start_s)
             self._job.remember()
-            again = strike(self._scene(), blow)
+            again = self._come_down(self._scene(), blow)
             struck.phase = f"{struck.phase}, then {again.phase}"
             self._resume(struck)
         watch, attempts = self._watch, self._attempts
