@@ -173,12 +173,14 @@ class Coordinator:
     def run_segment(self, num_steps: int) -> SegmentReport:
         """Commit steps; what a lost generation had not committed is computed again by the next."""
         segment = Segment(self.updater.state.step, num_steps)
-        while not segment.is_complete:
+        while not segment.is_over:
             try:
                 self._exchange.run(segment)
             except WorkersLost as lost:
                 self._go_on_without(f"step {segment.step}", lost.losses)
-        return SegmentReport(segment.first_step, segment.fingerprints, self.updater.state.sums.copy())
+        fingerprints = segment.fingerprints[: segment.committed]
+        sums = self.updater.state.sums.copy()
+        return SegmentReport(segment.first_step, fingerprints, sums, segment.has_trouble)
 
     def evaluate(self, data_name: str, batch_size: int) -> Array:
         """Loss and metric sums over the named data."""

@@ -88,13 +88,19 @@ class LocalEngine(Engine):
         task = updater.task
         first_step = updater.state.step
         fingerprints = np.zeros(num_steps, np.uint64)
+        committed = 0
         with product_threads(task.threads):
-            for i in range(num_steps):
+            while committed < num_steps:
                 parts: dict[Range, ShardSums | None] = {}
                 for part in self._map(self._compute_step):
                     parts.update(part)
-                fingerprints[i] = updater.update(combine(task.batching.shards, parts))
-        return SegmentReport(first_step, fingerprints, updater.state.sums.copy())
+                fingerprint = updater.update(combine(task.batching.shards, parts))
+                if fingerprint is None:
+                    break
+                fingerprints[committed] = fingerprint
+                committed += 1
+        sums = updater.state.sums.copy()
+        return SegmentReport(first_step, fingerprints[:committed], sums, committed < num_steps)
 
     def _compute_step(self, worker: int) -> list[tuple[Range, ShardSums | None]]:
         state = self._now.updater.state

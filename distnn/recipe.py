@@ -30,11 +30,17 @@ ARITHMETIC_VERSION = 2
 
 
 def make_recipe(
-    model: Model, description: Mapping[str, Any], task: Task, data: Mapping[str, ArrayData]
+    model: Model,
+    description: Mapping[str, Any],
+    task: Task,
+    data: Mapping[str, ArrayData],
+    *,
+    on_nonfinite: str = "stop",
 ) -> dict[str, Any]:
     """What must be equal for two trainings to end in equal bytes.
 
-    `description` is how to rebuild the model (see `distnn.models.saving.describe`).
+    `description` is how to rebuild the model (see `distnn.models.saving.describe`); `on_nonfinite` what
+    happens at a step that is not finite.
     """
     trained = set(model.trainable_variables)
     return {
@@ -45,6 +51,7 @@ def make_recipe(
         "initial_weights": weights_digest(model),
         "data": {name: part.digest() for name, part in sorted(data.items())},
         "batching": asdict(task.batching),
+        "on_nonfinite": on_nonfinite,
         **({"threads_per_shard": task.threads} if products_kind() == "blas" else {}),
         "arithmetic": arithmetic_facts(),
     }

@@ -8,6 +8,8 @@ step.
 from __future__ import annotations
 
 import contextlib
+import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,15 +19,22 @@ import numpy as np
 
 from distnn.callbacks import CallbackList, History
 from distnn.engine import Engine, SegmentReport
-from distnn.errors import CheckpointError
+from distnn.errors import CheckpointError, NonFiniteError, Trouble
+from distnn.nonfinite import find_trouble
 from distnn.objective import Objective
 from distnn.recording import Plan, Recorder, Snapshot, TrainingState
 from distnn.tensor import Array
+from distnn.updater import skipped, state_fingerprint
 
 if TYPE_CHECKING:
     from distnn.data.arrays import ArrayData
     from distnn.models.model import Model
     from distnn.task import Task
+
+logger = logging.getLogger("distnn.training")
+
+POLICIES = ("stop", "skip")
+"""What happens at a step whose loss, gradient or new weights are not finite."""
 
 SEGMENT_SECONDS = 0.2
 """How long a segment should take: often enough for Ctrl-C, progress and timed checkpoints."""
@@ -70,10 +79,12 @@ class Training:
     validation: Validation | None = None
     recorder: Recorder | None = None
     recipe: dict[str, Any] = field(default_factory=dict)
+    on_nonfinite: str = "stop"
     clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
         self.layout = self.model.layout
+        self._skipped_samples = 0
 
     def run(self, state: TrainingState) -> TrainingState:
         """Train from `state` (or from the recorder's newest snapshot) to the plan's end.
@@ -149,8 +160,10 @@ class Training:
         began = self.clock()
         self.callbacks.on_epoch_begin(epoch)
         has_ended = False
+        self._skipped_samples = 0
         if snapshot is not None and _is_within_epoch(snapshot):
             self._restore(snapshot)
+            self._skipped_samples = int(snapshot.metadata["training"].get("skipped_samples", 0))
             has_ended = self.model.stop_training
         else:
             self._take_callbacks_changes()
@@ -180,7 +193,6 @@ class Training:
         end = (epoch + 1) * self.plan.steps_per_epoch
         each_batch = self.callbacks.wants_batches
         per_second = 0.0
-        sums = self.engine.state().sums
         while (step := self.engine.state().step) < end and not has_ended:
             size = 1 if each_batch else self._segment_size(step, end, per_second)
             if each_batch:
@@ -188,15 +200,81 @@ class Training:
                 self._take_callbacks_changes()
             began = self.clock()
             report = self.engine.run_segment(size)
-            per_second = size / max(self.clock() - began, 1e-9)
-            sums, step = report.sums, step + size
-            self._after_segment(epoch, step, report, each_batch)
-            has_ended = self.model.stop_training
-        return self.objective.means(sums, self._samples_done(self.engine.state().step))
+            committed = len(report.fingerprints)
+            per_second = (committed + report.has_trouble) / max(self.clock() - began, 1e-9)
+            if committed:
+                self._after_segment(epoch, step + committed, report, each_batch)
+                has_ended = self.model.stop_training
+            if report.has_trouble and not has_ended:
+                loss = self._meet_trouble(epoch, each_batch)
+                if loss is not None:
+                    return self._logs(epoch) | {"loss": loss}
+        return self._logs(epoch)
+
+    def _logs(self, epoch: int) -> dict[str, float]:
+        """Losses and metrics of the epoch so far, skipped steps left out; NaN if there is nothing else."""
+        state, samples = self.engine.state(), -self._skipped_samples
+        if state.step > epoch * self.plan.steps_per_epoch:
+            samples += self._samples_done(state.step)
+        logs = self.objective.means(state.sums, samples)
+        return logs if samples else dict.fromkeys(logs, math.nan)
+
+    # Steps that are not finite
+
+    def _meet_trouble(self, epoch: int, each_batch: bool) -> float | None:
+        """The step after the committed state is not finite: skip it, or end.
+
+        Returns:
+            Its loss, if callbacks have ended the training because of it; None if it was skipped.
+
+        Raises:
+            NonFiniteError: in all other cases.
+        """
+        state = self.engine.state()
+        trouble = find_trouble(self.task, self.data["train"], state)
+        self._event("nonfinite", step=state.step, policy=self.on_nonfinite, **trouble.facts())
+        place = f"epoch {epoch + 1} of {self.plan.epochs}"
+        if self.on_nonfinite == "skip":
+            self._skip(epoch, each_batch, trouble)
+            logger.warning("%s; %s goes on without this step", trouble, place)
+            return None
+        if state.step > self.plan.first_step:
+            self._save(epoch, is_within_epoch=True)
+        loss = float(trouble.value) if trouble.what == "loss" else math.nan
+        logs = self._logs(epoch) | {"loss": loss}
+        self.callbacks.on_train_batch_end(state.step % self.plan.steps_per_epoch, logs)
+        if self.model.stop_training:
+            return loss
+        raise NonFiniteError(
+            trouble,
+            f"Nothing of it was kept: the model is that of {state.step} steps ({place}). Lower the learning "
+            "rate, clip the gradient (clipnorm), or go on without such steps: on_nonfinite='skip'",
+        )
+
+    def _skip(self, epoch: int, each_batch: bool, trouble: Trouble) -> None:
+        """Commit the step without its update.
+
+        Raises:
+            NonFiniteError: all steps of the epoch were such.
+        """
+        state, batching = self.engine.state(), self.task.batching
+        start, stop = batching.batch_bounds(state.step)
+        self._skipped_samples += stop - start
+        if self._skipped_samples == self._samples_done((epoch + 1) * self.plan.steps_per_epoch):
+            raise NonFiniteError(
+                trouble,
+                f"So was every step of epoch {epoch + 1}, and without updates no other epoch will end "
+                "otherwise: lower the learning rate, or look at this place",
+            )
+        self.engine.set_state(skipped(state, state.step % self.plan.steps_per_epoch == 0))
+        committed = self.engine.state()
+        fingerprints = np.array([state_fingerprint(committed)], np.uint64)
+        report = SegmentReport(committed.step - 1, fingerprints, committed.sums.copy())
+        self._after_segment(epoch, committed.step, report, each_batch)
 
     def _after_segment(self, epoch: int, step: int, report: SegmentReport, each_batch: bool) -> None:
         """Tell who wants to know; save, or stop, if asked to."""
-        logs = self.objective.means(report.sums, self._samples_done(step))
+        logs = self._logs(epoch)
         if self.recorder is not None:
             self.recorder.on_steps(report.first_step, report.fingerprints, logs)
         if each_batch:
@@ -262,6 +340,7 @@ class Training:
             "callbacks": states,
             "optimizer": self.model.optimizer.get_state(),
             "stop_training": self.model.stop_training,
+            "skipped_samples": self._skipped_samples,
         }
         snapshot = write_snapshot(self.task, self.engine.state(), training)
         return replace(snapshot, tensors={**snapshot.tensors, **arrays})

@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from cluster import user_code
-from distnn.errors import ClusterUnreachableError, EngineError, UserCodeError
+from distnn.errors import (
+    ClusterUnreachableError,
+    EngineError,
+    NonFiniteError,
+    ResumeMismatchError,
+    UserCodeError,
+)
 from distnn.models.fitting import FitArguments, fit_model
 from distnn.models.prediction import Pass, evaluate_model
 from distnn.progress import is_terminal
@@ -32,6 +38,8 @@ from jobs.specfile import SpecFile, load_spec
 from jobs.status import State, read_status
 
 DEFAULT_CHECKPOINT_S = 30.0
+_TOLD = (EngineError, NonFiniteError, ResumeMismatchError, OSError, ValueError)
+"""Errors whose sentence says it all."""
 _CLEARED_LINE = "\r\x1b[2K"
 
 
@@ -183,7 +191,7 @@ class _Session:
         """The user's own traceback once, or ours if it is our bug; then one line."""
         if not isinstance(error, UserCodeError):
             failure = user_code.describe(error)
-            is_known = isinstance(error, (EngineError, OSError, ValueError))
+            is_known = isinstance(error, _TOLD)
             self.err.write(failure.user_traceback or ("" if is_known else failure.traceback))
         message = one_line(error)
         self._close(State.FAILED, message)
@@ -280,8 +288,7 @@ def one_line(error: BaseException) -> str:
     text = " ".join(str(error).split()) or "no message"
     notes = [note.removeprefix("distnn: ") for note in getattr(error, "__notes__", ())]
     place = f" ({'; '.join(notes)})" if notes else ""
-    is_told = isinstance(error, (EngineError, OSError, ValueError))
-    return f"{text}{place}" if is_told else f"{type(error).__name__}: {text}{place}"
+    return f"{text}{place}" if isinstance(error, _TOLD) else f"{type(error).__name__}: {text}{place}"
 
 
 def _finished_facts(run: RunDir, metrics: dict[str, float]) -> dict[str, Any]:

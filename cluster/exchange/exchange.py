@@ -23,24 +23,33 @@ class Segment:
     """Steps to commit, and the fingerprints of those that have been committed.
 
     `committed` counts them; it survives the loss of workers, so that the next generation goes on there.
+    `has_trouble`: the next step came to values that are not finite; the segment ends before it.
     """
 
     first_step: int
     num_steps: int
     committed: int = 0
+    has_trouble: bool = False
     fingerprints: Array = field(init=False)
 
     def __post_init__(self) -> None:
         self.fingerprints = np.zeros(self.num_steps, np.uint64)
 
     @property
-    def is_complete(self) -> bool:
-        return self.committed == self.num_steps
+    def is_over(self) -> bool:
+        return self.committed == self.num_steps or self.has_trouble
 
     @property
     def step(self) -> int:
         """The step that comes next."""
         return self.first_step + self.committed
+
+    def take(self, fingerprint: int | None) -> None:
+        """The next step has been committed; or, without a fingerprint, it has trouble."""
+        if fingerprint is None:
+            self.has_trouble = True
+        else:
+            self.commit(np.array([fingerprint], np.uint64))
 
     def commit(self, fingerprints: Array) -> None:
         """The next steps have been committed."""
@@ -77,7 +86,7 @@ class Exchange(ABC):
 
     @abstractmethod
     def run(self, segment: Segment) -> None:
-        """Commit steps until the segment is complete.
+        """Commit steps until the segment is over.
 
         Raises:
             WorkersLost: the generation is over; the updater holds the newest committed state.

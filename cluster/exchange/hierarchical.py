@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cluster.assignment import Assignment
 from cluster.crew import Answer, Crew, Outcome, Request, Watch
 from cluster.exchange.arrivals import Arrivals
@@ -64,9 +62,9 @@ class HierarchicalExchange(Exchange):
     def run(self, segment: Segment) -> None:
         updater = self._updater
         assert updater is not None and updater.traced is not None, "only a training task has steps"
-        while not segment.is_complete:
+        while not segment.is_over:
             generation = self._generation or self._start_generation(updater)
-            segment.commit(np.array([self._commit_step(updater, generation)], np.uint64))
+            segment.take(self._commit_step(updater, generation))
 
     # Generations
 
@@ -121,7 +119,7 @@ class HierarchicalExchange(Exchange):
 
     # Steps
 
-    def _commit_step(self, updater: Updater, generation: _Generation) -> int:
+    def _commit_step(self, updater: Updater, generation: _Generation) -> int | None:
         state = updater.state
         weights = self._crew.share(state.weights)
         try:

@@ -5,8 +5,6 @@ Short and obvious, it works wherever workers can be asked; the others are tested
 
 from __future__ import annotations
 
-import numpy as np
-
 from cluster.assignment import Assignment
 from cluster.crew import Answer, Crew, Request
 from cluster.exchange.arrivals import Arrivals
@@ -47,10 +45,10 @@ class ObjectStoreExchange(Exchange):
         updater = self._updater
         assert updater is not None and updater.traced is not None, "only a training task has steps"
         arrivals = self._arrivals = self._arrivals or Arrivals(updater.traced.sums_layout)
-        while not segment.is_complete:
-            segment.commit(np.array([self._commit_step(updater, arrivals)], np.uint64))
+        while not segment.is_over:
+            segment.take(self._commit_step(updater, arrivals))
 
-    def _commit_step(self, updater: Updater, arrivals: Arrivals) -> int:
+    def _commit_step(self, updater: Updater, arrivals: Arrivals) -> int | None:
         state = updater.state
         weights = self._crew.share(state.weights)
         requests = {

@@ -63,8 +63,8 @@ class SharedLayout:
         """What lies in the file, in its order: element type and shape. Everything begins on a line."""
         return {
             "header": (np.int64, (8,)),
-            # a line for each worker's word, and one for the word that ends the generation
-            "words": (np.int64, (8 * (self.workers + 1),)),
+            # a line for each worker's word, one for the word that ends the generation, one for trouble
+            "words": (np.int64, (8 * (self.workers + 2),)),
             "fingerprints": (np.uint64, (self.workers, self.fingerprints)),
             "blocks": (np.float64, (3, self.blocks)),
             "part_sums": (np.float64, (self.subtrees, _whole_lines(self.sums))),
@@ -91,6 +91,11 @@ class SharedLayout:
         """Where in `words` the word is that ends the generation."""
         return 8 * self.workers
 
+    @property
+    def trouble(self) -> int:
+        """Where in `words` stands, plus 1, the step that came to values that are not finite."""
+        return 8 * (self.workers + 1)
+
 
 class _Name:
     """A locked file and its name, which goes at `remove`, or with the last who holds this (after Ctrl-C)."""
@@ -106,7 +111,7 @@ class SharedSegment:
 
     Attributes:
         layout: what lies in it.
-        words: one growing word per worker, a line apart, then the word that ends the generation.
+        words: one growing word per worker, a line apart; the word that ends the generation; that for trouble.
         fingerprints: [W, steps of the call], parts that add up.
         penalty_blocks, square_blocks: [2, K] and [K], sums over blocks of values.
         gradients, part_sums, part_moments: one row per subtree.

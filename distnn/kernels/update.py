@@ -3,8 +3,8 @@
 Every update reads elements [start, stop) of weights and slots, and their gradient as an array of its own; it
 writes those elements of other arrays, so that the old state stays whole. Element i is a function of element
 i alone: how the range is cut never changes a bit. Formulas are Keras 3's. `scalars` is a float64 array, its
-places named below. An update returns the fingerprint of what it wrote: a wrapping uint64 sum, which adds up
-exactly over slices.
+places named below. An update returns the fingerprint of what it wrote, and tells in `scalars` if a value is
+not finite (see `distnn.kernels.fingerprints`).
 """
 
 from __future__ import annotations
@@ -13,22 +13,20 @@ from typing import Any
 
 import numpy as np
 
+from distnn.kernels.fingerprints import SLOT_STRIDE, TROUBLE, bits_of, larger_bits, tell_trouble, u32, u64
 from distnn.kernels.jit import Array, helper, kernel
 from distnn.kernels.rows import run_abs_sum_f64, run_square_sum_f64
 
 LEARNING_RATE, L1, L2, GRADIENT_SCALE, CLIP_VALUE, WEIGHT_DECAY = 0, 1, 2, 3, 4, 5
 MOMENTUM, BETA_1, BETA_2, RHO, EPSILON, ALPHA = 6, 7, 8, 9, 10, 11
 MOMENTUM_FACTOR, GRADIENT_FACTOR, VELOCITY_FACTOR, TRUST, SHRINKAGE = 12, 13, 14, 15, 16
-NUM_SCALARS = 17
+NUM_SCALARS = TROUBLE + 1
 """Places in `scalars`. GRADIENT_SCALE 1 and CLIP_VALUE infinity change nothing; ALPHA is Adam's
-learning_rate * sqrt(1 - beta_2^t) / (1 - beta_1^t); TRUST is of each variable (see `lamb`)."""
+learning_rate * sqrt(1 - beta_2^t) / (1 - beta_1^t); TRUST is of each variable (see `lamb`). The last place is
+written: whether a new value was not finite."""
 
-SLOT_STRIDE = 1 << 40
-"""A slot's values count from (slot + 1) * SLOT_STRIDE in the fingerprint, the weights from 0."""
 BLOCK = 1024
 """Length of the blocks over which squares are summed."""
-
-u64 = np.uint64
 
 
 @helper
@@ -60,21 +58,6 @@ def effective_gradient(g: Any, w: Any, prepared: Any) -> Any:
     return clip if g > clip else g
 
 
-@helper
-def bits_of(value: Any, index: int) -> Any:
-    """What one float32 value adds to the fingerprint."""
-    return u64(np.float32(value).view(np.uint32)) * u64(2 * index + 1)
-
-
-@kernel
-def fingerprint(vector: Array, offset: int) -> Any:
-    """The fingerprint of float32 values that count from `offset`."""
-    total = u64(0)
-    for i in range(vector.size):
-        total += bits_of(vector[i], offset + i)
-    return total
-
-
 @kernel
 def sgd(
     w: Array, g: Array, slots: Array, w_out: Array, slots_out: Array, scalars: Array, start: int, stop: int
@@ -82,13 +65,15 @@ def sgd(
     """w - lr * g; no slots."""
     prepared, rate = prepare(scalars), np.float32(scalars[LEARNING_RATE])
     w, w_out = w[start:stop], w_out[start:stop]
-    total = u64(0)
+    total, largest = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
         new_w = decayed - rate * gradient
         w_out[i] = new_w
         total += bits_of(new_w, start + i)
+        largest = larger_bits(largest, new_w)
+    tell_trouble(scalars, largest)
     return total
 
 
@@ -101,7 +86,7 @@ def sgd_momentum(
     momentum = np.float32(scalars[MOMENTUM])
     m, m_out = slots[0, start:stop], slots_out[0, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total = u64(0)
+    total, largest = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -110,7 +95,10 @@ def sgd_momentum(
         m_out[i] = new_m
         w_out[i] = new_w
         total += bits_of(new_w, start + i)
+        largest = larger_bits(largest, new_w)
         total += bits_of(new_m, 1 * SLOT_STRIDE + start + i)
+        largest = larger_bits(largest, new_m)
+    tell_trouble(scalars, largest)
     return total
 
 
@@ -123,7 +111,7 @@ def sgd_nesterov(
     momentum = np.float32(scalars[MOMENTUM])
     m, m_out = slots[0, start:stop], slots_out[0, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total = u64(0)
+    total, largest = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -132,7 +120,10 @@ def sgd_nesterov(
         m_out[i] = new_m
         w_out[i] = new_w
         total += bits_of(new_w, start + i)
+        largest = larger_bits(largest, new_w)
         total += bits_of(new_m, 1 * SLOT_STRIDE + start + i)
+        largest = larger_bits(largest, new_m)
+    tell_trouble(scalars, largest)
     return total
 
 
@@ -147,7 +138,7 @@ def adam(
     m, m_out = slots[0, start:stop], slots_out[0, start:stop]
     v, v_out = slots[1, start:stop], slots_out[1, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total = u64(0)
+    total, largest = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -158,8 +149,12 @@ def adam(
         v_out[i] = new_v
         w_out[i] = new_w
         total += bits_of(new_w, start + i)
+        largest = larger_bits(largest, new_w)
         total += bits_of(new_m, 1 * SLOT_STRIDE + start + i)
+        largest = larger_bits(largest, new_m)
         total += bits_of(new_v, 2 * SLOT_STRIDE + start + i)
+        largest = larger_bits(largest, new_v)
+    tell_trouble(scalars, largest)
     return total
 
 
@@ -175,7 +170,7 @@ def adam_amsgrad(
     v, v_out = slots[1, start:stop], slots_out[1, start:stop]
     h, h_out = slots[2, start:stop], slots_out[2, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total = u64(0)
+    total, largest = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -188,9 +183,14 @@ def adam_amsgrad(
         h_out[i] = new_h
         w_out[i] = new_w
         total += bits_of(new_w, start + i)
+        largest = larger_bits(largest, new_w)
         total += bits_of(new_m, 1 * SLOT_STRIDE + start + i)
+        largest = larger_bits(largest, new_m)
         total += bits_of(new_v, 2 * SLOT_STRIDE + start + i)
+        largest = larger_bits(largest, new_v)
         total += bits_of(new_h, 3 * SLOT_STRIDE + start + i)
+        largest = larger_bits(largest, new_h)
+    tell_trouble(scalars, largest)
     return total
 
 
@@ -204,7 +204,7 @@ def rmsprop(
     epsilon = np.float32(scalars[EPSILON])
     v, v_out = slots[0, start:stop], slots_out[0, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total = u64(0)
+    total, largest = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -213,7 +213,10 @@ def rmsprop(
         v_out[i] = new_v
         w_out[i] = new_w
         total += bits_of(new_w, start + i)
+        largest = larger_bits(largest, new_w)
         total += bits_of(new_v, 1 * SLOT_STRIDE + start + i)
+        largest = larger_bits(largest, new_v)
+    tell_trouble(scalars, largest)
     return total
 
 
@@ -229,7 +232,7 @@ def rmsprop_momentum(
     v, v_out = slots[0, start:stop], slots_out[0, start:stop]
     m, m_out = slots[1, start:stop], slots_out[1, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total = u64(0)
+    total, largest = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -240,8 +243,12 @@ def rmsprop_momentum(
         m_out[i] = new_m
         w_out[i] = new_w
         total += bits_of(new_w, start + i)
+        largest = larger_bits(largest, new_w)
         total += bits_of(new_v, 1 * SLOT_STRIDE + start + i)
+        largest = larger_bits(largest, new_v)
         total += bits_of(new_m, 2 * SLOT_STRIDE + start + i)
+        largest = larger_bits(largest, new_m)
+    tell_trouble(scalars, largest)
     return total
 
 
@@ -256,7 +263,7 @@ def rmsprop_centered(
     v, v_out = slots[0, start:stop], slots_out[0, start:stop]
     a, a_out = slots[1, start:stop], slots_out[1, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total = u64(0)
+    total, largest = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -268,8 +275,12 @@ def rmsprop_centered(
         a_out[i] = new_a
         w_out[i] = new_w
         total += bits_of(new_w, start + i)
+        largest = larger_bits(largest, new_w)
         total += bits_of(new_v, 1 * SLOT_STRIDE + start + i)
+        largest = larger_bits(largest, new_v)
         total += bits_of(new_a, 2 * SLOT_STRIDE + start + i)
+        largest = larger_bits(largest, new_a)
+    tell_trouble(scalars, largest)
     return total
 
 
@@ -286,7 +297,7 @@ def rmsprop_centered_momentum(
     m, m_out = slots[1, start:stop], slots_out[1, start:stop]
     a, a_out = slots[2, start:stop], slots_out[2, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total = u64(0)
+    total, largest = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -300,9 +311,14 @@ def rmsprop_centered_momentum(
         a_out[i] = new_a
         w_out[i] = new_w
         total += bits_of(new_w, start + i)
+        largest = larger_bits(largest, new_w)
         total += bits_of(new_v, 1 * SLOT_STRIDE + start + i)
+        largest = larger_bits(largest, new_v)
         total += bits_of(new_m, 2 * SLOT_STRIDE + start + i)
+        largest = larger_bits(largest, new_m)
         total += bits_of(new_a, 3 * SLOT_STRIDE + start + i)
+        largest = larger_bits(largest, new_a)
+    tell_trouble(scalars, largest)
     return total
 
 
@@ -315,7 +331,7 @@ def adagrad(
     epsilon = np.float32(scalars[EPSILON])
     v, v_out = slots[0, start:stop], slots_out[0, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total = u64(0)
+    total, largest = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -324,7 +340,10 @@ def adagrad(
         v_out[i] = new_v
         w_out[i] = new_w
         total += bits_of(new_w, start + i)
+        largest = larger_bits(largest, new_w)
         total += bits_of(new_v, 1 * SLOT_STRIDE + start + i)
+        largest = larger_bits(largest, new_v)
+    tell_trouble(scalars, largest)
     return total
 
 
