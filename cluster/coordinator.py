@@ -12,6 +12,8 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from cluster.assignment import Assignment, assign
 from cluster.crew import Answer, Crew, Outcome, Request
 from cluster.exchange.exchange import Exchange, Segment, WorkersLost
@@ -175,7 +177,8 @@ class Coordinator:
         segment = Segment(self.updater.state.step, num_steps)
         while not segment.is_over:
             try:
-                self._exchange.run(segment)
+                with np.errstate(all="ignore"):  # the report tells what matters
+                    self._exchange.run(segment)
             except WorkersLost as lost:
                 self._go_on_without(f"step {segment.step}", lost.losses)
         fingerprints = segment.fingerprints[: segment.committed]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -89,7 +90,7 @@ class LocalEngine(Engine):
         first_step = updater.state.step
         fingerprints = np.zeros(num_steps, np.uint64)
         committed = 0
-        with product_threads(task.threads):
+        with product_threads(task.threads), np.errstate(all="ignore"):  # the report tells what matters
             while committed < num_steps:
                 parts: dict[Range, ShardSums | None] = {}
                 for part in self._map(self._compute_step):
@@ -154,7 +155,9 @@ class ThreadsEngine(LocalEngine):
 
     def __init__(self, options: EngineOptions) -> None:
         super().__init__(options)
-        self._pool = ThreadPoolExecutor(self._num_runners, thread_name_prefix="distnn-worker")
+        self._pool = ThreadPoolExecutor(
+            self._num_runners, "distnn-worker", initializer=partial(np.seterr, all="ignore")
+        )
 
     @property
     def _num_runners(self) -> int:

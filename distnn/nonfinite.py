@@ -39,7 +39,7 @@ def find_trouble(task: Task, data: ArrayData, state: TrainingState) -> Trouble:
     """
     rate = task.model.optimizer.learning_rate_at(state.iterations)
     try:
-        with product_threads(task.threads):
+        with product_threads(task.threads), np.errstate(all="ignore"):
             found = _search(task, data, state)
     except Exception:
         # Code of the user that does not bear being called op by op: the step's own trouble is to be told.
