@@ -13,7 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from distnn.kernels.fingerprints import SLOT_STRIDE, TROUBLE, bits_of, larger_bits, tell_trouble, u32, u64
+from distnn.kernels.fingerprints import (
+    SLOT_STRIDE,
+    TROUBLE,
+    ZERO,
+    bits_of,
+    plain_bits,
+    tell_trouble,
+    u32,
+    u64,
+)
 from distnn.kernels.jit import Array, helper, kernel
 from distnn.kernels.rows import run_abs_sum_f64, run_square_sum_f64
 
@@ -65,15 +74,15 @@ def sgd(
     """w - lr * g; no slots."""
     prepared, rate = prepare(scalars), np.float32(scalars[LEARNING_RATE])
     w, w_out = w[start:stop], w_out[start:stop]
-    total, largest = u64(0), u32(0)
+    total, doubt = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
         new_w = decayed - rate * gradient
         w_out[i] = new_w
         total += bits_of(new_w, start + i)
-        largest = larger_bits(largest, new_w)
-    tell_trouble(scalars, largest)
+        doubt |= plain_bits(new_w * ZERO)
+    tell_trouble(scalars, doubt)
     return total
 
 
@@ -86,7 +95,7 @@ def sgd_momentum(
     momentum = np.float32(scalars[MOMENTUM])
     m, m_out = slots[0, start:stop], slots_out[0, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total, largest = u64(0), u32(0)
+    total, doubt = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -95,10 +104,9 @@ def sgd_momentum(
         m_out[i] = new_m
         w_out[i] = new_w
         total += bits_of(new_w, start + i)
-        largest = larger_bits(largest, new_w)
         total += bits_of(new_m, 1 * SLOT_STRIDE + start + i)
-        largest = larger_bits(largest, new_m)
-    tell_trouble(scalars, largest)
+        doubt |= plain_bits(new_w * ZERO + new_m * ZERO)
+    tell_trouble(scalars, doubt)
     return total
 
 
@@ -111,7 +119,7 @@ def sgd_nesterov(
     momentum = np.float32(scalars[MOMENTUM])
     m, m_out = slots[0, start:stop], slots_out[0, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total, largest = u64(0), u32(0)
+    total, doubt = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -120,10 +128,9 @@ def sgd_nesterov(
         m_out[i] = new_m
         w_out[i] = new_w
         total += bits_of(new_w, start + i)
-        largest = larger_bits(largest, new_w)
         total += bits_of(new_m, 1 * SLOT_STRIDE + start + i)
-        largest = larger_bits(largest, new_m)
-    tell_trouble(scalars, largest)
+        doubt |= plain_bits(new_w * ZERO + new_m * ZERO)
+    tell_trouble(scalars, doubt)
     return total
 
 
@@ -138,7 +145,7 @@ def adam(
     m, m_out = slots[0, start:stop], slots_out[0, start:stop]
     v, v_out = slots[1, start:stop], slots_out[1, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total, largest = u64(0), u32(0)
+    total, doubt = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -149,12 +156,10 @@ def adam(
         v_out[i] = new_v
         w_out[i] = new_w
         total += bits_of(new_w, start + i)
-        largest = larger_bits(largest, new_w)
         total += bits_of(new_m, 1 * SLOT_STRIDE + start + i)
-        largest = larger_bits(largest, new_m)
         total += bits_of(new_v, 2 * SLOT_STRIDE + start + i)
-        largest = larger_bits(largest, new_v)
-    tell_trouble(scalars, largest)
+        doubt |= plain_bits(new_w * ZERO + new_m * ZERO + new_v * ZERO)
+    tell_trouble(scalars, doubt)
     return total
 
 
@@ -170,7 +175,7 @@ def adam_amsgrad(
     v, v_out = slots[1, start:stop], slots_out[1, start:stop]
     h, h_out = slots[2, start:stop], slots_out[2, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total, largest = u64(0), u32(0)
+    total, doubt = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -183,14 +188,11 @@ def adam_amsgrad(
         h_out[i] = new_h
         w_out[i] = new_w
         total += bits_of(new_w, start + i)
-        largest = larger_bits(largest, new_w)
         total += bits_of(new_m, 1 * SLOT_STRIDE + start + i)
-        largest = larger_bits(largest, new_m)
         total += bits_of(new_v, 2 * SLOT_STRIDE + start + i)
-        largest = larger_bits(largest, new_v)
         total += bits_of(new_h, 3 * SLOT_STRIDE + start + i)
-        largest = larger_bits(largest, new_h)
-    tell_trouble(scalars, largest)
+        doubt |= plain_bits(new_w * ZERO + new_m * ZERO + new_v * ZERO + new_h * ZERO)
+    tell_trouble(scalars, doubt)
     return total
 
 
@@ -204,7 +206,7 @@ def rmsprop(
     epsilon = np.float32(scalars[EPSILON])
     v, v_out = slots[0, start:stop], slots_out[0, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total, largest = u64(0), u32(0)
+    total, doubt = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -213,10 +215,9 @@ def rmsprop(
         v_out[i] = new_v
         w_out[i] = new_w
         total += bits_of(new_w, start + i)
-        largest = larger_bits(largest, new_w)
         total += bits_of(new_v, 1 * SLOT_STRIDE + start + i)
-        largest = larger_bits(largest, new_v)
-    tell_trouble(scalars, largest)
+        doubt |= plain_bits(new_w * ZERO + new_v * ZERO)
+    tell_trouble(scalars, doubt)
     return total
 
 
@@ -232,7 +233,7 @@ def rmsprop_momentum(
     v, v_out = slots[0, start:stop], slots_out[0, start:stop]
     m, m_out = slots[1, start:stop], slots_out[1, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total, largest = u64(0), u32(0)
+    total, doubt = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -243,12 +244,10 @@ def rmsprop_momentum(
         m_out[i] = new_m
         w_out[i] = new_w
         total += bits_of(new_w, start + i)
-        largest = larger_bits(largest, new_w)
         total += bits_of(new_v, 1 * SLOT_STRIDE + start + i)
-        largest = larger_bits(largest, new_v)
         total += bits_of(new_m, 2 * SLOT_STRIDE + start + i)
-        largest = larger_bits(largest, new_m)
-    tell_trouble(scalars, largest)
+        doubt |= plain_bits(new_w * ZERO + new_v * ZERO + new_m * ZERO)
+    tell_trouble(scalars, doubt)
     return total
 
 
@@ -263,7 +262,7 @@ def rmsprop_centered(
     v, v_out = slots[0, start:stop], slots_out[0, start:stop]
     a, a_out = slots[1, start:stop], slots_out[1, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total, largest = u64(0), u32(0)
+    total, doubt = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -275,12 +274,10 @@ def rmsprop_centered(
         a_out[i] = new_a
         w_out[i] = new_w
         total += bits_of(new_w, start + i)
-        largest = larger_bits(largest, new_w)
         total += bits_of(new_v, 1 * SLOT_STRIDE + start + i)
-        largest = larger_bits(largest, new_v)
         total += bits_of(new_a, 2 * SLOT_STRIDE + start + i)
-        largest = larger_bits(largest, new_a)
-    tell_trouble(scalars, largest)
+        doubt |= plain_bits(new_w * ZERO + new_v * ZERO + new_a * ZERO)
+    tell_trouble(scalars, doubt)
     return total
 
 
@@ -297,7 +294,7 @@ def rmsprop_centered_momentum(
     m, m_out = slots[1, start:stop], slots_out[1, start:stop]
     a, a_out = slots[2, start:stop], slots_out[2, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total, largest = u64(0), u32(0)
+    total, doubt = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -311,14 +308,11 @@ def rmsprop_centered_momentum(
         a_out[i] = new_a
         w_out[i] = new_w
         total += bits_of(new_w, start + i)
-        largest = larger_bits(largest, new_w)
         total += bits_of(new_v, 1 * SLOT_STRIDE + start + i)
-        largest = larger_bits(largest, new_v)
         total += bits_of(new_m, 2 * SLOT_STRIDE + start + i)
-        largest = larger_bits(largest, new_m)
         total += bits_of(new_a, 3 * SLOT_STRIDE + start + i)
-        largest = larger_bits(largest, new_a)
-    tell_trouble(scalars, largest)
+        doubt |= plain_bits(new_w * ZERO + new_v * ZERO + new_m * ZERO + new_a * ZERO)
+    tell_trouble(scalars, doubt)
     return total
 
 
@@ -331,7 +325,7 @@ def adagrad(
     epsilon = np.float32(scalars[EPSILON])
     v, v_out = slots[0, start:stop], slots_out[0, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total, largest = u64(0), u32(0)
+    total, doubt = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -340,10 +334,9 @@ def adagrad(
         v_out[i] = new_v
         w_out[i] = new_w
         total += bits_of(new_w, start + i)
-        largest = larger_bits(largest, new_w)
         total += bits_of(new_v, 1 * SLOT_STRIDE + start + i)
-        largest = larger_bits(largest, new_v)
-    tell_trouble(scalars, largest)
+        doubt |= plain_bits(new_w * ZERO + new_v * ZERO)
+    tell_trouble(scalars, doubt)
     return total
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from distnn.kernels.fingerprints import SLOT_STRIDE, bits_of, larger_bits, tell_trouble, u32, u64
+from distnn.kernels.fingerprints import SLOT_STRIDE, ZERO, bits_of, plain_bits, tell_trouble, u32, u64
 from distnn.kernels.jit import Array, helper, kernel
 from distnn.kernels.rows import run_square_sum_f64
 from distnn.kernels.update import (
@@ -38,7 +38,7 @@ def adadelta(
     v, v_out = slots[0, start:stop], slots_out[0, start:stop]
     x, x_out = slots[1, start:stop], slots_out[1, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total, largest = u64(0), u32(0)
+    total, doubt = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -50,12 +50,10 @@ def adadelta(
         x_out[i] = new_x
         w_out[i] = new_w
         total += bits_of(new_w, start + i)
-        largest = larger_bits(largest, new_w)
         total += bits_of(new_v, 1 * SLOT_STRIDE + start + i)
-        largest = larger_bits(largest, new_v)
         total += bits_of(new_x, 2 * SLOT_STRIDE + start + i)
-        largest = larger_bits(largest, new_x)
-    tell_trouble(scalars, largest)
+        doubt |= plain_bits(new_w * ZERO + new_v * ZERO + new_x * ZERO)
+    tell_trouble(scalars, doubt)
     return total
 
 
@@ -70,7 +68,7 @@ def adamax(
     m, m_out = slots[0, start:stop], slots_out[0, start:stop]
     u, u_out = slots[1, start:stop], slots_out[1, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total, largest = u64(0), u32(0)
+    total, doubt = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -82,12 +80,10 @@ def adamax(
         u_out[i] = new_u
         w_out[i] = new_w
         total += bits_of(new_w, start + i)
-        largest = larger_bits(largest, new_w)
         total += bits_of(new_m, 1 * SLOT_STRIDE + start + i)
-        largest = larger_bits(largest, new_m)
         total += bits_of(new_u, 2 * SLOT_STRIDE + start + i)
-        largest = larger_bits(largest, new_u)
-    tell_trouble(scalars, largest)
+        doubt |= plain_bits(new_w * ZERO + new_m * ZERO + new_u * ZERO)
+    tell_trouble(scalars, doubt)
     return total
 
 
@@ -106,7 +102,7 @@ def nadam(
     m, m_out = slots[0, start:stop], slots_out[0, start:stop]
     v, v_out = slots[1, start:stop], slots_out[1, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total, largest = u64(0), u32(0)
+    total, doubt = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -118,12 +114,10 @@ def nadam(
         v_out[i] = new_v
         w_out[i] = new_w
         total += bits_of(new_w, start + i)
-        largest = larger_bits(largest, new_w)
         total += bits_of(new_m, 1 * SLOT_STRIDE + start + i)
-        largest = larger_bits(largest, new_m)
         total += bits_of(new_v, 2 * SLOT_STRIDE + start + i)
-        largest = larger_bits(largest, new_v)
-    tell_trouble(scalars, largest)
+        doubt |= plain_bits(new_w * ZERO + new_m * ZERO + new_v * ZERO)
+    tell_trouble(scalars, doubt)
     return total
 
 
@@ -138,7 +132,7 @@ def lion(
     zero = np.float32(0)
     m, m_out = slots[0, start:stop], slots_out[0, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total, largest = u64(0), u32(0)
+    total, doubt = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -149,10 +143,9 @@ def lion(
         m_out[i] = new_m
         w_out[i] = new_w
         total += bits_of(new_w, start + i)
-        largest = larger_bits(largest, new_w)
         total += bits_of(new_m, 1 * SLOT_STRIDE + start + i)
-        largest = larger_bits(largest, new_m)
-    tell_trouble(scalars, largest)
+        doubt |= plain_bits(new_w * ZERO + new_m * ZERO)
+    tell_trouble(scalars, doubt)
     return total
 
 
@@ -172,7 +165,7 @@ def ftrl(
     n, n_out = slots[0, start:stop], slots_out[0, start:stop]
     z, z_out = slots[1, start:stop], slots_out[1, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total, largest = u64(0), u32(0)
+    total, doubt = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -189,12 +182,10 @@ def ftrl(
         z_out[i] = new_z
         w_out[i] = new_w
         total += bits_of(new_w, start + i)
-        largest = larger_bits(largest, new_w)
         total += bits_of(new_n, 1 * SLOT_STRIDE + start + i)
-        largest = larger_bits(largest, new_n)
         total += bits_of(new_z, 2 * SLOT_STRIDE + start + i)
-        largest = larger_bits(largest, new_z)
-    tell_trouble(scalars, largest)
+        doubt |= plain_bits(new_w * ZERO + new_n * ZERO + new_z * ZERO)
+    tell_trouble(scalars, doubt)
     return total
 
 
@@ -215,7 +206,7 @@ def lamb(
     m, m_out = slots[0, start:stop], slots_out[0, start:stop]
     v, v_out = slots[1, start:stop], slots_out[1, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total, largest = u64(0), u32(0)
+    total, doubt = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -226,12 +217,10 @@ def lamb(
         v_out[i] = new_v
         w_out[i] = new_w
         total += bits_of(new_w, start + i)
-        largest = larger_bits(largest, new_w)
         total += bits_of(new_m, 1 * SLOT_STRIDE + start + i)
-        largest = larger_bits(largest, new_m)
         total += bits_of(new_v, 2 * SLOT_STRIDE + start + i)
-        largest = larger_bits(largest, new_v)
-    tell_trouble(scalars, largest)
+        doubt |= plain_bits(new_w * ZERO + new_m * ZERO + new_v * ZERO)
+    tell_trouble(scalars, doubt)
     return total
 
 
