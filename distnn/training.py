@@ -8,6 +8,7 @@ step.
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import math
 import time
@@ -23,6 +24,7 @@ from distnn.errors import CheckpointError, NonFiniteError, Trouble
 from distnn.nonfinite import find_trouble
 from distnn.objective import Objective
 from distnn.recording import Plan, Recorder, Snapshot, TrainingState
+from distnn.rescue import Rescue
 from distnn.tensor import Array
 from distnn.updater import skipped, state_fingerprint
 
@@ -35,6 +37,8 @@ logger = logging.getLogger("distnn.training")
 
 POLICIES = ("stop", "skip")
 """What happens at a step whose loss, gradient or new weights are not finite."""
+
+_BEFORE_A_BATCH = ("on_train_batch_begin", "on_batch_begin")
 
 SEGMENT_SECONDS = 0.2
 """How long a segment should take: often enough for Ctrl-C, progress and timed checkpoints."""
@@ -85,6 +89,7 @@ class Training:
     def __post_init__(self) -> None:
         self.layout = self.model.layout
         self._skipped_samples = 0
+        self._rescue = Rescue(lambda epoch: self._snapshot(epoch, is_within_epoch=True))
 
     def run(self, state: TrainingState) -> TrainingState:
         """Train from `state` (or from the recorder's newest snapshot) to the plan's end.
@@ -98,6 +103,8 @@ class Training:
         snapshot = None if self.recorder is None else self.recorder.begin(self.recipe, self.plan)
         if snapshot is not None:
             state = self._read(snapshot, state)
+        if self.recorder is not None:
+            self.recorder.offer(self._rescue.snapshot)
         self.engine.load(self.task, self.data, state)
         self._event("engine-ready", engine=type(self.engine).__name__)
         if forgetful := self.callbacks.without_state():
@@ -169,21 +176,24 @@ class Training:
             self._take_callbacks_changes()
         logs = self._run_steps(epoch, has_ended)
         if self.validation is not None and (epoch + 1) % self.validation.frequency == 0:
-            logs.update({f"val_{name}": value for name, value in self._validate(self.validation).items()})
+            validated = self._validate(epoch, self.validation)
+            logs.update({f"val_{name}": value for name, value in validated.items()})
         step = self.engine.state().step
         self.model.take_state(self.engine.state())
         self.callbacks.on_epoch_end(epoch, logs)
         self._take_callbacks_changes()
         if self.recorder is not None:
             self.recorder.on_epoch(epoch, step, logs, self.clock() - began)
-            if self.recorder.wants_checkpoint(step, at_epoch_end=True):
-                self._save(epoch + 1, is_within_epoch=False)
             if self.recorder.should_stop() and epoch + 1 < self.plan.epochs and not self.model.stop_training:
                 self._stop(epoch + 1, is_within_epoch=False)
+            if self.recorder.wants_checkpoint(step, at_epoch_end=True):
+                self._save(epoch + 1, is_within_epoch=False)
 
-    def _validate(self, validation: Validation) -> dict[str, float]:
+    def _validate(self, epoch: int, validation: Validation) -> dict[str, float]:
         self.callbacks.on_test_begin()
-        sums = self.engine.evaluate("validation", validation.batch_size)
+        begins_anew = not self.callbacks.users_override("on_test_begin")
+        with self._rescue.possible(epoch, self.engine.state().step, begins_anew):
+            sums = self.engine.evaluate("validation", validation.batch_size)
         logs = self.objective.means(sums, validation.samples)
         self.callbacks.on_test_end(logs)
         return logs
@@ -199,7 +209,7 @@ class Training:
                 self.callbacks.on_train_batch_begin(step % self.plan.steps_per_epoch)
                 self._take_callbacks_changes()
             began = self.clock()
-            report = self.engine.run_segment(size)
+            report = self._run_segment(epoch, step, size)
             committed = len(report.fingerprints)
             per_second = (committed + report.has_trouble) / max(self.clock() - began, 1e-9)
             if committed:
@@ -272,8 +282,15 @@ class Training:
         report = SegmentReport(committed.step - 1, fingerprints, committed.sums.copy())
         self._after_segment(epoch, committed.step, report, each_batch)
 
+    def _run_segment(self, epoch: int, step: int, size: int) -> SegmentReport:
+        """Steps; a single one may take long, so its beginning can be saved while it runs."""
+        is_single = size == 1 and not self.model.stop_training
+        begins_anew = is_single and not self.callbacks.users_override(*_BEFORE_A_BATCH)
+        with self._rescue.possible(epoch, step, begins_anew):
+            return self.engine.run_segment(size)
+
     def _after_segment(self, epoch: int, step: int, report: SegmentReport, each_batch: bool) -> None:
-        """Tell who wants to know; save, or stop, if asked to."""
+        """Tell who wants to know; stop (which saves), or save, if asked to."""
         logs = self._logs(epoch)
         if self.recorder is not None:
             self.recorder.on_steps(report.first_step, report.fingerprints, logs)
@@ -284,10 +301,10 @@ class Training:
             self._take_callbacks_changes()
         if self.recorder is None or step == (epoch + 1) * self.plan.steps_per_epoch:
             return
-        if self.recorder.wants_checkpoint(step, at_epoch_end=False):
-            self._save(epoch, is_within_epoch=True)
         if self.recorder.should_stop():
             self._stop(epoch, is_within_epoch=True)
+        if self.recorder.wants_checkpoint(step, at_epoch_end=False):
+            self._save(epoch, is_within_epoch=True)
 
     def _segment_size(self, step: int, end: int, per_second: float) -> int:
         """How many steps to run before looking up again; the bytes do not depend on it."""
@@ -330,15 +347,15 @@ class Training:
         raise Stopped(step, self.plan.last_step)
 
     def _snapshot(self, epoch: int, is_within_epoch: bool) -> Snapshot:
-        """The committed state; a run that goes on from it is in `epoch`, or about to begin it."""
+        """The committed state, copied; a run that goes on from it is in `epoch`, or about to begin it."""
         states, arrays = _without_arrays(self.callbacks.get_states())
         training = {
             "epoch": epoch,
             "is_within_epoch": is_within_epoch,
-            "history": self.history.history,
-            "epochs": self.history.epoch,
-            "callbacks": states,
-            "optimizer": self.model.optimizer.get_state(),
+            "history": {name: list(values) for name, values in self.history.history.items()},
+            "epochs": list(self.history.epoch),
+            "callbacks": copy.deepcopy(states),
+            "optimizer": copy.deepcopy(self.model.optimizer.get_state()),
             "stop_training": self.model.stop_training,
             "skipped_samples": self._skipped_samples,
         }

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -124,6 +125,14 @@ def _exchange_option(command: Command) -> Command:
     )(command)
 
 
+def _retries_option(command: Command) -> Command:
+    return click.option(
+        "--retries",
+        type=click.IntRange(min=0),
+        help="After a crash go on from the newest checkpoint, so often (default: cluster.retries, 0).",
+    )(command)
+
+
 def _json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")(
         command
@@ -137,8 +146,11 @@ def _json_option(command: Command) -> Command:
 @click.option("--run-dir", metavar="DIR", help="Keep the run here (default: $DISTNN_HOME/runs/NAME-ID).")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change the spec; repeatable.")
 @click.option("--dry-run", is_flag=True, help="Say what would happen, and write nothing.")
+@_retries_option
 @_json_option
+@click.pass_context
 def run(
+    ctx: click.Context,
     spec: str,
     backend: str | None,
     workers: int | None,
@@ -148,12 +160,13 @@ def run(
     run_dir: str | None,
     overrides: tuple[str, ...],
     dry_run: bool,
+    retries: int | None,
     as_json: bool,
 ) -> None:
     """Train what SPEC (.toml or .json) describes."""
     from jobs.specfile import load_spec
 
-    load_spec(spec, overrides)  # told before the slower imports
+    file = load_spec(spec, overrides)  # told before the slower imports
     placement = _placement(backend, workers, threads, address, exchange)
     if dry_run:
         from jobs import dryrun
@@ -161,6 +174,13 @@ def run(
         lines, facts = dryrun.dry_run(spec, overrides, placement, run_dir)
         click.echo(json.dumps(facts, sort_keys=True) if as_json else "\n".join(lines))
         return
+    retries = file.spec.cluster.retries if retries is None else retries
+    if retries:
+        from jobs.retries import supervise
+        from jobs.rundir import RunDir, new_run_dir
+
+        place = new_run_dir(file.spec.name) if run_dir is None else RunDir(Path(run_dir))
+        _end(supervise(_words(ctx, run_dir=str(place.path)), place, retries, sys.stderr))
     from jobs.runner import run_spec
 
     _report(
@@ -172,19 +192,31 @@ def run(
 @click.argument("run")
 @_placement_options(with_threads=False)
 @_exchange_option
+@_retries_option
 @_json_option
+@click.pass_context
 def resume(
+    ctx: click.Context,
     run: str,
     backend: str | None,
     workers: int | None,
     address: str | None,
     exchange: str | None,
+    retries: int | None,
     as_json: bool,
 ) -> None:
     """Go on with RUN (id or path) from its newest checkpoint, to the same bytes."""
     from jobs.rundir import find_run
 
     found = find_run(run)
+    if retries is None and found.spec.is_file():
+        from jobs.specfile import load_spec
+
+        retries = load_spec(found.spec).spec.cluster.retries
+    if retries:
+        from jobs.retries import supervise
+
+        _end(supervise(_words(ctx, run=str(found.path)), found, retries, sys.stderr))
     from jobs.runner import resume_run
 
     placement = _placement(backend, workers, None, address, exchange)
@@ -290,6 +322,23 @@ def logs(run: str, follow: bool) -> None:
 
 
 @cli.command()
+@click.argument("run")
+@click.option("--timeout", type=click.FloatRange(min=0), default=60, show_default=True, help="In seconds.")
+@_json_option
+def stop(run: str, timeout: float, as_json: bool) -> None:
+    """Ask RUN (id or path) to stop at a commit, with a checkpoint, and wait until it has."""
+    from jobs.rundir import find_run
+    from jobs.stopping import stop_run
+
+    facts = stop_run(find_run(run), timeout)
+    if as_json:
+        click.echo(json.dumps(facts, sort_keys=True))
+    else:
+        was = "stopped" if facts["was_running"] else "is not running"
+        click.echo(f"{facts['run']} {was}: {facts['state']} at step {facts['step']}")
+
+
+@cli.command()
 @_json_option
 def doctor(as_json: bool) -> None:
     """Check this machine: what is there, what is wrong, and how to mend it."""
@@ -340,6 +389,23 @@ def submit(
 
     options = submission.Options(address, run_dir, follow, install_deps, not no_ship)
     _end(submission.submit(file, options, as_json=as_json, out=sys.stdout, err=sys.stderr))
+
+
+def _words(ctx: click.Context, **changes: str) -> list[str]:
+    """The command line of this command for a process that makes one attempt, with some values changed."""
+    given = {**ctx.params, **changes, "retries": 0}
+    options: list[str] = []
+    arguments: list[str] = []
+    for parameter in ctx.command.params:
+        value = given[str(parameter.name)]
+        if isinstance(parameter, click.Argument):
+            arguments.append(str(value))
+        elif value is True:
+            options.append(parameter.opts[0])
+        elif value is not None and value is not False:
+            for one in value if isinstance(value, tuple) else (value,):
+                options += [parameter.opts[0], str(one)]
+    return [str(ctx.command.name), *options, "--", *arguments]
 
 
 def _placement(
