@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +26,8 @@ from distnn.nonfinite import find_trouble
 from distnn.objective import Objective
 from distnn.recording import Plan, Recorder, Snapshot, TrainingState
 from distnn.rescue import Rescue
-from distnn.tensor import Array
+from distnn.resuming import ResumeCheck, check_snapshot, find_example, steps_again
+from distnn.snapshots import read_snapshot, with_arrays, without_arrays, write_snapshot
 from distnn.updater import skipped, state_fingerprint
 
 if TYPE_CHECKING:
@@ -89,6 +91,8 @@ class Training:
     def __post_init__(self) -> None:
         self.layout = self.model.layout
         self._skipped_samples = 0
+        self._changed: str | None = None
+        self._check: ResumeCheck | None = None
         self._rescue = Rescue(lambda epoch: self._snapshot(epoch, is_within_epoch=True))
 
     def run(self, state: TrainingState) -> TrainingState:
@@ -100,7 +104,10 @@ class Training:
         Raises:
             Stopped: the recorder asked to stop; a checkpoint of the last committed step has been saved.
         """
-        snapshot = None if self.recorder is None else self.recorder.begin(self.recipe, self.plan)
+        initial, snapshot = state, None
+        if self.recorder is not None:
+            check = partial(check_snapshot, task=self.task, like=initial)
+            snapshot = self.recorder.begin(self.recipe, self.plan, check)
         if snapshot is not None:
             state = self._read(snapshot, state)
         if self.recorder is not None:
@@ -110,6 +117,9 @@ class Training:
         if forgetful := self.callbacks.without_state():
             self._event("callbacks-without-state", callbacks=", ".join(forgetful))
         try:
+            self._check_beginning(snapshot, initial, state)
+            if self.recorder is not None:
+                self.recorder.settle()
             self._run_epochs(snapshot)
         except BaseException:
             self._keep_committed()
@@ -152,12 +162,28 @@ class Training:
         self.history.epoch.extend(training["epochs"])
         return state
 
+    def _check_beginning(
+        self, snapshot: Snapshot | None, initial: TrainingState, state: TrainingState
+    ) -> None:
+        """Compute steps again that were recorded, before anything is written."""
+        evidence = None if self.recorder is None else self.recorder.evidence()
+        if self.recorder is None or evidence is None:
+            return
+        if state.step >= self.plan.last_step:
+            return
+        self._check = ResumeCheck(self.recorder, evidence, state.step, self.callbacks.without_state())
+        example = find_example(evidence, self.callbacks, self.task, initial, snapshot)
+        if example is not None:
+            fingerprints = steps_again(self.engine, self.model.optimizer, example, state)
+            self._check.examine(example, fingerprints)
+
     def _restore(self, snapshot: Snapshot) -> None:
         """The snapshot has the last word over what callbacks do when a training, or an epoch, begins."""
         training = snapshot.metadata["training"]
-        self.callbacks.set_states(_with_arrays(training["callbacks"], snapshot.tensors))
+        self.callbacks.set_states(with_arrays(training["callbacks"], snapshot.tensors))
         self.model.optimizer.set_state(training["optimizer"])
         self.model.stop_training = bool(training["stop_training"])
+        self._changed = training.get("changed")
         self.model.take_state(self.engine.state())
 
     # Epochs
@@ -292,6 +318,9 @@ class Training:
     def _after_segment(self, epoch: int, step: int, report: SegmentReport, each_batch: bool) -> None:
         """Tell who wants to know; stop (which saves), or save, if asked to."""
         logs = self._logs(epoch)
+        self._changed = None
+        if self._check is not None:
+            self._check.compare(report.first_step, report.fingerprints)
         if self.recorder is not None:
             self.recorder.on_steps(report.first_step, report.fingerprints, logs)
         if each_batch:
@@ -333,6 +362,7 @@ class Training:
             changed = state.copy()
             changed.weights[:] = weights
             self.engine.set_state(changed)
+            self._changed = f"{state_fingerprint(changed):016x}"
 
     # Checkpoints
 
@@ -348,7 +378,7 @@ class Training:
 
     def _snapshot(self, epoch: int, is_within_epoch: bool) -> Snapshot:
         """The committed state, copied; a run that goes on from it is in `epoch`, or about to begin it."""
-        states, arrays = _without_arrays(self.callbacks.get_states())
+        states, arrays = without_arrays(self.callbacks.get_states())
         training = {
             "epoch": epoch,
             "is_within_epoch": is_within_epoch,
@@ -358,6 +388,7 @@ class Training:
             "optimizer": copy.deepcopy(self.model.optimizer.get_state()),
             "stop_training": self.model.stop_training,
             "skipped_samples": self._skipped_samples,
+            "changed": self._changed,
         }
         snapshot = write_snapshot(self.task, self.engine.state(), training)
         return replace(snapshot, tensors={**snapshot.tensors, **arrays})
@@ -369,72 +400,3 @@ class Training:
 
 def _is_within_epoch(snapshot: Snapshot) -> bool:
     return bool(snapshot.metadata["training"]["is_within_epoch"])
-
-
-States = Mapping[str, Mapping[str, Any]]
-_CALLBACK_ARRAYS = "callbacks"
-
-
-def _without_arrays(states: States) -> tuple[dict[str, dict[str, Any]], dict[str, Array]]:
-    """The callbacks' states without arrays, and these by name, copied."""
-    plain: dict[str, dict[str, Any]] = {}
-    arrays: dict[str, Array] = {}
-    for key, state in states.items():
-        plain[key] = {name: value for name, value in state.items() if not isinstance(value, np.ndarray)}
-        for name, value in state.items():
-            if isinstance(value, np.ndarray):
-                arrays[f"{_CALLBACK_ARRAYS}/{key}/{name}"] = np.array(value, order="C")
-    return plain, arrays
-
-
-def _with_arrays(states: States, tensors: Mapping[str, Array]) -> dict[str, dict[str, Any]]:
-    """The callbacks' states, whole again."""
-    whole = {key: dict(state) for key, state in states.items()}
-    for path, array in tensors.items():
-        place, _, rest = path.partition("/")
-        key, _, name = rest.partition("/")
-        if place == _CALLBACK_ARRAYS:
-            whole.setdefault(key, {})[name] = array
-    return whole
-
-
-def write_snapshot(task: Task, state: TrainingState, training: dict[str, Any]) -> Snapshot:
-    """A committed state as named tensors (copied) and facts."""
-    task.model.name_parts("")  # a callback may have used a part of the model as a model of its own
-    layout = task.layout()
-    tensors = {f"weights/{path}": view for path, view in layout.named(state.weights).items()}
-    for name, slot in zip(task.model.optimizer.slot_names, state.slots, strict=True):
-        named = layout.named(slot, layout.trainable)
-        tensors |= {f"optimizer/{name}/{path}": view for path, view in named.items()}
-    tensors["training/sums"] = state.sums
-    copied = {name: np.array(array, order="C") for name, array in tensors.items()}
-    facts = {"step": state.step, "iterations": state.iterations, "training": training}
-    return Snapshot(state.step, copied, facts)
-
-
-def read_snapshot(snapshot: Snapshot, task: Task, like: TrainingState) -> TrainingState:
-    """The state that `write_snapshot` wrote; `like` gives the sizes.
-
-    Raises:
-        CheckpointError: if it is of another model.
-        KeyError: if a tensor is missing.
-    """
-    layout = task.layout()
-    weights, slots = np.zeros_like(like.weights), np.zeros_like(like.slots)
-    for variable in layout.variables:
-        _fill(layout.view(weights, variable), snapshot, f"weights/{variable.path}")
-    for name, slot in zip(task.model.optimizer.slot_names, slots, strict=True):
-        for variable in layout.trainable:
-            _fill(layout.view(slot, variable), snapshot, f"optimizer/{name}/{variable.path}")
-    sums = np.array(snapshot.tensors["training/sums"], np.float64)
-    return TrainingState(snapshot.step, int(snapshot.metadata["iterations"]), weights, slots, sums)
-
-
-def _fill(target: Array, snapshot: Snapshot, name: str) -> None:
-    array = snapshot.tensors[name]
-    if array.shape != target.shape:
-        raise CheckpointError(
-            f"the checkpoint of step {snapshot.step} is of another model: '{name}' has shape {array.shape}, "
-            f"the model's has {target.shape}"
-        )
-    target[...] = array

@@ -22,18 +22,19 @@ from typing import Any
 import numpy as np
 
 from distnn.checkpoint import save_tensors
-from distnn.errors import RunDirectoryError
-from distnn.recording import Plan, Recorder, Snapshot
+from distnn.errors import ResumeMismatchError, RunDirectoryError
+from distnn.recording import Evidence, Plan, Recorder, Snapshot, SnapshotCheck
 from jobs.appending import AppendedFile
 from jobs.checkpoint_writer import CheckpointWriter, Written
 from jobs.checkpoints import CheckpointStore
-from jobs.identity import exact_digest, file_digest, settle_recipe, settle_spec
+from jobs.evidence import changed_place, cpu_name, gather_evidence
+from jobs.identity import exact_digest, file_digest, settle_recipe, settle_spec, write_recipe
 from jobs.journal import Journal, plain_json, read
 from jobs.ownership import is_at, open_locked
 from jobs.pulse import Pulse
 from jobs.remarks import listen
 from jobs.rhythm import Rhythm
-from jobs.rundir import RunDir
+from jobs.rundir import RunDir, command_name
 from jobs.status import Heartbeat, State
 from jobs.steplog import StepLog
 
@@ -49,6 +50,7 @@ def open_recorder(
     checkpoint_every_seconds: float = 30.0,
     every_steps: int | None = None,
     keep: int = 3,
+    accept_changes: bool = False,
 ) -> RunRecorder:
     """The recorder of a run directory: a new one, or one that holds a run to go on with.
 
@@ -56,7 +58,8 @@ def open_recorder(
         RunDirectoryError: another process is writing the run, or the directory holds something else.
     """
     rhythm = Rhythm(checkpoint_every_seconds, every_steps, keep)
-    recorder = RunRecorder(RunDir(Path(run_dir)), rhythm, may_end_early=True)
+    run = RunDir(Path(run_dir))
+    recorder = RunRecorder(run, rhythm, may_end_early=True, accept_changes=accept_changes)
     recorder.open()
     return recorder
 
@@ -70,6 +73,7 @@ class RunRecorder(Recorder):
         spec: kept as spec.json.
         origin: facts about where the run came from, for the journal.
         may_end_early: whether a callback may end the training before the plan's last step.
+        accept_changes: go on where what is computed again is not what was recorded.
         warn: told in words of what is odd but can be lived with.
         clock: seconds, for tests.
     """
@@ -82,6 +86,7 @@ class RunRecorder(Recorder):
         spec: Mapping[str, Any] | None = None,
         origin: Mapping[str, Any] | None = None,
         may_end_early: bool = False,
+        accept_changes: bool = False,
         warn: Callable[[str], None] = warnings.warn,
         clock: Clock = time.monotonic,
     ) -> None:
@@ -94,6 +99,9 @@ class RunRecorder(Recorder):
         self._clock = clock
         self._stop_asked = False
         self._may_end_early = may_end_early
+        self._accept_changes = accept_changes
+        self._evidence: Evidence | None = None
+        self._uncut: int | None = None
         self._plan: Plan | None = None
         self._last_committed: Callable[[], Snapshot | None] = lambda: None
         self._checkpoint_cost_s = 0.0
@@ -148,7 +156,8 @@ class RunRecorder(Recorder):
         self._open = weakref.finalize(self, _close, *parts)
         _OPEN[threading.get_ident(), self.run.path.resolve()] = self
         status = self.heartbeat.status
-        self.on_event("attempt", attempt=self.attempt, pid=status.pid, host=status.host, **self._origin)
+        self._place = {"host": status.host, "cpu": cpu_name()}
+        self.on_event("attempt", attempt=self.attempt, pid=status.pid, **self._place, **self._origin)
         for name in self._missing:
             self.on_event("file-missing", file=name)
             self._warn(f"{name} of this run is missing; it is written anew")
@@ -167,20 +176,23 @@ class RunRecorder(Recorder):
 
     # The interface of the training loop
 
-    def begin(self, recipe: dict[str, Any], plan: Plan) -> Snapshot | None:
+    def begin(
+        self, recipe: dict[str, Any], plan: Plan, check: SnapshotCheck | None = None
+    ) -> Snapshot | None:
         self.open()
-        recipe = plain_json(recipe)
+        recipe = self._recipe = plain_json(recipe)
         with self._closed_if_refused():
-            settle_recipe(self.run, recipe, self._earlier.records, self.on_event, self._warn)
+            self._changes = settle_recipe(self.run, recipe, self._earlier.records, self.on_event, self._warn)
         self._plan = plan
         self._store = CheckpointStore(self.run, exact_digest(recipe), self._rhythm.keep)
         self._steps = StepLog(self.run.steps, plan.first_step)
         self._files.insert(0, self._steps.file)
-        snapshot = self._store.load_newest(self._steps, self._pass_over)
+        snapshot = self._store.load_newest(self._steps, self._pass_over, check)
         step = plan.first_step if snapshot is None else snapshot.step
         if snapshot is None and any(r.get("kind") == "checkpoint" for r in self._earlier.records):
             self._warn(f"there is no checkpoint left to go on from: the run begins again at step {step}")
-        self._cut_after(step)
+        self._evidence = gather_evidence(self._store, self._steps, step, check)
+        self._uncut = step
         self._last_saved = self._last_step_line = self._clock()
         self.heartbeat.update(
             state=State.RUNNING,
@@ -191,6 +203,37 @@ class RunRecorder(Recorder):
         )
         self.on_event("begin", step=step, total_steps=plan.last_step, resumed=snapshot is not None)
         return snapshot
+
+    def evidence(self) -> Evidence | None:
+        return self._evidence
+
+    def on_difference(self, step: int, text: str) -> None:
+        known = "; ".join([*self._changes, *changed_place(self._earlier.records, self._place)])
+        why = "nothing that the run knows of has changed: look at code of your own, or at the machine"
+        if known:
+            why = f"what is known to have changed: {known}"
+        if not self._accept_changes:
+            raise ResumeMismatchError(
+                f"{self.run.path}: {text} ({why}). The run is as it was. To go on all the same, to a model "
+                f"that no unbroken run would give: distnn resume {command_name(self.run)} --accept-changes, "
+                "or fit(..., accept_changes=True)"
+            )
+        self.on_event("changes-accepted", step=step, difference=text, known=known)
+        self._warn(f"{text} ({why}); going on all the same")
+        write_recipe(self.run, self._recipe, self.on_event)
+
+    def settle(self) -> None:
+        step, self._uncut = self._uncut, None
+        if step is None:
+            return
+        self._steps.cut_after(step)
+        self._store.remove_after(step)
+        contents = self._metrics.repair()
+        beyond = [line.start for line in contents.lines if line.record.get("step", 0) > step]
+        if beyond:
+            self._metrics.cut_at(min(beyond))
+        for number in contents.damaged:
+            self.on_event("damaged-line", file=self.run.metrics.name, line=number)
 
     def offer(self, last_committed: Callable[[], Snapshot | None]) -> None:
         self._last_committed = last_committed
@@ -210,6 +253,7 @@ class RunRecorder(Recorder):
         return self._rhythm.is_due(step, age)
 
     def save_checkpoint(self, snapshot: Snapshot) -> None:
+        self.settle()
         self._writer.wait()
         self._take_stock()
         self._last_saved = self._clock()  # of the last try: one that fails is not tried again at once
@@ -220,6 +264,7 @@ class RunRecorder(Recorder):
         self, first_step: int, fingerprints: np.ndarray[Any, Any], logs: Mapping[str, float]
     ) -> None:
         self._take_stock()
+        self.settle()
         self._steps.write(first_step, fingerprints)
         step = first_step + len(fingerprints)
         self.heartbeat.update(step=step, logs=dict(logs))
@@ -229,6 +274,7 @@ class RunRecorder(Recorder):
             self._metrics.append({"kind": "step", "step": step, "logs": logs})
 
     def on_epoch(self, epoch: int, step: int, logs: Mapping[str, float], duration_s: float) -> None:
+        self.settle()
         line = {"kind": "epoch", "epoch": epoch, "step": step, "logs": logs, "duration_s": duration_s}
         self._metrics.append(line)
         self.heartbeat.update(step=step, epoch=epoch + 1, logs=dict(logs))
@@ -244,6 +290,7 @@ class RunRecorder(Recorder):
         return self._stop_asked
 
     def finish(self, snapshot: Snapshot) -> Path:
+        self.settle()
         plan = self._known_plan
         recorded = self._steps.last_step()
         is_whole = snapshot.step == plan.last_step
@@ -299,6 +346,8 @@ class RunRecorder(Recorder):
         from distnn.training import Stopped  # late: only the loop itself gets here
 
         is_stop = isinstance(error, (KeyboardInterrupt, Stopped))
+        if isinstance(error, ResumeMismatchError):
+            self._restore_steps()
         text = " ".join(str(error).split()) or type(error).__name__
         self.close(State.STOPPED if is_stop else State.FAILED, text)
 
@@ -382,15 +431,12 @@ class RunRecorder(Recorder):
         self.on_event("checkpoint-unusable", file=path.name, reason=reason)
         self._warn(f"checkpoint {path.name} is not used: {reason}")
 
-    def _cut_after(self, step: int) -> None:
-        self._steps.cut_after(step)
-        self._store.remove_after(step)
-        contents = self._metrics.repair()
-        beyond = [line.start for line in contents.lines if line.record.get("step", 0) > step]
-        if beyond:
-            self._metrics.cut_at(min(beyond))
-        for number in contents.damaged:
-            self.on_event("damaged-line", file=self.run.metrics.name, line=number)
+    def _restore_steps(self) -> None:
+        """Record again what was recorded before this attempt, and not what it came to."""
+        evidence = self._evidence
+        if evidence is not None and self._uncut is None:
+            self._steps.cut_after(evidence.first_step)
+            self._steps.write(evidence.first_step, evidence.fingerprints)
 
 
 def read_metrics(run: RunDir) -> list[dict[str, Any]]:

@@ -79,8 +79,12 @@ def run_spec(
     return _Session(run, origin, err).run(file, placement, seed)
 
 
-def resume_run(run: RunDir, *, placement: Placement | None = None, err: TextIO) -> Outcome:
+def resume_run(
+    run: RunDir, *, placement: Placement | None = None, accept_changes: bool = False, err: TextIO
+) -> Outcome:
     """`distnn resume`: go on from the newest checkpoint, anywhere, to the same bytes.
+
+    With `accept_changes` also if they are not the same any more.
 
     Raises:
         RequestError, ValueError: there is nothing to resume.
@@ -93,7 +97,8 @@ def resume_run(run: RunDir, *, placement: Placement | None = None, err: TextIO) 
             err.write(f"{run.name} has finished (step {status.step}); there is nothing to resume\n")
             return Outcome(EXIT_DONE, run, _finished_facts(run, {}))
         err.write(f"distnn: warning: {run.name} has finished, but {'; '.join(damaged)}: going on with it\n")
-    return _Session(run, {"base_dir": str(file.base_dir)}, err).run(file, placement, None)
+    session = _Session(run, {"base_dir": str(file.base_dir)}, err, accept_changes)
+    return session.run(file, placement, None)
 
 
 def spec_of_run(run: RunDir) -> SpecFile:
@@ -145,6 +150,7 @@ class _Session:
     run_dir: RunDir
     origin: dict[str, str]
     err: TextIO
+    accept_changes: bool = False
 
     def __post_init__(self) -> None:
         self._ending = threading.Lock()
@@ -181,6 +187,7 @@ class _Session:
             spec=job.spec.to_plain(),
             origin=self.origin,
             may_end_early=bool(job.callbacks),
+            accept_changes=self.accept_changes,
             warn=self._warn,
         )
         self._announce(job)

@@ -71,6 +71,7 @@ class FitArguments:
     seed: int | None = None
     run_dir: str | Path | None = None
     on_nonfinite: str = "stop"
+    accept_changes: bool = False
     address: str | None = None
     exchange: str = "auto"
     recorder: Recorder | None = None
@@ -292,7 +293,8 @@ def _recorder(arguments: FitArguments) -> Recorder | None:
     if arguments.run_dir is None:
         return arguments.recorder
     module_name, _, function = OPEN_RECORDER.partition(":")
-    recorder: Recorder = getattr(importlib.import_module(module_name), function)(arguments.run_dir)
+    open_recorder = getattr(importlib.import_module(module_name), function)
+    recorder: Recorder = open_recorder(arguments.run_dir, accept_changes=arguments.accept_changes)
     return recorder
 
 

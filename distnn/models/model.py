@@ -249,6 +249,7 @@ class Model(GraphOfLayers):
         seed: int | None = None,
         run_dir: str | Path | None = None,
         on_nonfinite: str = "stop",
+        accept_changes: bool = False,
         address: str | None = None,
         recorder: Recorder | None = None,
         progress_stream: Any = None,
@@ -282,6 +283,8 @@ class Model(GraphOfLayers):
             on_nonfinite: what happens at a step with NaN or infinity in a loss, a gradient or new weights:
                 "stop" (`NonFiniteError` says where it comes from; the model is that of the step before) or
                 "skip" (the step counts, the weights stay).
+            accept_changes: go on with a run in `run_dir` even if its recorded steps do not come to the same
+                bytes any more.
             address: of a running Ray cluster that this machine is a node of; by default Ray is embedded.
             recorder: what keeps the run, instead of `run_dir`.
             progress_stream: where progress is written; standard output by default.
@@ -292,6 +295,7 @@ class Model(GraphOfLayers):
         Raises:
             ValueError: for data or arguments that do not fit; nothing has been trained then.
             NonFiniteError: see `on_nonfinite`.
+            ResumeMismatchError: see `accept_changes`; the run is as it was.
         """
         given = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
         return fit_model(self, FitArguments(**given))

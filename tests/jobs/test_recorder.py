@@ -53,7 +53,9 @@ def train(recorder: RunRecorder, start: int, stop: int, *, save_at: tuple[int, .
 
 def begun(path: Path, recipe: dict[str, Any] = RECIPE, **rhythm: Any) -> tuple[RunRecorder, Snapshot | None]:
     recorder = RunRecorder(RunDir(path), Rhythm(**rhythm))
-    return recorder, recorder.begin(recipe, PLAN)
+    snapshot = recorder.begin(recipe, PLAN)
+    recorder.settle()
+    return recorder, snapshot
 
 
 @pytest.fixture
