@@ -294,8 +294,8 @@ def test_after_a_crash_a_changed_layer_is_noticed(tmp_path: Path, whole: Path) -
 
 def test_a_change_that_shows_later_leaves_the_record_as_it_was(tmp_path: Path, whole: Path) -> None:
     """As of a machine that fails now and then."""
-    train(tmp_path, 23, every=8)
-    crash(tmp_path, 8)
+    train(tmp_path, 23, every=9)
+    crash(tmp_path, 9)
     steps = read_steps(tmp_path / "steps.bin")
 
     class Fails(Callback):
