@@ -17,7 +17,7 @@ from distnn.models.fitting import FitArguments, engine_options
 from jobs import cli
 from jobs.build import Job, Placement, build_job
 from jobs.errors import SpecError
-from jobs.recorder import _decisive
+from jobs.identity import _decisive
 from jobs.spec import ClusterSpec
 from jobs.specfile import load_spec
 
