@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from distnn.errors import ResumeMismatchError
 from distnn.recording import Evidence, SnapshotCheck
 from jobs.checkpoints import CheckpointStore
+from jobs.rundir import RunDir, command_name
 from jobs.steplog import StepLog, read_steps
 
 
@@ -28,6 +30,22 @@ def gather_evidence(
     if not len(fingerprints):
         return None
     return Evidence(steps.first_step, fingerprints, lambda: store.earlier(begun, steps, check))
+
+
+def reasons(changes: Sequence[str]) -> str:
+    """Why a difference may be, in words."""
+    if changes:
+        return f"what is known to have changed: {'; '.join(changes)}"
+    return "nothing that the run knows of has changed: look at code of your own, or at the machine"
+
+
+def refusal(run: RunDir, text: str, why: str) -> ResumeMismatchError:
+    """Nothing goes on; how it could."""
+    return ResumeMismatchError(
+        f"{run.path}: {text} ({why}). The run is as it was. To go on all the same, to a model that no "
+        f"unbroken run would give: distnn resume {command_name(run)} --accept-changes, or "
+        "fit(..., accept_changes=True)"
+    )
 
 
 def cpu_name() -> str:

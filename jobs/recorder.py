@@ -27,14 +27,14 @@ from distnn.recording import Evidence, Plan, Recorder, Snapshot, SnapshotCheck
 from jobs.appending import AppendedFile
 from jobs.checkpoint_writer import CheckpointWriter, Written
 from jobs.checkpoints import CheckpointStore
-from jobs.evidence import changed_place, cpu_name, gather_evidence
+from jobs.evidence import changed_place, cpu_name, gather_evidence, reasons, refusal
 from jobs.identity import exact_digest, file_digest, settle_recipe, settle_spec, write_recipe
 from jobs.journal import Journal, plain_json, read
 from jobs.ownership import is_at, open_locked
 from jobs.pulse import Pulse
 from jobs.remarks import listen
 from jobs.rhythm import Rhythm
-from jobs.rundir import RunDir, command_name
+from jobs.rundir import RunDir
 from jobs.status import Heartbeat, State
 from jobs.steplog import StepLog
 
@@ -208,16 +208,10 @@ class RunRecorder(Recorder):
         return self._evidence
 
     def on_difference(self, step: int, text: str) -> None:
-        known = "; ".join([*self._changes, *changed_place(self._earlier.records, self._place)])
-        why = "nothing that the run knows of has changed: look at code of your own, or at the machine"
-        if known:
-            why = f"what is known to have changed: {known}"
+        known = [*self._changes, *changed_place(self._earlier.records, self._place)]
+        why = reasons(known)
         if not self._accept_changes:
-            raise ResumeMismatchError(
-                f"{self.run.path}: {text} ({why}). The run is as it was. To go on all the same, to a model "
-                f"that no unbroken run would give: distnn resume {command_name(self.run)} --accept-changes, "
-                "or fit(..., accept_changes=True)"
-            )
+            raise refusal(self.run, text, why)
         self.on_event("changes-accepted", step=step, difference=text, known=known)
         self._warn(f"{text} ({why}); going on all the same")
         write_recipe(self.run, self._recipe, self.on_event)

@@ -15,8 +15,9 @@ from distnn.control import STEP_WORD
 from distnn.kernels.jit import Array, helper, kernel
 from distnn.kernels.waiting import store_word
 
-TROUBLE = 17
-"""Place in `scalars`: not 0 once a value that was written, or a sum that was looked at, was not finite."""
+TROUBLE = 31
+"""Place in `scalars`, the last: not 0 once a value that was written, or a sum that was looked at, was not
+finite. The rules' own numbers come before."""
 
 SLOT_STRIDE = 1 << 40
 """A slot's values count from (slot + 1) * SLOT_STRIDE in the fingerprint, the weights from 0."""
