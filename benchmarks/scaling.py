@@ -16,6 +16,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent)]
 
+from cores import meeting_ns, told  # noqa: E402
 from models import MLPS  # noqa: E402
 from ours import Setup, one_ray, steps_round  # noqa: E402
 from timing import (  # noqa: E402
@@ -32,8 +33,11 @@ from timing import (  # noqa: E402
 
 def figures(setups: list[Setup], options: argparse.Namespace) -> Figures:
     sides = {setup.name: partial(steps_round, setup, options.models, options.seconds) for setup in setups}
+    sides = {"cores": lambda: {"meeting": meeting_ns()}, **sides}
     with one_ray(setups):
-        return take_turns(sides, options.rounds)
+        found = take_turns(sides, options.rounds)
+    print(told(found["cores"]["meeting"]))
+    return found
 
 
 def speed_up(found: Figures, setups: list[Setup], models: list[str]) -> str:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent)]
 
+from cores import meeting_ns, told  # noqa: E402
 from models import MLPS  # noqa: E402
 from ours import Setup, one_ray, setup_of, steps_round  # noqa: E402
 from peers import WAYS, torch_steps  # noqa: E402
@@ -78,10 +79,12 @@ def main() -> None:
     add_common_arguments(parser)
     options = parser.parse_args()
     setups = [setup_of(text, options.shards, options.threads) for text in options.ours]
+    sides = {"cores": lambda: {"meeting": meeting_ns()}, **sides_of(options, setups)}
     with one_ray(setups):
-        found = take_turns(sides_of(options, setups), options.rounds)
+        found = take_turns(sides, options.rounds)
     print(report(found, setups, options.models))
     print(f"\nmilliseconds a step: median (least-most) of {options.rounds} rounds; {machine()}")
+    print(told(found["cores"]["meeting"]))
     write_figures(options, found)
 
 

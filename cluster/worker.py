@@ -34,7 +34,16 @@ from distnn.data.arrays import ArrayData
 from distnn.errors import EngineError, FaultPlace
 from distnn.evaluation import Place, batches
 from distnn.kernels.jit import load_compiler
-from distnn.kernels.waiting import LINE, await_words, pass_barrier, read_word, write_word
+from distnn.kernels.streaming import stream
+from distnn.kernels.waiting import (
+    LINE,
+    arrive_and_await,
+    await_words,
+    meet_often,
+    pass_barrier,
+    read_word,
+    write_word,
+)
 from distnn.reduction import Range, ShardSums
 from distnn.task import Task
 from distnn.tensor import Array
@@ -130,7 +139,7 @@ class Worker:
             runner.compute(step, shard, self._take(weights), sums)
             sums.add(ShardSums(sums.layout))
             UpdatePlan(runner.task, runner.training).warm_up()
-            _warm_up_barrier()
+            _warm_up_shared_memory()
         except Exception:
             return
 
@@ -274,12 +283,16 @@ class Worker:
             return describe(error, place)
 
 
-def _warm_up_barrier() -> None:
-    """Call the kernels of `cluster.exchange.barrier`."""
+def _warm_up_shared_memory() -> None:
+    """Call the kernels by which workers meet, and get at each other's results."""
     words = np.zeros(2 * LINE, np.int64)
     pass_barrier(words, 0, 1, LINE)
     await_words(words, 1, read_word(words, 0), LINE)
+    arrive_and_await(words, 0, 1, 2, LINE)
+    meet_often(words, 0, 1, 1)
     write_word(words, LINE, 1)
+    none = aligned_zeros(0)
+    stream(none, none)
 
 
 def _unpacked(packed: bytes) -> Task:

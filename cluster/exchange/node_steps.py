@@ -90,8 +90,9 @@ class NodeSteps:
         """
         np.copyto(self._weights[self._share], weights[self._share])
         self.barrier.meet()
-        for subtree, into in self._places.own:
-            self._runner.compute_subtree(step, subtree, self._weights, into)
+        places = self._places
+        for row in places.own_rows:
+            self._runner.compute_subtree(step, places.subtrees[row], self._weights, places.parts[row])
         reduction = self._reduction(*self._batching.batch_bounds(step))
         self.barrier.meet()
         for left, right in reduction.gradients:

@@ -28,7 +28,8 @@ class Places:
     Attributes:
         subtrees: whose sums lie in the rows.
         sums: the rows without their gradients, which are added up slice by slice.
-        own: this worker's subtrees, and where to leave their sums.
+        parts: the rows.
+        own_rows: of this worker's subtrees.
     """
 
     def __init__(
@@ -47,8 +48,7 @@ class Places:
         bare = replace(layout, gradient=0)
         self.sums = [ShardSums.of(bare, (one.gradient[:0], one.sums, one.moments)) for one in self.parts]
         first = sum(map(len, by_worker[:rank]))
-        mine = range(first, first + len(by_worker[rank]))
-        self.own = [(self.subtrees[place], self.parts[place]) for place in mine]
+        self.own_rows = range(first, first + len(by_worker[rank]))
 
     def are_empty(self, start: int, stop: int) -> list[bool]:
         """Which subtrees have no samples in the batch [start, stop)."""

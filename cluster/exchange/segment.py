@@ -65,6 +65,8 @@ class SharedLayout:
             "header": (np.int64, (8,)),
             # a line for each worker's word, one for the word that ends the generation, one for trouble
             "words": (np.int64, (8 * (self.workers + 2),)),
+            # a line for each worker's word again, for meetings beside the steps'
+            "meetings": (np.int64, (8 * (self.workers + 1),)),
             "fingerprints": (np.uint64, (self.workers, self.fingerprints)),
             "blocks": (np.float64, (3, self.blocks)),
             "part_sums": (np.float64, (self.subtrees, _whole_lines(self.sums))),
@@ -112,6 +114,7 @@ class SharedSegment:
     Attributes:
         layout: what lies in it.
         words: one growing word per worker, a line apart; the word that ends the generation; that for trouble.
+        meetings: words as of the workers', for meetings that commit nothing.
         fingerprints: [W, steps of the call], parts that add up.
         penalty_blocks, square_blocks: [2, K] and [K], sums over blocks of values.
         gradients, part_sums, part_moments: one row per subtree.
@@ -131,6 +134,7 @@ class SharedSegment:
             arrays[field] = flat.reshape(shape)
         self.header = arrays["header"]
         self.words = arrays["words"]
+        self.meetings = arrays["meetings"]
         self.fingerprints = arrays["fingerprints"]
         self.penalty_blocks = arrays["blocks"][:2]
         self.square_blocks = arrays["blocks"][2]

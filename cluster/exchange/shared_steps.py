@@ -13,6 +13,8 @@ from functools import partial
 
 from cluster.counting import CountingRunner
 from cluster.exchange.barrier import Barrier
+from cluster.exchange.distance import Distance
+from cluster.exchange.outgoing import Outgoing
 from cluster.exchange.places import Places, subtrees_of
 from cluster.exchange.segment import SharedLayout, SharedSegment
 from distnn.kernels.tape import Call, Tape
@@ -25,6 +27,11 @@ from distnn.weights import aligned_zeros
 
 _CACHED_VALUES = 16 * 1024
 """Values that are added up and then updated while they lie in a core's cache."""
+STREAMED_BYTES = 8 << 20
+"""Gradients up to this size may be streamed. With larger ones, weights, slots and gradients of two steps fit
+no cache, and a second copy of them costs more than it saves."""
+_MEASURED_STEPS = 16
+"""Calls of so many steps begin with a look at the cores' distance."""
 
 
 def barriers_per_step(plan: UpdatePlan) -> int:
@@ -70,7 +77,13 @@ class SharedSteps:
         self._plan = UpdatePlan(task, traced)
         self._pieces = self._plan.cut(self._plan.deal(self._workers)[rank], _CACHED_VALUES)
         self._places = Places(segment, traced.sums_layout, task.batching, ranges, rank)
-        self._tapes: dict[tuple[int, int], Tape] = {}
+        self._ways = [Outgoing(self._places, self._pieces, is_streamed=False)]
+        if self._workers > 1 and segment.gradients[0].nbytes <= STREAMED_BYTES:
+            self._ways.append(Outgoing(self._places, self._pieces, is_streamed=True))
+        self._distance = Distance(segment, rank)
+        self._has_measured = False
+        self._outgoing = self._ways[0]
+        self._tapes: dict[tuple[int, int, Outgoing], Tape] = {}
         self._buffers: list[Array] = []
         self._barrier = Barrier(segment, rank)
         self._trouble = segment.words.data
@@ -94,12 +107,14 @@ class SharedSteps:
             GenerationOver: the coordinator ended the generation, or another worker could not go on.
         """
         parts, trouble = self._segment.fingerprints[self._rank], self._segment.layout.trouble
+        self._choose_way(num_steps)
         for i in range(num_steps):
             self.step = step = first_step + i
             start, stop = self._batching.batch_bounds(step)
             self._runner.begin_step(step)
             self._plan.begin_step(iterations + i)
-            tape = self._tapes.get((step % 2, stop - start)) or self._bind_step(step % 2, stop - start)
+            known = self._tapes.get((step % 2, stop - start, self._outgoing))
+            tape = known or self._bind_step(step % 2, stop - start)
             tape()
             parts[i] = tape.total
             self._commit()
@@ -119,16 +134,26 @@ class SharedSteps:
     def _bind_step(self, parity: int, samples: int) -> Tape:
         """All of a step of this parity but its last barrier; its total is this worker's fingerprint."""
         phases = self.phases(parity, samples)
-        tape = self._tapes[parity, samples] = Tape([call for calls in phases.values() for call in calls])
+        tape = Tape([call for calls in phases.values() for call in calls])
+        self._tapes[parity, samples, self._outgoing] = tape
         return tape
+
+    def _choose_way(self, num_steps: int) -> None:
+        """Stream to cores that are far; all workers look at the same calls."""
+        if len(self._ways) > 1 and (num_steps >= _MEASURED_STEPS or not self._has_measured):
+            self._distance.measure()
+            self._has_measured = True
+            self._outgoing = self._ways[self._distance.is_far]
 
     def phases(self, parity: int, samples: int) -> dict[str, list[Call]]:
         """The calls of a step of this parity with a batch of so many samples, by what they do."""
-        segment, plan = self._segment, self._plan
+        segment, plan, outgoing = self._segment, self._plan, self._outgoing
         old, new = segment.states[parity], segment.states[1 - parity]
         compute: list[Call] = []
-        for subtree, into in self._places.own:
-            compute += self._runner.bind_subtree(subtree, old.weights, into, samples) or []
+        for row in self._places.own_rows:
+            subtree, into = self._places.subtrees[row], outgoing.sums(row)
+            calls = self._runner.bind_subtree(subtree, old.weights, into, samples)
+            compute += [*calls, *outgoing.bind_sums(row)] if calls else []
         compute += plan.bind_penalty(old.weights, self._pieces, segment.penalty_blocks)
         pairs, total = self._additions(samples)
         update: list[Call] = []
@@ -138,7 +163,8 @@ class SharedSteps:
             if plan.needs_norms:
                 clip += [*calls, plan.bind_squares(old, gradient, piece, segment.square_blocks)]
                 calls = []
-            update += [*calls, plan.bind_update(old, new, gradient, piece)]
+            update += [*calls, plan.bind_update(old, outgoing.new(new), gradient, piece)]
+            update += outgoing.bind_weights(new, piece)
         if plan.needs_norms:
             clip += [self._barrier.call, partial(plan.scale, segment.square_blocks, segment.penalty_blocks)]
         rest: list[Call] = []
@@ -172,19 +198,18 @@ class SharedSteps:
         Sums lie in memory of this worker, which stays in its cache from piece to piece; where norms are
         needed they are needed again, behind a barrier, and stay where the left operand was.
         """
-        part = slice(piece.start, piece.stop)
         place: dict[int, Array] = {}
         calls: list[Call] = []
         for left, right in steps:
-            x = place.get(left, self._segment.gradients[left, part])
-            y = place.get(right, self._segment.gradients[right, part])
+            x = place.get(left, self._outgoing.gradient(left, piece))
+            y = place.get(right, self._outgoing.gradient(right, piece))
             if self._plan.needs_norms or left in place:
                 place[left] = x
                 calls.append(partial(add_into, x, y))
             else:
                 place[left] = self._scratch(len(place), piece.stop - piece.start)
                 calls.append(partial(add_arrays, x, y, place[left]))
-        return calls, place.get(total, self._segment.gradients[total, part])
+        return calls, place.get(total, self._outgoing.gradient(total, piece))
 
     def _scratch(self, number: int, size: int) -> Array:
         while len(self._buffers) <= number:

@@ -24,6 +24,7 @@ LINE = 8
 ARRIVED, WAITING, ABORTED = 1, 0, -1
 
 _SPINS = 2_000
+_SPINS_AT_FIRST = 20_000
 _YIELDS = 400
 """Together some 40 us of spinning, some 200 us of yielding (if nobody else wants the core)."""
 _SHORTEST_SLEEP_US = 50
@@ -186,3 +187,30 @@ def pass_barrier(words: Array, mine: int, count: int, abort: int) -> None:
     target = load_word(words, mine * LINE) + 1
     if arrive_and_await(words, mine, count, target, abort) != ARRIVED:
         raise RuntimeError("not everybody has reached the barrier")
+
+
+@kernel
+def meet_often(words: Array, mine: int, count: int, times: int) -> int:
+    """Meet the workers of `count` words so many times in a row without giving the core away.
+
+    How long a meeting takes tells how far the cores are from each other. Whoever waits in vain for longer
+    than some 40 us (400 us at first) leaves, and leaves its word at the end, where nobody waits for it.
+
+    Returns:
+        How many times everybody was there.
+    """
+    begun = load_word(words, mine * LINE)
+    for met in range(times):
+        target = begun + met + 1
+        store_word(words, mine * LINE, target)
+        patience = _SPINS_AT_FIRST if met == 0 else _SPINS
+        for other in range(count):
+            word = load_word(words, other * LINE)
+            while word < target and patience > 0:
+                relax()
+                patience -= 1
+                word = load_word(words, other * LINE)
+            if word < target or word > target + 1:  # it does not come, or it has left
+                store_word(words, mine * LINE, begun + times)
+                return met
+    return times

@@ -79,7 +79,7 @@ def strike_node(
     at: dict[int, tuple[NodeSteps, int, int]] = {}
 
     def hit(steps: NodeSteps, current: int, here: str) -> None:
-        first = steps._places.own[0][0][0]
+        first = steps._places.subtrees[steps._places.own_rows[0]][0]
         if here == place and not fired and shard in (None, first) and current == step:
             fired.append(step)
             blow()
