@@ -19,12 +19,12 @@ class AppendedFile:
 
     Attributes:
         path: of the file.
-        trouble: why something waits in memory; None if nothing does.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.trouble: OSError | None = None
+        self._trouble: OSError | None = None
+        self._is_told = False
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         self._waiting = bytearray()
         self._lock = threading.Lock()
@@ -45,7 +45,7 @@ class AppendedFile:
             try:
                 self._write()
             except OSError as error:
-                self.trouble = error
+                self._trouble = error
                 if len(self._waiting) > MAX_WAITING_BYTES:
                     raise
 
@@ -53,7 +53,12 @@ class AppendedFile:
         while self._waiting:
             written = os.write(self._descriptor, self._waiting)
             del self._waiting[:written]
-        self.trouble = None
+        self._trouble, self._is_told = None, False
+
+    def take_trouble(self) -> OSError | None:
+        """Why something waits in memory, the first time it is asked for; None if nothing does."""
+        is_told, self._is_told = self._is_told, self._trouble is not None
+        return None if is_told else self._trouble
 
     def sync(self) -> None:
         """Wait until all that was added so far is on the disk.
@@ -65,7 +70,7 @@ class AppendedFile:
             try:
                 self._write()
             except OSError as error:
-                self.trouble = error
+                self._trouble = error
                 raise
         os.fsync(self._descriptor)  # others may append meanwhile
 

@@ -15,12 +15,13 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Written:
-    """What came of a write: the file, or why there is none. `busy_s`: of a core."""
+    """What came of a write: the file, or why there is none. `busy_s`: of a core. `took_s`: by the clock."""
 
     step: int
     path: Path | None
     error: Exception | None
     busy_s: float
+    took_s: float
 
 
 class CheckpointWriter:
@@ -49,13 +50,14 @@ class CheckpointWriter:
         self._thread.start()
 
     def _run(self, step: int, write: Callable[[], Path]) -> None:
-        began = time.thread_time()
+        began, began_at = time.thread_time(), time.monotonic()
         path, failure = None, None
         try:
             path = write()
         except Exception as error:
             failure = error
-        self._outcome = Written(step, path, failure, time.thread_time() - began)
+        busy_s, took_s = time.thread_time() - began, time.monotonic() - began_at
+        self._outcome = Written(step, path, failure, busy_s, took_s)
 
     def wait(self, timeout_s: float | None = None) -> None:
         """Until nothing is being written."""

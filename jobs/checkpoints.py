@@ -77,7 +77,8 @@ class CheckpointStore:
             if before is not None and step >= before:
                 continue
             if step > steps.last_step():
-                on_unusable(path, f"the steps before it are recorded only up to {steps.last_step()}")
+                recorded = f"recorded only up to {steps.last_step()} in {self._run.steps.name}"
+                on_unusable(path, f"the steps before it are {recorded}")
                 continue
             try:
                 snapshot = self._load(path, step, steps)

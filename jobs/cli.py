@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from jobs.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REQUEST, RequestError
+from jobs.retry_option import retries_option, words_of
+from jobs.stop_command import stop
 
 if TYPE_CHECKING:
     from jobs.build import Placement
@@ -125,14 +127,6 @@ def _exchange_option(command: Command) -> Command:
     )(command)
 
 
-def _retries_option(command: Command) -> Command:
-    return click.option(
-        "--retries",
-        type=click.IntRange(min=0),
-        help="After a crash go on from the newest checkpoint, so often (default: cluster.retries, 0).",
-    )(command)
-
-
 def _json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")(
         command
@@ -146,7 +140,7 @@ def _json_option(command: Command) -> Command:
 @click.option("--run-dir", metavar="DIR", help="Keep the run here (default: $DISTNN_HOME/runs/NAME-ID).")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change the spec; repeatable.")
 @click.option("--dry-run", is_flag=True, help="Say what would happen, and write nothing.")
-@_retries_option
+@retries_option
 @_json_option
 @click.pass_context
 def run(
@@ -180,7 +174,7 @@ def run(
         from jobs.rundir import RunDir, new_run_dir
 
         place = new_run_dir(file.spec.name) if run_dir is None else RunDir(Path(run_dir))
-        _end(supervise(_words(ctx, run_dir=str(place.path)), place, retries, sys.stderr))
+        _end(supervise(words_of(ctx, run_dir=str(place.path)), place, retries, sys.stderr))
     from jobs.runner import run_spec
 
     _report(
@@ -192,7 +186,7 @@ def run(
 @click.argument("run")
 @_placement_options(with_threads=False)
 @_exchange_option
-@_retries_option
+@retries_option
 @click.option(
     "--accept-changes", is_flag=True, help="Go on even if recorded steps do not come to the same bytes now."
 )
@@ -223,7 +217,7 @@ def resume(
     if retries:
         from jobs.retries import supervise
 
-        _end(supervise(_words(ctx, run=str(found.path)), found, retries, sys.stderr))
+        _end(supervise(words_of(ctx, run=str(found.path)), found, retries, sys.stderr))
     from jobs.runner import resume_run
 
     placement = _placement(backend, workers, None, address, exchange)
@@ -330,23 +324,6 @@ def logs(run: str, follow: bool) -> None:
 
 
 @cli.command()
-@click.argument("run")
-@click.option("--timeout", type=click.FloatRange(min=0), default=60, show_default=True, help="In seconds.")
-@_json_option
-def stop(run: str, timeout: float, as_json: bool) -> None:
-    """Ask RUN (id or path) to stop at a commit, with a checkpoint, and wait until it has."""
-    from jobs.rundir import find_run
-    from jobs.stopping import stop_run
-
-    facts = stop_run(find_run(run), timeout)
-    if as_json:
-        click.echo(json.dumps(facts, sort_keys=True))
-    else:
-        was = "stopped" if facts["was_running"] else "is not running"
-        click.echo(f"{facts['run']} {was}: {facts['state']} at step {facts['step']}")
-
-
-@cli.command()
 @_json_option
 def doctor(as_json: bool) -> None:
     """Check this machine: what is there, what is wrong, and how to mend it."""
@@ -399,23 +376,6 @@ def submit(
     _end(submission.submit(file, options, as_json=as_json, out=sys.stdout, err=sys.stderr))
 
 
-def _words(ctx: click.Context, **changes: str) -> list[str]:
-    """The command line of this command for a process that makes one attempt, with some values changed."""
-    given = {**ctx.params, **changes, "retries": 0}
-    options: list[str] = []
-    arguments: list[str] = []
-    for parameter in ctx.command.params:
-        value = given[str(parameter.name)]
-        if isinstance(parameter, click.Argument):
-            arguments.append(str(value))
-        elif value is True:
-            options.append(parameter.opts[0])
-        elif value is not None and value is not False:
-            for one in value if isinstance(value, tuple) else (value,):
-                options += [parameter.opts[0], str(one)]
-    return [str(ctx.command.name), *options, "--", *arguments]
-
-
 def _placement(
     backend: str | None,
     workers: int | None,
@@ -455,6 +415,9 @@ def _report(outcome: Outcome, as_json: bool) -> NoReturn:
         click.echo(f"{'next':<14} {program()} predict {name} --data FILE --out predictions.csv")
         click.echo(f"{'':<14} {program()} evaluate {name} --data FILE")
     _end(outcome.exit_code)
+
+
+cli.add_command(stop)
 
 
 def main() -> NoReturn:

@@ -34,12 +34,13 @@ class Contents:
     """What a journal holds.
 
     `damaged`: numbers (from 1) of lines whose checksum does not fit. `size`: up to the end of the last
-    complete line; what lies beyond was torn.
+    complete line; what lies beyond was torn. `is_torn`: whether anything does.
     """
 
     lines: tuple[Line, ...]
     damaged: tuple[int, ...]
     size: int
+    is_torn: bool = False
 
     @property
     def records(self) -> list[dict[str, Any]]:
@@ -70,7 +71,7 @@ def read(path: Path) -> Contents:
         else:
             lines.append(Line(record, start, stop + 1))
         start = stop + 1
-    return Contents(tuple(lines), tuple(damaged), start)
+    return Contents(tuple(lines), tuple(damaged), start, start < len(data))
 
 
 class Journal:

@@ -5,6 +5,7 @@ A step of minutes, or waiting for workers, must not make a run look dead.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import weakref
 from collections.abc import Callable
@@ -35,5 +36,6 @@ def _beat_on(beat: weakref.WeakMethod[Callable[[], None]], ended: threading.Even
         call = beat()
         if call is None:
             return
-        call()
+        with contextlib.suppress(OSError):
+            call()
         del call  # not kept alive while this waits

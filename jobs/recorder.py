@@ -27,8 +27,10 @@ from distnn.recording import Evidence, Plan, Recorder, Snapshot, SnapshotCheck
 from jobs.appending import AppendedFile
 from jobs.checkpoint_writer import CheckpointWriter, Written
 from jobs.checkpoints import CheckpointStore
+from jobs.errors import cause_of, in_words
 from jobs.evidence import changed_place, cpu_name, gather_evidence, reasons, refusal
 from jobs.identity import exact_digest, file_digest, settle_recipe, settle_spec, write_recipe
+from jobs.inspection import damaged_lines, lost_epochs, missing_files, tell_of_damage
 from jobs.journal import Journal, plain_json, read
 from jobs.ownership import is_at, open_locked
 from jobs.pulse import Pulse
@@ -101,11 +103,10 @@ class RunRecorder(Recorder):
         self._may_end_early = may_end_early
         self._accept_changes = accept_changes
         self._evidence: Evidence | None = None
-        self._uncut: int | None = None
+        self._uncut: tuple[int, Snapshot | None] | None = None
         self._plan: Plan | None = None
         self._last_committed: Callable[[], Snapshot | None] = lambda: None
         self._checkpoint_cost_s = 0.0
-        self._troubled: set[str] = set()
         self._replaced: RunDirectoryError | None = None
         self._open: weakref.finalize[..., RunRecorder] | None = None
 
@@ -130,8 +131,7 @@ class RunRecorder(Recorder):
         self._begin_attempt()
 
     def _open_files(self) -> None:
-        files = (self.run.events, self.run.metrics, self.run.steps, self.run.status)
-        self._missing = [f.name for f in files if self.run.checkpoint_steps() and not f.exists()]
+        self._missing = missing_files(self.run)
         self.run.create()
         _let_go_of_left(self.run)
         self._events = open_locked(self.run)
@@ -158,11 +158,7 @@ class RunRecorder(Recorder):
         status = self.heartbeat.status
         self._place = {"host": status.host, "cpu": cpu_name()}
         self.on_event("attempt", attempt=self.attempt, pid=status.pid, **self._place, **self._origin)
-        for name in self._missing:
-            self.on_event("file-missing", file=name)
-            self._warn(f"{name} of this run is missing; it is written anew")
-        for number in self._earlier.damaged:
-            self.on_event("damaged-line", file=self.run.events.name, line=number)
+        tell_of_damage(self._missing, self._earlier, self.on_event, self._warn)
         if self._spec is not None:
             with self._closed_if_refused():
                 settle_spec(self.run, self._spec, self._earlier.records, self.on_event)
@@ -192,7 +188,7 @@ class RunRecorder(Recorder):
         if snapshot is None and any(r.get("kind") == "checkpoint" for r in self._earlier.records):
             self._warn(f"there is no checkpoint left to go on from: the run begins again at step {step}")
         self._evidence = gather_evidence(self._store, self._steps, step, check)
-        self._uncut = step
+        self._uncut = step, snapshot
         self._last_saved = self._last_step_line = self._clock()
         self.heartbeat.update(
             state=State.RUNNING,
@@ -217,17 +213,9 @@ class RunRecorder(Recorder):
         write_recipe(self.run, self._recipe, self.on_event)
 
     def settle(self) -> None:
-        step, self._uncut = self._uncut, None
-        if step is None:
-            return
-        self._steps.cut_after(step)
-        self._store.remove_after(step)
-        contents = self._metrics.repair()
-        beyond = [line.start for line in contents.lines if line.record.get("step", 0) > step]
-        if beyond:
-            self._metrics.cut_at(min(beyond))
-        for number in contents.damaged:
-            self.on_event("damaged-line", file=self.run.metrics.name, line=number)
+        if self._uncut is not None:
+            place, self._uncut = self._uncut, None
+            self._cut_after(*place)
 
     def offer(self, last_committed: Callable[[], Snapshot | None]) -> None:
         self._last_committed = last_committed
@@ -243,7 +231,7 @@ class RunRecorder(Recorder):
             return False
         age = self._clock() - self._last_saved
         if at_epoch_end:
-            return self._rhythm.is_due_at_epoch_end(age, self._checkpoint_cost_s)
+            return self._rhythm.is_due_at_epoch_end(step, age, self._checkpoint_cost_s)
         return self._rhythm.is_due(step, age)
 
     def save_checkpoint(self, snapshot: Snapshot) -> None:
@@ -339,11 +327,20 @@ class RunRecorder(Recorder):
         """The training ended by `error`: say so in the directory, and let go of it."""
         from distnn.training import Stopped  # late: only the loop itself gets here
 
-        is_stop = isinstance(error, (KeyboardInterrupt, Stopped))
         if isinstance(error, ResumeMismatchError):
             self._restore_steps()
         text = " ".join(str(error).split()) or type(error).__name__
-        self.close(State.STOPPED if is_stop else State.FAILED, text)
+        if isinstance(error, (KeyboardInterrupt, Stopped)):
+            self.close(State.STOPPED, text)
+        else:
+            self.close(State.FAILED, text, cause=cause_of(error))
+
+    def leave(self, message: str) -> None:
+        """The process ends now, whatever is under way: only say so."""
+        if self._open is not None and self._open.alive:
+            with contextlib.suppress(OSError):
+                self.on_event(State.STOPPED.value.lower(), message=message)
+            self.heartbeat.update(force=True, state=State.STOPPED, message=message)
 
     def close(self, state: State | None = None, message: str = "", **facts: Any) -> None:
         """Let go of the run: say how it ended if it did not finish, and free the lock. Twice is fine."""
@@ -351,10 +348,12 @@ class RunRecorder(Recorder):
             return
         self._writer.wait()
         outcome = self._writer.take_outcome()
-        if outcome is not None:
-            self._tell_of(outcome)
+        with contextlib.suppress(OSError):  # the disk takes nothing: nobody can be told
+            if outcome is not None:
+                self._tell_of(outcome)
+            if state is not None:
+                self.on_event(state.value.lower(), message=message, **facts)
         if state is not None:
-            self.on_event(state.value.lower(), message=message, **facts)
             self.heartbeat.update(force=True, state=state, message=message)
         self._open()
 
@@ -373,8 +372,8 @@ class RunRecorder(Recorder):
             self._replaced = RunDirectoryError(
                 f"{self.run.path}: was removed or replaced while the run was going; nothing of it can be kept"
             )
-        if self._replaced is None:
-            self.heartbeat.beat()
+            self.heartbeat.end()  # what is there now may be another's
+        self.heartbeat.beat()
 
     def _take_stock(self) -> None:
         """Tell what happened beside the training, on its thread.
@@ -391,25 +390,22 @@ class RunRecorder(Recorder):
             if outcome.error is not None and not isinstance(outcome.error, OSError):
                 raise outcome.error
         for file in self._files:
-            self._tell_of_trouble(file.path.name, file.trouble)
+            if (trouble := file.take_trouble()) is not None:
+                name, reason = file.path.name, trouble.strerror
+                self.on_event("write-failed", file=name, reason=reason)
+                self._warn(f"{name} cannot be written ({reason}): what is to be written waits in memory")
 
     def _tell_of(self, outcome: Written) -> None:
         self._checkpoint_cost_s = outcome.busy_s
         if outcome.path is not None:
-            self.on_event("checkpoint", step=outcome.step, file=outcome.path.name)
+            took_s = round(outcome.took_s, 3)
+            self.on_event("checkpoint", step=outcome.step, file=outcome.path.name, took_s=took_s)
             return
-        reason = " ".join(str(outcome.error).split())
+        assert outcome.error is not None
+        reason = in_words(outcome.error)
         self.on_event("checkpoint-failed", step=outcome.step, reason=reason)
-        self._warn(f"the checkpoint of step {outcome.step} could not be written: {reason}")
-
-    def _tell_of_trouble(self, name: str, trouble: OSError | None) -> None:
-        """Once for each file and time."""
-        if trouble is None:
-            self._troubled.discard(name)
-        elif name not in self._troubled:
-            self._troubled.add(name)
-            self.on_event("write-failed", file=name, reason=str(trouble.strerror))
-            self._warn(f"{name} cannot be written ({trouble.strerror}): its lines wait in memory")
+        if isinstance(outcome.error, OSError):
+            self._warn(f"the checkpoint of step {outcome.step} could not be written: {reason}")
 
     # Beginning
 
@@ -431,6 +427,19 @@ class RunRecorder(Recorder):
         if evidence is not None and self._uncut is None:
             self._steps.cut_after(evidence.first_step)
             self._steps.write(evidence.first_step, evidence.fingerprints)
+
+    def _cut_after(self, step: int, snapshot: Snapshot | None) -> None:
+        self._steps.cut_after(step)
+        self._store.remove_after(step)
+        contents = self._metrics.repair()
+        beyond = [line.start for line in contents.lines if line.record.get("step", 0) > step]
+        if beyond:
+            self._metrics.cut_at(min(beyond))
+        for number in damaged_lines(contents):
+            self.on_event("damaged-line", file=self.run.metrics.name, line=number)
+        lost = ", ".join(str(epoch + 1) for epoch in lost_epochs(contents, snapshot))
+        if lost:
+            self._warn(f"{self.run.metrics.name} has lost the lines of epoch {lost}")
 
 
 def read_metrics(run: RunDir) -> list[dict[str, Any]]:

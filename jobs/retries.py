@@ -19,7 +19,7 @@ from typing import TextIO
 
 from cluster.stopping import end_with_parent
 from jobs import journal
-from jobs.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REQUEST, EXIT_STOPPED
+from jobs.errors import ENGINE, EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REQUEST, EXIT_STOPPED
 from jobs.rundir import RunDir
 
 SUPERVISED_VARIABLE = "DISTNN_SUPERVISED_BY"
@@ -28,9 +28,6 @@ CRASH_VARIABLE = "DISTNN_AFTER_CRASH"
 """The same after a crash: what happened."""
 MAX_PAUSE_S = 30.0
 _OWN = (EXIT_DONE, EXIT_FAILED, EXIT_REQUEST, EXIT_STOPPED, EXIT_INTERRUPTED)
-
-ENGINE = "engine"
-"""The cause of a failed run that another try may help."""
 
 
 def supervise(
@@ -83,13 +80,17 @@ def crash_of(code: int, run: RunDir) -> str:
     return ""
 
 
-def settle_in() -> str:
-    """In the run's process: end as after SIGTERM when the supervisor is gone; returns the crash before."""
+def settle_in() -> str | None:
+    """In the run's process: stop when the supervisor is gone. Returns the crash before, or the empty string.
+
+    None if nobody supervises.
+    """
     parent = os.environ.pop(SUPERVISED_VARIABLE, None)
-    if parent is not None:
-        end_with_parent(signal.SIGTERM)
-        if os.getppid() != int(parent):
-            raise SystemExit(EXIT_STOPPED)
+    if parent is None:
+        return None
+    end_with_parent(signal.SIGTERM)
+    if os.getppid() != int(parent):
+        raise SystemExit(EXIT_STOPPED)
     return os.environ.pop(CRASH_VARIABLE, "")
 
 

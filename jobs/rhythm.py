@@ -30,6 +30,8 @@ class Rhythm:
             return step % self.every_steps == 0
         return age_s >= self.every_seconds
 
-    def is_due_at_epoch_end(self, age_s: float, cost_s: float) -> bool:
+    def is_due_at_epoch_end(self, step: int, age_s: float, cost_s: float) -> bool:
         """The same at the end of an epoch; `cost_s`: how long the last checkpoint kept a core busy."""
+        if self.every_steps is not None and step % self.every_steps == 0:
+            return True
         return age_s >= max(EPOCH_CHECKPOINT_S, min(DEAR * cost_s, self.every_seconds))

@@ -28,13 +28,13 @@ from distnn.progress import is_terminal
 from distnn.training import Stopped
 from jobs import journal
 from jobs.build import Job, Placement, build_job
-from jobs.errors import EXIT_DONE, EXIT_FAILED, RequestError
+from jobs.errors import ENGINE, EXIT_DONE, EXIT_FAILED, RequestError, cause_of, in_words
 from jobs.identity import SPEC_EVENT, damaged_results, file_digest, is_as_written
 from jobs.installation import program
 from jobs.problems import Source
 from jobs.recorder import RunRecorder
 from jobs.remarks import listen, shown_warnings
-from jobs.retries import ENGINE, settle_in
+from jobs.retries import settle_in
 from jobs.rhythm import Rhythm
 from jobs.rundir import RunDir, command_name, new_run_dir
 from jobs.signals import StopSignals
@@ -160,8 +160,13 @@ class _Session:
         crash = settle_in()
         if crash:
             self.origin["after"] = crash
+        is_supervised = crash is not None
         signals = self._signals = StopSignals(
-            self._request_stop, self._rescue, self._end_at_once, self._say_now
+            self._request_stop,
+            self._rescue,
+            self._end_at_once,
+            self._say_now,
+            is_supervised=is_supervised,
         )
         self.recorder: RunRecorder | None = None
         stop_listening = listen(self._warn)
@@ -221,29 +226,38 @@ class _Session:
 
     def _rescue(self) -> bool:
         """No commit came in time (a long step, a validation): keep the last one."""
-        step = None if self.recorder is None else self.recorder.rescue()
+        step = None
+        with contextlib.suppress(Exception):  # there is no time left to do something about it
+            step = None if self.recorder is None else self.recorder.rescue()
         if step is not None:
             self._stopped(f"at step {step}", step)
         return step is not None
 
     def _end_at_once(self) -> None:
-        self._stopped("at once")
+        if self.recorder is not None and not self._has_ended:
+            self.recorder.leave("stopped at once")
+        self._tell_stopped("at once")
 
     def _stopped(self, where: str, step: int | None = None) -> Outcome:
-        """Say so, once; the step is the committed one, whether or not it could be saved."""
+        """The run is given up; the step is the committed one, whether or not it could be saved."""
+        self._close(State.STOPPED, f"stopped {where}")
+        self._tell_stopped(where, step)
         facts = {"state": State.STOPPED.value, "run": str(self.run_dir.path)}
         if step is not None:
             facts["step"] = str(step)
-        with self._ending:
-            if not self._has_ended:
-                self._has_ended = True
-                self._close(State.STOPPED, f"stopped {where}")
-                saved = self.run_dir.checkpoint_steps()
-                lost = f" (saved: {saved[-1]})" if step is not None and saved and saved[-1] < step else ""
-                is_there = self.run_dir.holds_run()
-                hint = f"; go on with: {program()} resume {command_name(self.run_dir)}" if is_there else ""
-                self._say_now(f"stopped {where}{lost}{hint}", begin="")
         return Outcome(self._signals.exit_code, self.run_dir, facts)
+
+    def _tell_stopped(self, where: str, step: int | None = None) -> None:
+        """Once, whichever thread comes first."""
+        with self._ending:
+            if self._has_ended:
+                return
+            self._has_ended = True
+        saved = self.run_dir.checkpoint_steps()
+        lost = f" (saved: {saved[-1]})" if step is not None and saved and saved[-1] < step else ""
+        is_there = self.run_dir.holds_run()
+        hint = f"; go on with: {program()} resume {command_name(self.run_dir)}" if is_there else ""
+        self._say_now(f"stopped {where}{lost}{hint}", begin="")
 
     def _failed(self, error: Exception) -> Outcome:
         """The user's own traceback once, or ours if it is our bug; then one line."""
@@ -337,22 +351,11 @@ def warnings_about(job: Job) -> list[str]:
     return found
 
 
-def cause_of(error: Exception) -> str:
-    """Who is to blame, in a word: another try may help if the engine is."""
-    if isinstance(error, UserCodeError):
-        return "user-code"
-    if isinstance(error, EngineError):
-        return ENGINE
-    if isinstance(error, OSError):
-        return "storage"
-    return "request" if isinstance(error, ValueError) else "bug"
-
-
 def one_line(error: BaseException) -> str:
     """What happened, and where in the run if it is known."""
     if isinstance(error, UserCodeError):
         return str(error).splitlines()[-1]
-    text = " ".join(str(error).split()) or "no message"
+    text = in_words(error)
     notes = [note.removeprefix("distnn: ") for note in getattr(error, "__notes__", ())]
     place = f" ({'; '.join(notes)})" if notes else ""
     return f"{text}{place}" if isinstance(error, _TOLD) else f"{type(error).__name__}: {text}{place}"

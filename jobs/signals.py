@@ -27,6 +27,9 @@ ENDED_AFTER_S = 2.5
 """From the first signal to the end of the process. Ray's job service kills 3 s after its SIGTERM."""
 AT_ONCE_S = 0.3
 """For cleaning up after a second signal."""
+SAME_STOP_S = 1.0
+"""A supervisor passes signals on, and some senders (Ray's job service) send theirs to the whole tree: within
+this time a second signal is the same one."""
 _NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -41,6 +44,7 @@ class StopSignals:
             and returns whether it did.
         on_end: the same just before the process is ended.
         say: writes a line.
+        is_supervised: whether a stop may arrive twice (see `SAME_STOP_S`).
     """
 
     def __init__(
@@ -49,14 +53,16 @@ class StopSignals:
         rescue: Callable[[], bool],
         on_end: Callable[[], None],
         say: Callable[[str], None],
+        *,
+        is_supervised: bool = False,
     ) -> None:
+        self._same_s = SAME_STOP_S if is_supervised else 0.0
         self._on_first = on_first
         self._rescue = rescue
         self._on_end = on_end
         self._say = say
-        self._handled = 0
-        self._arrived = 0
-        self._first_at = 0.0
+        self._handled_at: float | None = None
+        self._arrived_at: float | None = None
         self._is_leaving = False
         self.received: signal.Signals | None = None
         self.armed = False
@@ -70,9 +76,11 @@ class StopSignals:
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """The handler of both signals, in the main thread, as soon as that runs Python."""
-        self._handled += 1
         self.received = self.received or signal.Signals(number)
-        if self._handled > 1 or not self.armed:
+        now, first = time.monotonic(), self._handled_at
+        if first is None:
+            self._handled_at = now
+        if (first is None and not self.armed) or (first is not None and now - first >= self._same_s):
             raise KeyboardInterrupt
 
     def _watch(self, reader: socket.socket) -> None:
@@ -83,11 +91,12 @@ class StopSignals:
                     self._arrive(signal.Signals(number))
 
     def _arrive(self, number: signal.Signals) -> None:
-        self._arrived += 1
-        if self._arrived > 1:
-            _after(AT_ONCE_S, self._end)
+        now, first = time.monotonic(), self._arrived_at
+        if first is not None:
+            if now - first >= self._same_s:
+                _after(AT_ONCE_S, self._end)
             return
-        self.received, self._first_at = self.received or number, time.monotonic()
+        self.received, self._arrived_at = self.received or number, now
         if self.armed:
             self._on_first()
             self._say("stopping after the step under way (once more: stop at once) ...")
