@@ -58,7 +58,7 @@ def settle_spec(run: RunDir, spec: Mapping[str, Any], events: Events, on_event: 
     """
     if run.spec.exists() and is_as_written(run.spec, events, SPEC_EVENT):
         there = run.read_json(run.spec)
-        refuse_if(run, differences(_decisive(there), _decisive(spec)))
+        refuse_if(run, differences(decisive(there), decisive(spec)))
     digest = content_digest(spec)
     if file_digest(run.spec) != digest:
         # First: the file is never unknown to the journal.
@@ -139,7 +139,7 @@ def _exact(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in recipe.items() if key not in (ARITHMETIC_KEY, POLICY_KEY)}
 
 
-def _decisive(spec: Mapping[str, Any]) -> dict[str, Any]:
+def decisive(spec: Mapping[str, Any]) -> dict[str, Any]:
     """What of a spec decides the training; files may have moved, their content is in the recipe."""
     data = {k: v for k, v in spec["data"].items() if k not in ("source", "labels", "validation")}
     training = {key: value for key, value in spec["training"].items() if key != POLICY_KEY}
