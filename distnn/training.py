@@ -40,6 +40,8 @@ logger = logging.getLogger("distnn.training")
 POLICIES = ("stop", "skip")
 """What happens at a step whose loss, gradient or new weights are not finite."""
 
+_MANY = 5
+"""Skipped steps from which on only some are told to people."""
 _BEFORE_A_BATCH = ("on_train_batch_begin", "on_batch_begin")
 
 SEGMENT_SECONDS = 0.2
@@ -90,7 +92,7 @@ class Training:
 
     def __post_init__(self) -> None:
         self.layout = self.model.layout
-        self._skipped_samples = 0
+        self._skipped_samples = self._num_skipped = 0
         self._changed: str | None = None
         self._check: ResumeCheck | None = None
         self._rescue = Rescue(lambda epoch: self._snapshot(epoch, is_within_epoch=True))
@@ -272,7 +274,9 @@ class Training:
         place = f"epoch {epoch + 1} of {self.plan.epochs}"
         if self.on_nonfinite == "skip":
             self._skip(epoch, each_batch, trouble)
-            logger.warning("%s; %s goes on without this step", trouble, place)
+            self._num_skipped = count = self._num_skipped + 1
+            if count < _MANY or count & (count - 1) == 0:  # all of them are events
+                logger.warning("%s; %s goes on without this step, the %d. such", trouble, place, count)
             return None
         if state.step > self.plan.first_step:
             self._save(epoch, is_within_epoch=True)

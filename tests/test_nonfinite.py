@@ -307,7 +307,18 @@ def test_each_skipped_step_is_told(caplog: pytest.LogCaptureFixture) -> None:
     recorder = MemoryRecorder()
     skipping(recorder)
     assert recorder.events.count("nonfinite") == 3
-    assert [record.message.endswith("goes on without this step") for record in caplog.records] == [True] * 3
+    endings = [record.message.partition("goes on without this step, ")[2] for record in caplog.records]
+    assert endings == ["the 1. such", "the 2. such", "the 3. such"]
+
+
+def test_of_many_skipped_steps_some_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    x, y = positive(*range(10, 53))
+    recorder = MemoryRecorder()
+    with classifier() as model:
+        model.fit(x, y, **FIT, shuffle=False, on_nonfinite="skip", recorder=recorder)
+    assert recorder.events.count("nonfinite") == 18
+    counts = [int(record.message.split()[-2].rstrip(".")) for record in caplog.records]
+    assert counts == [1, 2, 3, 4, 8, 16]
 
 
 # Keras's ways
