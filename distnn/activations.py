@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from distnn import ops
@@ -156,6 +156,11 @@ def get(identifier: Any) -> Activation:
         f"Could not interpret activation function identifier: {identifier}."
         f"{did_you_mean(identifier, _FUNCTIONS)} Known: {', '.join(names())}."
     )
+
+
+def deserialize(config: Any, custom_objects: Mapping[str, Activation] | None = None) -> Activation:
+    """The activation of a name, which may be among `custom_objects`."""
+    return get((custom_objects or {}).get(config, config))
 
 
 def serialize(activation: Activation) -> str:

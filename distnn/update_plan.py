@@ -9,22 +9,26 @@ bit. `distnn.updater` computes all of it in one place, workers that share memory
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
+from distnn import constraining
 from distnn.control import CONTROL_WORDS
 from distnn.kernels.fingerprints import fingerprint_moved, look_at_losses, report_trouble
 from distnn.kernels.stepping import fold_sums
 from distnn.kernels.tape import Call
 from distnn.kernels.update import (
     BLOCK,
+    COLUMNS,
     GRADIENT_SCALE,
     L1,
     L2,
     LEARNING_RATE,
     NUM_SCALARS,
+    ROWS,
+    SIZE,
     TRUST,
     WEIGHT_DECAY,
     add_arrays,
@@ -48,6 +52,10 @@ class Run:
     """Values [start, stop) of the trainable vector under the same penalties.
 
     Its blocks of 1024 values are numbered from `first_block`, through all runs.
+
+    Attributes:
+        constrained: the variable whose values these are, if it has a constraint.
+        is_whole: one owner updates all of it.
     """
 
     start: int
@@ -55,6 +63,8 @@ class Run:
     l1: float
     l2: float
     first_block: int
+    constrained: Variable | None = None
+    is_whole: bool = False
 
     @property
     def num_blocks(self) -> int:
@@ -100,7 +110,8 @@ class UpdatePlan:
         self._scales_steps = rule is not None and rule.direction_squares is not None
         clipped = rule is not None and bool(rule.clipnorm or rule.global_clipnorm)
         self.needs_norms = clipped or self._scales_steps
-        self.runs = _runs(self.layout, self.needs_norms)
+        by_weight = rule is not None and rule.needs_whole_weights
+        self.runs = _runs(self.layout, self.needs_norms or by_weight, by_weight)
         self.num_blocks = sum(run.num_blocks for run in self.runs)
         self.has_penalty = any(run.is_penalised for run in self.runs)
         self._totals = np.zeros(max((run.num_blocks for run in self.runs), default=0), np.float64)
@@ -112,6 +123,11 @@ class UpdatePlan:
         self._scalars_RN[:, GRADIENT_SCALE] = 1.0
         self._scalars_RN[:, L1] = [run.l1 for run in self.runs]
         self._scalars_RN[:, L2] = [run.l2 for run in self.runs]
+        if by_weight:
+            for row, variable in zip(self._scalars_RN, self.layout.trainable, strict=True):
+                shape = variable.shape
+                row[SIZE] = variable.size
+                row[ROWS], row[COLUMNS] = shape[-2:] if len(shape) > 1 else (0, 0)
         self._scalars = self._scalars_RN[0] if len(self.runs) == 1 else self._scalars_RN.T
         self._scratch = aligned_zeros(2 * max((v.size for v in self.layout.variables), default=1), np.float64)
 
@@ -128,9 +144,20 @@ class UpdatePlan:
     # Dealing out
 
     def deal(self, owners: int) -> list[list[Piece]]:
-        """Near-equal contiguous slices of the trainable vector, in whole blocks; some may be empty."""
-        cuts = [self.num_blocks * owner // owners for owner in range(owners + 1)]
+        """Near-equal contiguous slices of the trainable vector, in whole blocks; some may be empty.
+
+        A variable that needs one owner goes where the greater part of it lies.
+        """
+        cuts = [self._uncut(self.num_blocks * owner // owners) for owner in range(owners + 1)]
         return [self._pieces(first, stop) for first, stop in zip(cuts, cuts[1:], strict=False)]
+
+    def _uncut(self, block: int) -> int:
+        """The block, or the nearer end of the run that may not be cut there."""
+        for run in self.runs:
+            end = run.first_block + run.num_blocks
+            if run.is_whole and run.first_block < block < end:
+                return run.first_block if block - run.first_block < end - block else end
+        return block
 
     def _pieces(self, first: int, stop: int) -> list[Piece]:
         """The blocks [first, stop), run by run."""
@@ -145,14 +172,19 @@ class UpdatePlan:
         return pieces
 
     def cut(self, pieces: Sequence[Piece], max_values: int) -> list[Piece]:
-        """The same blocks in pieces of at most so many values (but a block at least), which fit a cache."""
+        """The same blocks in pieces of at most so many values (but a block at least), which fit a cache.
+
+        What needs one owner stays whole.
+        """
         step = max(1, max_values // BLOCK)
-        return [
-            part
-            for piece in pieces
-            for first in range(piece.first_block, piece.stop_block, step)
-            for part in self._pieces(first, min(first + step, piece.stop_block))
-        ]
+        parts: list[Piece] = []
+        for piece in pieces:
+            if self.runs[piece.run].is_whole:
+                parts.append(piece)
+                continue
+            for first in range(piece.first_block, piece.stop_block, step):
+                parts += self._pieces(first, min(first + step, piece.stop_block))
+        return parts
 
     # Penalties and norms
 
@@ -235,6 +267,9 @@ class UpdatePlan:
         if self.has_penalty or self.needs_norms:
             tree_total(wide)
         optimizer.update(none, none, slots, none, slots, optimizer.scalars(0), 0, 0)
+        for run in self.runs:
+            if run.constrained is not None:
+                constraining.warm_up(run.constrained)
         fingerprint_moved(none, none, 0, self._rest_scalars)
         for dtype in (np.float32, np.float64):
             add_into(np.zeros(0, dtype), np.zeros(0, dtype))
@@ -248,8 +283,10 @@ class UpdatePlan:
         """Write the numbers of this update; then what the `bind_` methods gave may be called."""
         self.optimizer.write_scalars(self._scalars, iterations)
 
-    def bind_update(self, old: TrainingState, new: TrainingState, gradient: Array, piece: Piece) -> Call:
-        """A call that writes the piece's new weights and slots and returns its part of the fingerprint.
+    def bind_update(
+        self, old: TrainingState, new: TrainingState, gradient: Array, piece: Piece
+    ) -> list[Call]:
+        """Calls that write the piece's new weights and slots and return its part of the fingerprint.
 
         The parts add up modulo 2**64.
 
@@ -261,7 +298,12 @@ class UpdatePlan:
         """
         scalars = self._scalars_RN[piece.run]
         arrays = (old.weights, gradient, old.slots, new.weights, new.slots, scalars)
-        return partial(self.optimizer.kernel, *arrays, piece.start, piece.stop)
+        calls: list[Call] = [partial(self.optimizer.kernel, *arrays, piece.start, piece.stop)]
+        variable = self.runs[piece.run].constrained
+        if variable is not None:
+            stop = min(piece.stop, self.layout.bounds(variable)[1])
+            calls += constraining.bind_constraint(variable, new.weights, piece.start, stop)
+        return calls
 
     def bind_rest(
         self,
@@ -344,19 +386,26 @@ def _clip_scale(limit: float, square: float) -> float:
     return limit / norm if norm > limit else 1.0
 
 
-def _runs(layout: WeightLayout, per_variable: bool) -> list[Run]:
-    """Runs of the trainable vector under equal penalties; one per variable where norms are clipped."""
-    found: list[tuple[int, int, float, float]] = []
+def _runs(layout: WeightLayout, per_variable: bool, all_whole: bool) -> list[Run]:
+    """Runs of the trainable vector under equal penalties; one per variable if `per_variable`.
+
+    A variable with a constraint is a run of its own.
+
+    Args:
+        all_whole: no variable may be cut.
+    """
+    runs: list[Run] = []
     starts = [layout.offsets[variable] for variable in layout.trainable]
     ends = [*starts[1:], layout.trainable_size]
     for variable, start, stop in zip(layout.trainable, starts, ends, strict=False):
-        l1, l2 = (0.0, 0.0) if variable.regularizer is None else variable.regularizer.factors()
-        if found and not per_variable and found[-1][2:] == (l1, l2):
-            found[-1] = (found[-1][0], stop, l1, l2)
-        else:
-            found.append((start, stop, l1, l2))
-    runs: list[Run] = []
-    for start, stop, l1, l2 in found:
-        first_block = runs[-1].first_block + runs[-1].num_blocks if runs else 0
-        runs.append(Run(start, stop, l1, l2, first_block))
+        penalties = (0.0, 0.0) if variable.regularizer is None else variable.regularizer.factors()
+        constrained = None if variable.constraint is None else variable
+        last = runs[-1] if runs else None
+        if last and not per_variable and not constrained and not last.constrained:
+            if (last.l1, last.l2) == penalties:
+                runs[-1] = replace(last, stop=stop)
+                continue
+        first_block = last.first_block + last.num_blocks if last else 0
+        is_whole = all_whole or constraining.needs_whole(variable)
+        runs.append(Run(start, stop, *penalties, first_block, constrained, is_whole))
     return runs

@@ -143,7 +143,8 @@ class Updater:
             squares = self._squares
             calls += [plan.bind_squares(old, part, piece, squares) for piece, part in parts]
             calls.append(partial(plan.scale, squares, self._blocks))
-        calls += [plan.bind_update(old, new, part, piece) for piece, part in parts]
+        for piece, part in parts:
+            calls += plan.bind_update(old, new, part, piece)
         calls += plan.bind_rest(old, new, total, samples, self._control, self._blocks)
         return [*calls, plan.bind_report(self._control, self._trouble, 0)]
 

@@ -14,6 +14,8 @@ from distnn.graph import current_graph
 from distnn.tensor import Array, Tensor
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from distnn.initializers import Initializer
     from distnn.regularizers import Regularizer
 
@@ -29,6 +31,7 @@ class Variable:
         name: the name in its layer, such as `kernel`; `path` adds the layers' names.
         trainable: whether an optimizer changes it.
         regularizer: a penalty on it, or None.
+        constraint: gives what takes its place after an update, or None.
         aggregation: how values assigned by shards are merged: `mean` weighted by samples, `sum`, or `none`.
     """
 
@@ -42,6 +45,7 @@ class Variable:
         name: str,
         trainable: bool = True,
         regularizer: Regularizer | None = None,
+        constraint: Callable[[Any], Any] | None = None,
         aggregation: Aggregation = "mean",
     ) -> None:
         if aggregation not in ("mean", "sum", "none"):
@@ -56,6 +60,7 @@ class Variable:
         self.path = name
         self.trainable = trainable
         self.regularizer = regularizer
+        self.constraint: Any = constraint
         self.aggregation: Aggregation = aggregation
         self._array: Array | None = None
         self._initial_key: int | None = None

@@ -39,10 +39,11 @@ METRIC = Kind("metric", "distnn.metrics", "Metric")
 OPTIMIZER = Kind("optimizer", "distnn.optimizers", "Optimizer")
 SCHEDULE = Kind("learning-rate schedule", "distnn.schedules", "LearningRateSchedule")
 REGULARIZER = Kind("regularizer", "distnn.regularizers", "Regularizer")
+CONSTRAINT = Kind("constraint", "distnn.constraints", "Constraint")
 CALLBACK = Kind("callback", "distnn.callbacks", "Callback")
 INITIALIZER = Kind("initializer", "distnn.initializers", "Initializer")
 
-_HIDDEN = ("InputLayer", "FunctionLoss", "FunctionMetric", "FunctionInitializer")
+_HIDDEN = ("InputLayer", "FunctionLoss", "FunctionMetric", "FunctionInitializer", "NormConstraint")
 _STEERING = ("EarlyStopping", "ReduceLROnPlateau", "TerminateOnNaN", "RemoteMonitor")
 """The callbacks for specs: a run directory needs none that write files; functions cannot stand in a spec."""
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
@@ -227,6 +228,8 @@ def _nested_kind(key: str) -> Kind | None:
         return SCHEDULE
     if key.endswith("_regularizer"):
         return REGULARIZER
+    if key.endswith("_constraint"):
+        return CONSTRAINT
     return INITIALIZER if key.endswith("_initializer") else None
 
 

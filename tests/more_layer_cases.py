@@ -20,6 +20,8 @@ MORE_CASES: list[Row] = [
     ("AlphaDropout", {"rate": 0.3}, (5,), (5,)),
     ("Permute", {"dims": (2, 1)}, (2, 3), (3, 2)),
     ("Permute", {"dims": (3, 1, 2)}, (2, 3, 4), (4, 2, 3)),
+    ("Identity", {}, (2, 3), (2, 3)),
+    ("ActivityRegularization", {"l1": 0.1, "l2": 0.2}, (3,), (3,)),
     ("ReLU", {}, (5,), (5,)),
     ("ReLU", {"max_value": 0.23, "negative_slope": 0.1, "threshold": 0.07}, (5,), (5,)),
     ("LeakyReLU", {"negative_slope": 0.2}, (5,), (5,)),
@@ -43,6 +45,15 @@ MORE_CASES: list[Row] = [
     ("UnitNormalization", {"axis": (1, 2)}, (3, 2), (3, 2)),
     ("GroupNormalization", {**DRAWN, "groups": 2}, (2, 2, 4), (2, 2, 4)),
     ("GroupNormalization", {"groups": -1, "axis": 1, "center": False}, (3, 4), (3, 4)),
+    ("ConvLSTM1D", {"filters": 2, "kernel_size": 2, "return_sequences": True}, (3, 4, 2), (3, 3, 2)),
+    ("ConvLSTM2D", {"filters": 2, "kernel_size": 2, "strides": 2, "dropout": 0.2}, (2, 4, 3, 1), (2, 1, 2)),
+    (
+        "ConvLSTM2D",
+        {"filters": 1, "kernel_size": 3, "padding": "same", "recurrent_dropout": 0.3, "go_backwards": True},
+        (2, 3, 3, 2),
+        (3, 3, 1),
+    ),
+    ("ConvLSTM3D", {"filters": 1, "kernel_size": 2, "use_bias": False}, (2, 2, 2, 3, 1), (1, 1, 2, 1)),
     ("GroupNormalization", {"groups": 1, "scale": False, "epsilon": 0.1}, (4,), (4,)),
 ]
 

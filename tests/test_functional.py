@@ -26,7 +26,7 @@ def two_towers() -> Model:
     shared = Dense(5, activation="tanh", name="shared")
     left = shared(Dense(8, activation="relu")(a))
     right = shared(Dropout(0.2)(Dense(8)(b)))
-    joined = BatchNormalization()(ops.concatenate([left * 2.0 + 1.0, right - left]))
+    joined = BatchNormalization()(ops.concatenate([left * 2.0 + 1.0, right - left], axis=-1))
     classes = Dense(3, activation="softmax", name="classes")(joined)
     values = Dense(2, name="values")(joined)
     return Model([a, b], [classes, values])
@@ -207,7 +207,7 @@ def mistaken(case: str) -> Any:
     if case == "no tensor":
         return Model(a, X)
     if case == "foreign":
-        return Model(a, ops.concatenate([Dense(2)(a), Dense(2)(b)]))
+        return Model(a, ops.concatenate([Dense(2)(a), Dense(2)(b)], axis=-1))
     if case == "names":
         return Model(a, Dense(2, name="same")(Dense(3, name="same")(a)))
     model = Model([a, b], [Dense(3, name="one")(a), Dense(2, name="two")(b)])

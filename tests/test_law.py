@@ -15,7 +15,7 @@ from distnn import losses, ops
 from distnn.batching import shard_bounds
 from distnn.layers import BatchNormalization, Dense, Dropout, Input, LayerNormalization
 from distnn.models import Sequential
-from distnn.optimizers import SGD, Adam, RMSprop
+from distnn.optimizers import SGD, Adafactor, Adam, RMSprop
 
 # To rounding, in float64
 
@@ -132,6 +132,13 @@ def dense(optimizer: Any, *layers: Any, **compile_options: Any) -> Callable[[], 
     return make
 
 
+def held() -> Sequential:
+    layers = [Dense(9, "relu", kernel_constraint="max_norm"), Dense(3, "softmax", bias_constraint="non_neg")]
+    model = Sequential([Input((6,)), *layers])
+    model.compile(Adam(), "sparse_categorical_crossentropy", ["accuracy"])
+    return model
+
+
 def plain(shards: int, **options: Any) -> dict[str, Any]:
     return {"batch_size": 16, "epochs": 2, "shards": shards, **options}
 
@@ -151,6 +158,8 @@ TRAININGS: dict[str, tuple[Callable[[], Sequential], dict[str, Any]]] = {
     "sample weights": (dense(Adam), plain(4, sample_weight=WEIGHTS)),
     "class weights": (dense(Adam), plain(4, class_weight={0: 2.0, 2: 0.5})),
     "validation": (dense(Adam), plain(3, validation_split=0.3, validation_batch_size=5)),
+    "constraints": (held, plain(3)),
+    "adafactor": (dense(lambda: Adafactor(0.01)), plain(3)),
     "no shuffle": (dense(Adam), plain(3, shuffle=False)),
     "partial epochs": (dense(Adam), plain(3, steps_per_epoch=2)),
     "more than a pass": (dense(Adam), plain(3, steps_per_epoch=6, epochs=1)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from distnn.control import CONTROL_WORDS, FIRST_WORD
 from distnn.layers import BatchNormalization, Dense
 from distnn.models import Sequential
 from distnn.models.fitting import FitArguments, prepare
-from distnn.optimizers import SGD, Adam, Lamb
+from distnn.optimizers import SGD, Adafactor, Adam, Lamb
 from distnn.reduction import ShardSums
 from distnn.shard import ShardRunner
 from distnn.update_plan import UpdatePlan
@@ -22,16 +23,29 @@ from distnn.updater import Updater
 OPTIMIZERS = {
     "plain": lambda: SGD(0.1, momentum=0.9),
     "clipnorm": lambda: Adam(0.01, clipnorm=0.5),
+    "adafactor": lambda: Adafactor(0.01, weight_decay=0.1),
     "lamb": lambda: Lamb(0.01, weight_decay=0.1),
     "global_clipnorm": lambda: SGD(0.1, momentum=0.9, global_clipnorm=0.5),
 }
 
 
-def make_updater(optimizer: str, penalties: bool = True) -> Updater:
+CONSTRAINTS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "penalised": {"kernel_regularizer": "l1_l2"},
+    "by value": {"kernel_constraint": "non_neg", "bias_constraint": "non_neg"},
+    "by column": {"kernel_constraint": "max_norm", "bias_constraint": "unit_norm"},
+    "own": {"kernel_constraint": lambda w: w * 0.5, "kernel_regularizer": "l2"},
+}
+
+
+def make_updater(optimizer: str, options: str = "penalised") -> Updater:
     """A model of a few blocks, ready for a step."""
-    regularizer = {"kernel_regularizer": "l1_l2"} if penalties else {}
     model = Sequential(
-        [Dense(70, input_dim=60, **regularizer), BatchNormalization(), Dense(3, activation="softmax")]
+        [
+            Dense(70, input_dim=60, **CONSTRAINTS[options]),
+            BatchNormalization(),
+            Dense(3, activation="softmax"),
+        ]
     )
     model.compile(OPTIMIZERS[optimizer](), "sparse_categorical_crossentropy")
     rng = np.random.default_rng(0)
@@ -71,7 +85,7 @@ def update_in_slices(updater: Updater, owners: int, max_values: int) -> tuple[An
             plan.scale(blocks[2], blocks[:2])
     digest = run(plans[0].bind_rest(old, new, total, 32, control, blocks[:2]))
     for plan, piece in owned:
-        digest += run([plan.bind_update(old, new, total.gradient[piece.start : piece.stop].copy(), piece)])
+        digest += run(plan.bind_update(old, new, total.gradient[piece.start : piece.stop].copy(), piece))
     return digest % 2**64, *(a.tobytes() for a in (new.weights, new.slots, new.sums))
 
 
@@ -81,9 +95,9 @@ def run(calls: list[Any]) -> int:
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("penalties", [False, True])
-def test_any_slices_give_the_bytes_of_the_whole(optimizer: str, penalties: bool) -> None:
-    updater = make_updater(optimizer, penalties)
+@pytest.mark.parametrize("options", CONSTRAINTS)
+def test_any_slices_give_the_bytes_of_the_whole(optimizer: str, options: str) -> None:
+    updater = make_updater(optimizer, options)
     found = {update_in_slices(updater, n, size) for n, size in ((1, 1 << 20), (2, 1024), (3, 2048), (9, 1))}
     digest = updater.update(make_total(updater))
     state = updater.state
@@ -102,6 +116,24 @@ def test_pieces_cover_every_value_once(owners: int, max_values: int) -> None:
         assert all(piece.start % 16 == 0 for piece in pieces)
     counts = [sum(piece.stop_block - piece.first_block for piece in pieces) for pieces in slices]
     assert max(counts) - min(counts) <= 1
+
+
+@given(st.integers(1, 12), st.integers(1, 5000))
+def test_what_needs_one_owner_is_never_cut(owners: int, max_values: int) -> None:
+    plan = whole_plan()
+    slices = plan.deal(owners)
+    pieces = plan.cut(sum(slices, []), max_values)
+    assert [i for piece in pieces for i in range(piece.start, piece.stop)] == list(
+        range(plan.layout.trainable_size)
+    )
+    whole = [(run.start, run.stop) for run in plan.runs if run.is_whole]
+    found = {(piece.start, piece.stop) for piece in pieces if plan.runs[piece.run].is_whole}
+    assert len(whole) == 1 and found == set(whole)
+
+
+@functools.cache
+def whole_plan() -> UpdatePlan:
+    return make_updater("plain", "own").plan
 
 
 _plans: list[UpdatePlan] = []

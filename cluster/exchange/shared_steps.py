@@ -163,7 +163,7 @@ class SharedSteps:
             if plan.needs_norms:
                 clip += [*calls, plan.bind_squares(old, gradient, piece, segment.square_blocks)]
                 calls = []
-            update += [*calls, plan.bind_update(old, outgoing.new(new), gradient, piece)]
+            update += [*calls, *plan.bind_update(old, outgoing.new(new), gradient, piece)]
             update += outgoing.bind_weights(new, piece)
         if plan.needs_norms:
             clip += [self._barrier.call, partial(plan.scale, segment.square_blocks, segment.penalty_blocks)]

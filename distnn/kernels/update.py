@@ -29,10 +29,11 @@ from distnn.kernels.rows import run_abs_sum_f64, run_square_sum_f64
 LEARNING_RATE, L1, L2, GRADIENT_SCALE, CLIP_VALUE, WEIGHT_DECAY = 0, 1, 2, 3, 4, 5
 MOMENTUM, BETA_1, BETA_2, RHO, EPSILON, ALPHA = 6, 7, 8, 9, 10, 11
 MOMENTUM_FACTOR, GRADIENT_FACTOR, VELOCITY_FACTOR, TRUST, SHRINKAGE = 12, 13, 14, 15, 16
+SIZE, ROWS, COLUMNS = 17, 18, 19
 NUM_SCALARS = TROUBLE + 1
 """Places in `scalars`. GRADIENT_SCALE 1 and CLIP_VALUE infinity change nothing; ALPHA is Adam's
-learning_rate * sqrt(1 - beta_2^t) / (1 - beta_1^t); TRUST is of each variable (see `lamb`). The last place is
-written: whether a new value was not finite."""
+learning_rate * sqrt(1 - beta_2^t) / (1 - beta_1^t). TRUST (see `lamb`), SIZE, ROWS and COLUMNS (see
+`adafactor`) are of each variable. The last place is written: whether a new value was not finite."""
 
 BLOCK = 1024
 """Length of the blocks over which squares are summed."""

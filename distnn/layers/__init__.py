@@ -23,8 +23,13 @@ from distnn.layers.bidirectional import Bidirectional as Bidirectional
 from distnn.layers.convolution import Conv1D as Conv1D
 from distnn.layers.convolution import Conv2D as Conv2D
 from distnn.layers.convolution import Conv3D as Conv3D
+from distnn.layers.convolutional_recurrent import ConvLSTM1D as ConvLSTM1D
+from distnn.layers.convolutional_recurrent import ConvLSTM2D as ConvLSTM2D
+from distnn.layers.convolutional_recurrent import ConvLSTM3D as ConvLSTM3D
 from distnn.layers.core import Activation as Activation
+from distnn.layers.core import ActivityRegularization as ActivityRegularization
 from distnn.layers.core import Dense as Dense
+from distnn.layers.core import Identity as Identity
 from distnn.layers.core import Input as Input
 from distnn.layers.core import InputLayer as InputLayer
 from distnn.layers.depthwise import DepthwiseConv1D as DepthwiseConv1D

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from distnn import activations, initializers, ops, regularizers
+from distnn import activations, constraints, initializers, ops, regularizers
 from distnn.layers.layer import Layer
 from distnn.variable import Variable
 
@@ -74,7 +74,7 @@ class PReLU(Layer):
     """x, or alpha times x below 0, alpha a trained weight of each value of a sample. He et al. 2015.
 
     Args:
-        alpha_initializer, alpha_regularizer: of the slopes.
+        alpha_initializer, alpha_regularizer, alpha_constraint: of the slopes.
         shared_axes: axes along which one slope serves all (1 is the first after the batch's).
     """
 
@@ -86,12 +86,14 @@ class PReLU(Layer):
         self,
         alpha_initializer: Any = "zeros",
         alpha_regularizer: Any = None,
+        alpha_constraint: Any = None,
         shared_axes: int | Sequence[int] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.alpha_initializer = initializers.get(alpha_initializer)
         self.alpha_regularizer = regularizers.get(alpha_regularizer)
+        self.alpha_constraint = constraints.get(alpha_constraint)
         axes = [shared_axes] if isinstance(shared_axes, int) else list(shared_axes or ())
         self.shared_axes = axes or None
 
@@ -103,6 +105,7 @@ class PReLU(Layer):
             [dim for dim in shape if dim is not None],
             self.alpha_initializer,
             regularizer=self.alpha_regularizer,
+            constraint=self.alpha_constraint,
             name="alpha",
         )
 
@@ -115,6 +118,7 @@ class PReLU(Layer):
             **super().get_config(),
             "alpha_initializer": initializers.serialize(self.alpha_initializer),
             "alpha_regularizer": regularizers.serialize(self.alpha_regularizer),
+            "alpha_constraint": constraints.serialize(self.alpha_constraint),
             "shared_axes": self.shared_axes,
         }
 

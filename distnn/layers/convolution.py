@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from distnn import initializers, ops, regularizers
+from distnn import constraints, initializers, ops, regularizers
 from distnn.layers.images import WindowedLayer
 from distnn.variable import Variable
 
@@ -25,12 +25,21 @@ class _Convolution(WindowedLayer):
         use_bias: whether to add a bias.
         kernel_initializer, bias_initializer: how the weights begin.
         kernel_regularizer, bias_regularizer: penalties on the weights.
+        activity_regularizer: a penalty on the outputs.
+        kernel_constraint, bias_constraint: what the weights are held to.
     """
 
     kernel: Variable
     filters: int
 
-    def __init__(self, groups: int, kernel_initializer: Any, kernel_regularizer: Any, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        groups: int,
+        kernel_initializer: Any,
+        kernel_regularizer: Any,
+        kernel_constraint: Any,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if not isinstance(groups, int) or groups <= 0:
             raise ValueError(f"The number of groups must be a positive integer. Received: groups={groups}.")
@@ -42,6 +51,7 @@ class _Convolution(WindowedLayer):
         self.groups = groups
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.kernel_constraint = constraints.get(kernel_constraint)
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         channels = self._checked_channels(input_shape)
@@ -53,7 +63,11 @@ class _Convolution(WindowedLayer):
             )
         shape = (*self.kernel_size, channels // self.groups, self.filters)
         self.kernel = self.add_weight(
-            shape, self.kernel_initializer, regularizer=self.kernel_regularizer, name="kernel"
+            shape,
+            self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+            name="kernel",
         )
         self._add_bias(self.filters)
 
@@ -74,6 +88,7 @@ class _Convolution(WindowedLayer):
             "groups": self.groups,
             "kernel_initializer": initializers.serialize(self.kernel_initializer),
             "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
+            "kernel_constraint": constraints.serialize(self.kernel_constraint),
         }
 
 
@@ -100,6 +115,9 @@ class Conv1D(_Convolution):
         bias_initializer: Any = "zeros",
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -117,6 +135,9 @@ class Conv1D(_Convolution):
             bias_initializer=bias_initializer,
             kernel_regularizer=kernel_regularizer,
             bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
             **kwargs,
         )
 
@@ -143,6 +164,9 @@ class Conv2D(_Convolution):
         bias_initializer: Any = "zeros",
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -160,6 +184,9 @@ class Conv2D(_Convolution):
             bias_initializer=bias_initializer,
             kernel_regularizer=kernel_regularizer,
             bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
             **kwargs,
         )
 
@@ -185,6 +212,9 @@ class Conv3D(_Convolution):
         bias_initializer: Any = "zeros",
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -202,5 +232,8 @@ class Conv3D(_Convolution):
             bias_initializer=bias_initializer,
             kernel_regularizer=kernel_regularizer,
             bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
             **kwargs,
         )

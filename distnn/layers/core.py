@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from distnn import activations, initializers, ops, regularizers
+from distnn import activations, constraints, initializers, ops, regularizers
 from distnn.layers.layer import Layer, first_axis_shape
 from distnn.network import input_tensor
 from distnn.tensor import Spec, Tensor
@@ -23,6 +23,8 @@ class Dense(Layer):
         use_bias: whether to add a bias.
         kernel_initializer, bias_initializer: how the weights begin.
         kernel_regularizer, bias_regularizer: penalties on the weights.
+        activity_regularizer: a penalty on the outputs.
+        kernel_constraint, bias_constraint: what the weights are held to.
     """
 
     supports_masking = True
@@ -39,9 +41,12 @@ class Dense(Layer):
         bias_initializer: Any = "zeros",
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         if not isinstance(units, int) or isinstance(units, bool) or units <= 0:
             raise ValueError(
                 f"Received an invalid value for `units`, expected a positive integer. Received: units={units}"
@@ -53,6 +58,8 @@ class Dense(Layer):
         self.bias_initializer = initializers.get(bias_initializer)
         self.kernel_regularizer = regularizers.get(kernel_regularizer)
         self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.kernel_constraint = constraints.get(kernel_constraint)
+        self.bias_constraint = constraints.get(bias_constraint)
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         if len(input_shape) < 2:
@@ -67,12 +74,20 @@ class Dense(Layer):
                 f"Full shape received: {tuple(input_shape)}"
             )
         self.kernel = self.add_weight(
-            (inputs, self.units), self.kernel_initializer, regularizer=self.kernel_regularizer, name="kernel"
+            (inputs, self.units),
+            self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+            name="kernel",
         )
         self.bias = None
         if self.use_bias:
             self.bias = self.add_weight(
-                (self.units,), self.bias_initializer, regularizer=self.bias_regularizer, name="bias"
+                (self.units,),
+                self.bias_initializer,
+                regularizer=self.bias_regularizer,
+                constraint=self.bias_constraint,
+                name="bias",
             )
 
     def call(self, inputs: Any) -> Any:
@@ -96,6 +111,8 @@ class Dense(Layer):
             "bias_initializer": initializers.serialize(self.bias_initializer),
             "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
             "bias_regularizer": regularizers.serialize(self.bias_regularizer),
+            "kernel_constraint": constraints.serialize(self.kernel_constraint),
+            "bias_constraint": constraints.serialize(self.bias_constraint),
         }
 
 
@@ -115,6 +132,37 @@ class Activation(Layer):
         return {**super().get_config(), "activation": activations.serialize(self.activation)}
 
 
+class Identity(Layer):
+    """What it is given."""
+
+    supports_masking = True
+
+    def call(self, inputs: Any) -> Any:
+        return inputs
+
+
+class ActivityRegularization(Layer):
+    """What it is given, with a penalty `l1 * sum|x| + l2 * sum x**2` on each sample, averaged over the batch.
+
+    Args:
+        l1, l2: factors of the penalty.
+    """
+
+    supports_masking = True
+
+    def __init__(self, l1: float = 0.0, l2: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(activity_regularizer=regularizers.L1L2(l1, l2), **kwargs)
+        self.l1, self.l2 = float(l1), float(l2)
+
+    def call(self, inputs: Any) -> Any:
+        return inputs
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        del config["activity_regularizer"]
+        return {**config, "l1": self.l1, "l2": self.l2}
+
+
 class InputLayer(Layer):
     """Where a model begins: the shape of a sample, without the batch axis."""
 
@@ -123,13 +171,16 @@ class InputLayer(Layer):
     def __init__(
         self,
         shape: Sequence[int] | None = None,
-        dtype: str | None = None,
-        name: str | None = None,
-        *,
         batch_size: int | None = None,
+        dtype: str | None = None,
+        sparse: bool | None = None,
+        ragged: bool | None = None,
         batch_shape: Sequence[int | None] | None = None,
+        name: str | None = None,
     ) -> None:
         super().__init__(name=name)
+        if sparse or ragged:
+            raise ValueError(f"inputs are dense arrays. Received: sparse={sparse}, ragged={ragged}")
         if batch_shape is not None:
             if shape is not None or batch_size is not None:
                 raise ValueError(
@@ -167,20 +218,22 @@ class InputLayer(Layer):
 
 def Input(  # noqa: N802
     shape: Sequence[int] | None = None,
-    dtype: str | None = None,
-    name: str | None = None,
-    *,
     batch_size: int | None = None,
+    dtype: str | None = None,
+    sparse: bool | None = None,
+    ragged: bool | None = None,
     batch_shape: Sequence[int | None] | None = None,
+    name: str | None = None,
 ) -> Tensor:
     """The tensor that a functional model begins with, or a Sequential's first entry.
 
     Args:
         shape: of a sample, without the batch axis.
-        dtype: "float32" or "int32".
-        name: of the input, by which data in a dict is found.
         batch_size: of every batch; stateful layers need to know it.
+        dtype: "float32" or "int32".
+        sparse, ragged: not to be had.
         batch_shape: batch size and shape in one.
+        name: of the input, by which data in a dict is found.
     """
-    layer = InputLayer(shape, dtype, name, batch_size=batch_size, batch_shape=batch_shape)
+    layer = InputLayer(shape, batch_size, dtype, sparse, ragged, batch_shape, name)
     return input_tensor(layer.spec, name or "")

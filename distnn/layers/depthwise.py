@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from distnn import initializers, ops, regularizers
+from distnn import constraints, initializers, ops, regularizers
 from distnn.layers.images import WindowedLayer
 from distnn.variable import Variable
 
@@ -15,13 +15,18 @@ class _Depthwise(WindowedLayer):
 
     Args:
         depth_multiplier: filters of each channel.
-        depthwise_initializer, depthwise_regularizer: of the kernel.
+        depthwise_initializer, depthwise_regularizer, depthwise_constraint: of the kernel.
     """
 
     kernel: Variable
 
     def __init__(
-        self, depth_multiplier: int, depthwise_initializer: Any, depthwise_regularizer: Any, **kwargs: Any
+        self,
+        depth_multiplier: int,
+        depthwise_initializer: Any,
+        depthwise_regularizer: Any,
+        depthwise_constraint: Any,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if not isinstance(depth_multiplier, int) or depth_multiplier <= 0:
@@ -32,12 +37,14 @@ class _Depthwise(WindowedLayer):
         self.depth_multiplier = depth_multiplier
         self.depthwise_initializer = initializers.get(depthwise_initializer)
         self.depthwise_regularizer = regularizers.get(depthwise_regularizer)
+        self.depthwise_constraint = constraints.get(depthwise_constraint)
 
     def _add_depthwise(self, channels: int, name: str) -> Variable:
         return self.add_weight(
             (*self.kernel_size, channels, self.depth_multiplier),
             self.depthwise_initializer,
             regularizer=self.depthwise_regularizer,
+            constraint=self.depthwise_constraint,
             name=name,
         )
 
@@ -63,6 +70,7 @@ class _Depthwise(WindowedLayer):
             "depth_multiplier": self.depth_multiplier,
             "depthwise_initializer": initializers.serialize(self.depthwise_initializer),
             "depthwise_regularizer": regularizers.serialize(self.depthwise_regularizer),
+            "depthwise_constraint": constraints.serialize(self.depthwise_constraint),
         }
 
 
@@ -70,17 +78,20 @@ class _Separable(_Depthwise):
     """And:
 
     Args:
-        pointwise_initializer, pointwise_regularizer: of the kernel that mixes channels.
+        pointwise_initializer, pointwise_regularizer, pointwise_constraint: of the kernel that mixes channels.
     """
 
     depthwise_kernel: Variable
     pointwise_kernel: Variable
     filters: int
 
-    def __init__(self, pointwise_initializer: Any, pointwise_regularizer: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, pointwise_initializer: Any, pointwise_regularizer: Any, pointwise_constraint: Any, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.pointwise_initializer = initializers.get(pointwise_initializer)
         self.pointwise_regularizer = regularizers.get(pointwise_regularizer)
+        self.pointwise_constraint = constraints.get(pointwise_constraint)
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         channels = self._checked_channels(input_shape)
@@ -89,6 +100,7 @@ class _Separable(_Depthwise):
             (*(1,) * self.rank, channels * self.depth_multiplier, self.filters),
             self.pointwise_initializer,
             regularizer=self.pointwise_regularizer,
+            constraint=self.pointwise_constraint,
             name="pointwise_kernel",
         )
         self._add_bias(self.filters)
@@ -110,6 +122,7 @@ class _Separable(_Depthwise):
             **super().get_config(),
             "pointwise_initializer": initializers.serialize(self.pointwise_initializer),
             "pointwise_regularizer": regularizers.serialize(self.pointwise_regularizer),
+            "pointwise_constraint": constraints.serialize(self.pointwise_constraint),
         }
 
 
@@ -133,6 +146,9 @@ class DepthwiseConv1D(_Depthwise):
         bias_initializer: Any = "zeros",
         depthwise_regularizer: Any = None,
         bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        depthwise_constraint: Any = None,
+        bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -150,6 +166,9 @@ class DepthwiseConv1D(_Depthwise):
             bias_initializer=bias_initializer,
             depthwise_regularizer=depthwise_regularizer,
             bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
+            depthwise_constraint=depthwise_constraint,
+            bias_constraint=bias_constraint,
             **kwargs,
         )
 
@@ -174,6 +193,9 @@ class DepthwiseConv2D(_Depthwise):
         bias_initializer: Any = "zeros",
         depthwise_regularizer: Any = None,
         bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        depthwise_constraint: Any = None,
+        bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -191,6 +213,9 @@ class DepthwiseConv2D(_Depthwise):
             bias_initializer=bias_initializer,
             depthwise_regularizer=depthwise_regularizer,
             bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
+            depthwise_constraint=depthwise_constraint,
+            bias_constraint=bias_constraint,
             **kwargs,
         )
 
@@ -218,6 +243,10 @@ class SeparableConv1D(_Separable):
         depthwise_regularizer: Any = None,
         pointwise_regularizer: Any = None,
         bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        depthwise_constraint: Any = None,
+        pointwise_constraint: Any = None,
+        bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -237,6 +266,10 @@ class SeparableConv1D(_Separable):
             depthwise_regularizer=depthwise_regularizer,
             pointwise_regularizer=pointwise_regularizer,
             bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
+            depthwise_constraint=depthwise_constraint,
+            pointwise_constraint=pointwise_constraint,
+            bias_constraint=bias_constraint,
             **kwargs,
         )
 
@@ -264,6 +297,10 @@ class SeparableConv2D(_Separable):
         depthwise_regularizer: Any = None,
         pointwise_regularizer: Any = None,
         bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        depthwise_constraint: Any = None,
+        pointwise_constraint: Any = None,
+        bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -283,5 +320,9 @@ class SeparableConv2D(_Separable):
             depthwise_regularizer=depthwise_regularizer,
             pointwise_regularizer=pointwise_regularizer,
             bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
+            depthwise_constraint=depthwise_constraint,
+            pointwise_constraint=pointwise_constraint,
+            bias_constraint=bias_constraint,
             **kwargs,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from distnn import activations, initializers, ops, regularizers
+from distnn import activations, constraints, initializers, ops, regularizers
 from distnn.layers.layer import Layer
 from distnn.variable import Variable
 
@@ -21,6 +21,8 @@ class EinsumDense(Layer):
         bias_axes: letters of the output's axes along which there is a bias; None for no bias.
         kernel_initializer, bias_initializer: how the weights begin.
         kernel_regularizer, bias_regularizer: penalties on the weights.
+        activity_regularizer: a penalty on the outputs.
+        kernel_constraint, bias_constraint: what the weights are held to.
     """
 
     kernel: Variable
@@ -36,9 +38,12 @@ class EinsumDense(Layer):
         bias_initializer: Any = "zeros",
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self.equation = equation
         self.partial_output_shape = (
             [output_shape] if isinstance(output_shape, int) else [size for size in output_shape]
@@ -49,6 +54,8 @@ class EinsumDense(Layer):
         self.bias_initializer = initializers.get(bias_initializer)
         self.kernel_regularizer = regularizers.get(kernel_regularizer)
         self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.kernel_constraint = constraints.get(kernel_constraint)
+        self.bias_constraint = constraints.get(bias_constraint)
         left, _, self._output = equation.replace(" ", "").partition("->")
         self._input, _, self._kernel = left.partition(",")
         if not (self._input and self._kernel and self._output) or "..." in self._kernel:
@@ -76,6 +83,7 @@ class EinsumDense(Layer):
             [int(sizes[letter] or 0) for letter in self._kernel],
             self.kernel_initializer,
             regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
             name="kernel",
         )
         self.bias = None
@@ -83,7 +91,11 @@ class EinsumDense(Layer):
             first = min(self._output.index(letter) for letter in self.bias_axes)
             shape = [int(sizes[k] or 0) if k in self.bias_axes else 1 for k in self._output[first:]]
             self.bias = self.add_weight(
-                shape, self.bias_initializer, regularizer=self.bias_regularizer, name="bias"
+                shape,
+                self.bias_initializer,
+                regularizer=self.bias_regularizer,
+                constraint=self.bias_constraint,
+                name="bias",
             )
 
     def call(self, inputs: Any) -> Any:
@@ -101,6 +113,8 @@ class EinsumDense(Layer):
             "bias_initializer": initializers.serialize(self.bias_initializer),
             "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
             "bias_regularizer": regularizers.serialize(self.bias_regularizer),
+            "kernel_constraint": constraints.serialize(self.kernel_constraint),
+            "bias_constraint": constraints.serialize(self.bias_constraint),
         }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from distnn import initializers, ops, regularizers
+from distnn import constraints, initializers, ops, regularizers
 from distnn.layers.layer import Layer
 from distnn.tensor import Tensor
 from distnn.variable import Variable
@@ -23,6 +23,7 @@ class Embedding(Layer):
         output_dim: size of a vector.
         embeddings_initializer: how the vectors begin.
         embeddings_regularizer: a penalty on them.
+        embeddings_constraint: what they are held to; norms of the vectors are along axis 1.
         mask_zero: 0 stands for padding: layers behind get a mask that is False there.
         weights: the vectors to begin with, (input_dim, output_dim).
     """
@@ -49,10 +50,10 @@ class Embedding(Layer):
                     f"`{name}` must be a positive integer. Received: {name}={value} "
                     f"(of type {type(value).__name__})."
                 )
-        refuse_constraints(self, embeddings_constraint=embeddings_constraint)
         self.input_dim, self.output_dim = int(input_dim), int(output_dim)
         self.embeddings_initializer = initializers.get(embeddings_initializer)
         self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
+        self.embeddings_constraint = constraints.get(embeddings_constraint)
         self.mask_zero = bool(mask_zero)
         self.supports_masking = self.mask_zero
         if weights is not None:
@@ -64,6 +65,7 @@ class Embedding(Layer):
             (self.input_dim, self.output_dim),
             self.embeddings_initializer,
             regularizer=self.embeddings_regularizer,
+            constraint=self.embeddings_constraint,
             name="embeddings",
         )
 
@@ -80,14 +82,6 @@ class Embedding(Layer):
             "output_dim": self.output_dim,
             "embeddings_initializer": initializers.serialize(self.embeddings_initializer),
             "embeddings_regularizer": regularizers.serialize(self.embeddings_regularizer),
+            "embeddings_constraint": constraints.serialize(self.embeddings_constraint),
             "mask_zero": self.mask_zero,
         }
-
-
-def refuse_constraints(layer: Layer, **given: Any) -> None:
-    """Say that constraints cannot be had, naming the argument."""
-    for name, value in given.items():
-        if value is not None:
-            raise ValueError(
-                f"{type(layer).__name__} takes no constraints on its weights yet. Received: {name}={value!r}"
-            )

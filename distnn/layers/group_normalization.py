@@ -31,6 +31,8 @@ class GroupNormalization(_Normalization):
         gamma_initializer: Any = "ones",
         beta_regularizer: Any = None,
         gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -41,7 +43,9 @@ class GroupNormalization(_Normalization):
             beta_initializer,
             gamma_initializer,
             beta_regularizer,
+            beta_constraint,
             gamma_regularizer,
+            gamma_constraint,
             **kwargs,
         )
         if not isinstance(self.axis, int):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from distnn import activations, initializers, ops, regularizers
+from distnn import activations, constraints, initializers, ops, regularizers
 from distnn.layers.layer import Layer
 from distnn.ops.windows import as_sizes, checked_data_format, checked_padding
 from distnn.variable import Variable
@@ -54,6 +54,7 @@ class WindowedLayer(Layer):
         use_bias: bool,
         bias_initializer: Any,
         bias_regularizer: Any,
+        bias_constraint: Any,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -73,6 +74,7 @@ class WindowedLayer(Layer):
         self.use_bias = use_bias
         self.bias_initializer = initializers.get(bias_initializer)
         self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.bias_constraint = constraints.get(bias_constraint)
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:
             raise ValueError(
                 "`strides > 1` not supported in conjunction with `dilation_rate > 1`. "
@@ -86,7 +88,11 @@ class WindowedLayer(Layer):
     def _add_bias(self, size: int) -> None:
         if self.use_bias:
             self.bias = self.add_weight(
-                (size,), self.bias_initializer, regularizer=self.bias_regularizer, name="bias"
+                (size,),
+                self.bias_initializer,
+                regularizer=self.bias_regularizer,
+                constraint=self.bias_constraint,
+                name="bias",
             )
 
     def _check_inputs(self, inputs: Any, channels: int) -> None:
@@ -116,4 +122,5 @@ class WindowedLayer(Layer):
             "use_bias": self.use_bias,
             "bias_initializer": initializers.serialize(self.bias_initializer),
             "bias_regularizer": regularizers.serialize(self.bias_regularizer),
+            "bias_constraint": constraints.serialize(self.bias_constraint),
         }

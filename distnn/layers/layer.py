@@ -13,9 +13,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from distnn import initializers, ops, regularizers
+from distnn import constraints, initializers, ops, regularizers
 from distnn.control import SEED_WORD
 from distnn.graph import Graph, ReadsBatchSizeError, current_graph, recording
+from distnn.layers.keras_arguments import without_defaults
 from distnn.masks import fill_masks, pass_masks_on
 from distnn.naming import snake_case
 from distnn.network import FUNCTIONAL, call_layer
@@ -52,6 +53,7 @@ class Layer:
         activity_regularizer: Any = None,
         **kwargs: Any,
     ) -> None:
+        kwargs = without_defaults(type(self).__name__, kwargs)
         if kwargs:
             raise ValueError(
                 f"Unrecognized keyword arguments passed to {type(self).__name__}: {kwargs}. "
@@ -118,6 +120,7 @@ class Layer:
         dtype: str | None = None,
         trainable: bool = True,
         regularizer: Any = None,
+        constraint: Any = None,
         aggregation: Aggregation = "mean",
         name: str | None = None,
     ) -> Variable:
@@ -130,12 +133,16 @@ class Layer:
                 f"every dimension of a weight must be a known, non-negative integer. Received: shape={shape} "
                 f"for a weight of layer '{self.name}'"
             )
+        constraint = constraints.get(constraint)
+        if isinstance(constraint, constraints.NormConstraint):
+            constraint.places(full_shape)
         variable = Variable(
             tuple(int(dim) for dim in full_shape),
             initializers.get(initializer) or initializers.GlorotUniform(),
             name=name or "weight",
             trainable=trainable,
             regularizer=regularizers.get(regularizer),
+            constraint=constraint,
             aggregation=aggregation,
         )
         self._own_weights.append(variable)

@@ -45,10 +45,10 @@ class _Lookup(Layer):
         mask_token: Any = None,
         oov_token: Any = None,
         vocabulary: Any = None,
+        idf_weights: Any = None,
         invert: bool = False,
         output_mode: str = "int",
         pad_to_max_tokens: bool = False,
-        idf_weights: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from distnn import initializers, ops, regularizers
+from distnn import constraints, initializers, ops, regularizers
 from distnn.layers.layer import Layer, _shapes
 from distnn.tensor import keras_shape
 from distnn.variable import Variable
 
-_WEIGHTS = ("kernel_initializer", "bias_initializer", "kernel_regularizer", "bias_regularizer")
+_WEIGHTS = [
+    f"{weight}_{kind}"
+    for weight in ("kernel", "bias")
+    for kind in ("initializer", "regularizer", "constraint")
+]
 
 
 class _Projection(Layer):
@@ -19,7 +23,7 @@ class _Projection(Layer):
     Args:
         shape: of the kernel; its first `joined` axes meet the inputs' last one, the others are the output's.
         joined: 1 or more.
-        options: initializers and regularizers by name.
+        options: initializers, regularizers and constraints by name.
     """
 
     kernel: Variable
@@ -30,7 +34,11 @@ class _Projection(Layer):
     ) -> None:
         super().__init__(name=name)
         self.kernel = self.add_weight(
-            shape, options["kernel_initializer"], regularizer=options["kernel_regularizer"], name="kernel"
+            shape,
+            options["kernel_initializer"],
+            regularizer=options["kernel_regularizer"],
+            constraint=options["kernel_constraint"],
+            name="kernel",
         )
         self.bias = None
         if use_bias:
@@ -38,6 +46,7 @@ class _Projection(Layer):
                 shape[joined:],
                 options["bias_initializer"],
                 regularizer=options["bias_regularizer"],
+                constraint=options["bias_constraint"],
                 name="bias",
             )
         self.built = True
@@ -66,6 +75,8 @@ class MultiHeadAttention(Layer):
         attention_axes: only None, or the one axis of a series.
         kernel_initializer, bias_initializer: how weights begin.
         kernel_regularizer, bias_regularizer: penalties on the weights.
+        activity_regularizer: a penalty on the outputs.
+        kernel_constraint, bias_constraint: what the weights are held to.
         seed: the dropout's own number.
 
     Call arguments:
@@ -94,10 +105,13 @@ class MultiHeadAttention(Layer):
         bias_initializer: Any = "zeros",
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self.num_heads = _positive("num_heads", num_heads)
         self.key_dim = _positive("key_dim", key_dim)
         self.value_dim = _positive("value_dim", value_dim or key_dim)
@@ -117,6 +131,8 @@ class MultiHeadAttention(Layer):
         self.bias_initializer = initializers.get(bias_initializer)
         self.kernel_regularizer = regularizers.get(kernel_regularizer)
         self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.kernel_constraint = constraints.get(kernel_constraint)
+        self.bias_constraint = constraints.get(bias_constraint)
         self.seed = seed
 
     def __call__(self, query: Any, value: Any, key: Any = None, **kwargs: Any) -> Any:
@@ -210,6 +226,8 @@ class MultiHeadAttention(Layer):
             "bias_initializer": initializers.serialize(self.bias_initializer),
             "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
             "bias_regularizer": regularizers.serialize(self.bias_regularizer),
+            "kernel_constraint": constraints.serialize(self.kernel_constraint),
+            "bias_constraint": constraints.serialize(self.bias_constraint),
             "seed": self.seed,
         }
 

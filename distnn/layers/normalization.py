@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from distnn import initializers, ops, regularizers
+from distnn import constraints, initializers, ops, regularizers
 from distnn.layers.layer import Layer
 from distnn.ops.shapes import product
 from distnn.variable import Variable
@@ -20,7 +20,7 @@ def _checked_axes(name: str, axis: Any) -> int | list[int]:
 
 
 class _Normalization(Layer):
-    """Scale and offset of both layers."""
+    """Scale and offset of both layers, with initializers, regularizers and constraints as in Keras."""
 
     supports_masking = True
 
@@ -36,7 +36,9 @@ class _Normalization(Layer):
         beta_initializer: Any,
         gamma_initializer: Any,
         beta_regularizer: Any,
+        beta_constraint: Any,
         gamma_regularizer: Any,
+        gamma_constraint: Any,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -50,6 +52,8 @@ class _Normalization(Layer):
         self.gamma_initializer = initializers.get(gamma_initializer)
         self.beta_regularizer = regularizers.get(beta_regularizer)
         self.gamma_regularizer = regularizers.get(gamma_regularizer)
+        self.beta_constraint = constraints.get(beta_constraint)
+        self.gamma_constraint = constraints.get(gamma_constraint)
 
     def _places(self, rank: int) -> list[int]:
         """The axes, counted from the first."""
@@ -66,11 +70,19 @@ class _Normalization(Layer):
         self.gamma = self.beta = None
         if self.scale:
             self.gamma = self.add_weight(
-                shape, self.gamma_initializer, regularizer=self.gamma_regularizer, name="gamma"
+                shape,
+                self.gamma_initializer,
+                regularizer=self.gamma_regularizer,
+                constraint=self.gamma_constraint,
+                name="gamma",
             )
         if self.center:
             self.beta = self.add_weight(
-                shape, self.beta_initializer, regularizer=self.beta_regularizer, name="beta"
+                shape,
+                self.beta_initializer,
+                regularizer=self.beta_regularizer,
+                constraint=self.beta_constraint,
+                name="beta",
             )
         return shape
 
@@ -96,6 +108,8 @@ class _Normalization(Layer):
             "gamma_initializer": initializers.serialize(self.gamma_initializer),
             "beta_regularizer": regularizers.serialize(self.beta_regularizer),
             "gamma_regularizer": regularizers.serialize(self.gamma_regularizer),
+            "beta_constraint": constraints.serialize(self.beta_constraint),
+            "gamma_constraint": constraints.serialize(self.gamma_constraint),
         }
 
 
@@ -125,6 +139,8 @@ class BatchNormalization(_Normalization):
         moving_variance_initializer: Any = "ones",
         beta_regularizer: Any = None,
         gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
         synchronized: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -136,7 +152,9 @@ class BatchNormalization(_Normalization):
             beta_initializer,
             gamma_initializer,
             beta_regularizer,
+            beta_constraint,
             gamma_regularizer,
+            gamma_constraint,
             **kwargs,
         )
         if not isinstance(self.axis, int):
@@ -200,6 +218,8 @@ class LayerNormalization(_Normalization):
         gamma_initializer: Any = "ones",
         beta_regularizer: Any = None,
         gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -210,7 +230,9 @@ class LayerNormalization(_Normalization):
             beta_initializer,
             gamma_initializer,
             beta_regularizer,
+            beta_constraint,
             gamma_regularizer,
+            gamma_constraint,
             **kwargs,
         )
 

@@ -56,15 +56,10 @@ class RNN(Layer):
         activity_regularizer: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         if isinstance(cell, list | tuple):
             cell = StackedRNNCells(cell)
         check_cell(cell, "Argument `cell` should have a")
-        if activity_regularizer is not None:
-            raise ValueError(
-                f"{type(self).__name__} takes no `activity_regularizer` yet. "
-                f"Received: activity_regularizer={activity_regularizer!r}"
-            )
         self.cell = cell
         self.return_sequences, self.return_state = bool(return_sequences), bool(return_state)
         self.go_backwards, self.stateful = bool(go_backwards), bool(stateful)

@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from distnn import activations, initializers, layers, ops, regularizers
+from distnn import activations, constraints, initializers, layers, ops, regularizers
 from distnn.initializers import Initializer
 from distnn.kernels import recurrent_cells as kernels
 from distnn.kernels import recurrent_steps as steps
-from distnn.layers.embedding import refuse_constraints
 from distnn.layers.layer import Layer
 from distnn.ops.recurrence import Recurrence
 from distnn.tensor import Array
@@ -55,12 +54,6 @@ class Cell(Layer):
             raise ValueError(
                 f"Received an invalid value for argument `units`, expected a positive integer, got {units}."
             )
-        refuse_constraints(
-            self,
-            kernel_constraint=kernel_constraint,
-            recurrent_constraint=recurrent_constraint,
-            bias_constraint=bias_constraint,
-        )
         self.units = int(units)
         self.activation = activations.get(activation)
         self.use_bias = use_bias
@@ -70,6 +63,9 @@ class Cell(Layer):
         self.kernel_regularizer = regularizers.get(kernel_regularizer)
         self.recurrent_regularizer = regularizers.get(recurrent_regularizer)
         self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.kernel_constraint = constraints.get(kernel_constraint)
+        self.recurrent_constraint = constraints.get(recurrent_constraint)
+        self.bias_constraint = constraints.get(bias_constraint)
         self.dropout = min(1.0, max(0.0, dropout))
         self.recurrent_dropout = min(1.0, max(0.0, recurrent_dropout))
         self.seed = seed
@@ -96,18 +92,32 @@ class Cell(Layer):
             )
         columns = self.gates * self.units
         self.kernel = self.add_weight(
-            (features, columns), self.kernel_initializer, regularizer=self.kernel_regularizer, name="kernel"
+            (features, columns),
+            self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+            name="kernel",
         )
         self.recurrent_kernel = self.add_weight(
             (self.units, columns),
             self.recurrent_initializer,
             regularizer=self.recurrent_regularizer,
+            constraint=self.recurrent_constraint,
             name="recurrent_kernel",
         )
+        self._add_bias()
+
+    def _add_bias(self) -> None:
         self.bias = None
         if self.use_bias:
             shape, initializer = self._bias()
-            self.bias = self.add_weight(shape, initializer, regularizer=self.bias_regularizer, name="bias")
+            self.bias = self.add_weight(
+                shape,
+                initializer,
+                regularizer=self.bias_regularizer,
+                constraint=self.bias_constraint,
+                name="bias",
+            )
 
     def _bias(self) -> tuple[tuple[int, ...], Any]:
         """Shape of the bias, and how it begins."""
@@ -151,6 +161,9 @@ class Cell(Layer):
             "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
             "recurrent_regularizer": regularizers.serialize(self.recurrent_regularizer),
             "bias_regularizer": regularizers.serialize(self.bias_regularizer),
+            "kernel_constraint": constraints.serialize(self.kernel_constraint),
+            "recurrent_constraint": constraints.serialize(self.recurrent_constraint),
+            "bias_constraint": constraints.serialize(self.bias_constraint),
             "dropout": self.dropout,
             "recurrent_dropout": self.recurrent_dropout,
             "seed": self.seed,

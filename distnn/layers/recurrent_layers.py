@@ -54,7 +54,7 @@ class _CellLayer(RNN):
         Raises:
             ValueError: naming what is none.
         """
-        known = ("name", "trainable", "input_shape", "input_dim", "dtype", "zero_output_for_mask")
+        known = ("name", "trainable", "input_shape", "input_dim", "dtype", "unroll", "zero_output_for_mask")
         unknown = {key: value for key, value in given.items() if key not in known}
         if unknown:
             own = [name for name in inspect.signature(cls).parameters if name != "kwargs"]

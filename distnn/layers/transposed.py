@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from distnn import initializers, ops, regularizers
+from distnn import constraints, initializers, ops, regularizers
 from distnn.layers.images import WindowedLayer
 from distnn.ops.windows import as_sizes
 from distnn.variable import Variable
@@ -22,7 +22,12 @@ class _Transposed(WindowedLayer):
     filters: int
 
     def __init__(
-        self, output_padding: Any, kernel_initializer: Any, kernel_regularizer: Any, **kwargs: Any
+        self,
+        output_padding: Any,
+        kernel_initializer: Any,
+        kernel_regularizer: Any,
+        kernel_constraint: Any,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.output_padding: tuple[int, ...] | None = None
@@ -37,12 +42,17 @@ class _Transposed(WindowedLayer):
                     )
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.kernel_constraint = constraints.get(kernel_constraint)
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         channels = self._checked_channels(input_shape)
         shape = (*self.kernel_size, self.filters, channels)
         self.kernel = self.add_weight(
-            shape, self.kernel_initializer, regularizer=self.kernel_regularizer, name="kernel"
+            shape,
+            self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+            name="kernel",
         )
         self._add_bias(self.filters)
 
@@ -65,6 +75,7 @@ class _Transposed(WindowedLayer):
             "output_padding": extra,
             "kernel_initializer": initializers.serialize(self.kernel_initializer),
             "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
+            "kernel_constraint": constraints.serialize(self.kernel_constraint),
         }
 
 
@@ -90,6 +101,9 @@ class Conv1DTranspose(_Transposed):
         bias_initializer: Any = "zeros",
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -107,6 +121,9 @@ class Conv1DTranspose(_Transposed):
             bias_initializer=bias_initializer,
             kernel_regularizer=kernel_regularizer,
             bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
             **kwargs,
         )
 
@@ -133,6 +150,9 @@ class Conv2DTranspose(_Transposed):
         bias_initializer: Any = "zeros",
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -150,6 +170,9 @@ class Conv2DTranspose(_Transposed):
             bias_initializer=bias_initializer,
             kernel_regularizer=kernel_regularizer,
             bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
             **kwargs,
         )
 
@@ -167,8 +190,8 @@ class Conv3DTranspose(_Transposed):
         kernel_size: Any,
         strides: Any = (1, 1, 1),
         padding: str = "valid",
-        output_padding: Any = None,
         data_format: str | None = None,
+        output_padding: Any = None,
         dilation_rate: Any = (1, 1, 1),
         activation: Any = None,
         use_bias: bool = True,
@@ -176,6 +199,9 @@ class Conv3DTranspose(_Transposed):
         bias_initializer: Any = "zeros",
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -193,5 +219,8 @@ class Conv3DTranspose(_Transposed):
             bias_initializer=bias_initializer,
             kernel_regularizer=kernel_regularizer,
             bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
             **kwargs,
         )

@@ -13,6 +13,8 @@ from distnn.losses.crossentropy import SparseCategoricalCrossentropy as SparseCa
 from distnn.losses.crossentropy import binary_crossentropy as binary_crossentropy
 from distnn.losses.crossentropy import categorical_crossentropy as categorical_crossentropy
 from distnn.losses.crossentropy import sparse_categorical_crossentropy as sparse_categorical_crossentropy
+from distnn.losses.ctc import CTC as CTC
+from distnn.losses.ctc import ctc as ctc
 from distnn.losses.focal import BinaryFocalCrossentropy as BinaryFocalCrossentropy
 from distnn.losses.focal import CategoricalFocalCrossentropy as CategoricalFocalCrossentropy
 from distnn.losses.focal import binary_focal_crossentropy as binary_focal_crossentropy
@@ -34,6 +36,7 @@ from distnn.losses.probabilistic import KLDivergence as KLDivergence
 from distnn.losses.probabilistic import Poisson as Poisson
 from distnn.losses.probabilistic import kl_divergence as kl_divergence
 from distnn.losses.probabilistic import poisson as poisson
+from distnn.losses.registry import deserialize as deserialize
 from distnn.losses.registry import get as get
 from distnn.losses.registry import is_sparse as is_sparse
 from distnn.losses.registry import names as names

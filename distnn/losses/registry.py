@@ -14,6 +14,7 @@ from distnn.losses.crossentropy import (
     categorical_crossentropy,
     sparse_categorical_crossentropy,
 )
+from distnn.losses.ctc import CTC, ctc
 from distnn.losses.focal import (
     BinaryFocalCrossentropy,
     CategoricalFocalCrossentropy,
@@ -62,6 +63,7 @@ from distnn.naming import did_you_mean
 CLASSES: dict[str, type[Loss]] = {
     loss_class.__name__: loss_class
     for loss_class in (
+        CTC,
         BinaryCrossentropy,
         BinaryFocalCrossentropy,
         CategoricalCrossentropy,
@@ -94,6 +96,7 @@ FUNCTIONS: dict[str, LossFunction] = {
             categorical_focal_crossentropy,
             categorical_hinge,
             cosine_similarity,
+            ctc,
             dice,
             hinge,
             huber,
@@ -168,6 +171,12 @@ def serialize(loss: Loss) -> dict[str, Any]:
     if CLASSES.get(type(loss).__name__) is not type(loss):
         raise ValueError(f"the loss {loss.name!r} is a class of your own and cannot be saved")
     return {"class_name": type(loss).__name__, "config": loss.get_config()}
+
+
+def deserialize(name: Any, custom_objects: Mapping[str, type[Loss]] | None = None) -> Loss:
+    """The loss that `serialize` described; its class may be among `custom_objects`."""
+    own = (custom_objects or {}).get(name["class_name"]) if isinstance(name, Mapping) else None
+    return get(name) if own is None else own.from_config(name["config"])
 
 
 def is_sparse(loss: Loss) -> bool:

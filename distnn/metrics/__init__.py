@@ -8,6 +8,22 @@ and predictions.
 
 from __future__ import annotations
 
+from distnn.losses import binary_crossentropy as binary_crossentropy
+from distnn.losses import binary_focal_crossentropy as binary_focal_crossentropy
+from distnn.losses import categorical_crossentropy as categorical_crossentropy
+from distnn.losses import categorical_focal_crossentropy as categorical_focal_crossentropy
+from distnn.losses import categorical_hinge as categorical_hinge
+from distnn.losses import hinge as hinge
+from distnn.losses import huber as huber
+from distnn.losses import kl_divergence as kl_divergence
+from distnn.losses import log_cosh as log_cosh
+from distnn.losses import mean_absolute_error as mean_absolute_error
+from distnn.losses import mean_absolute_percentage_error as mean_absolute_percentage_error
+from distnn.losses import mean_squared_error as mean_squared_error
+from distnn.losses import mean_squared_logarithmic_error as mean_squared_logarithmic_error
+from distnn.losses import poisson as poisson
+from distnn.losses import sparse_categorical_crossentropy as sparse_categorical_crossentropy
+from distnn.losses import squared_hinge as squared_hinge
 from distnn.metrics.accuracy import Accuracy as Accuracy
 from distnn.metrics.accuracy import BinaryAccuracy as BinaryAccuracy
 from distnn.metrics.accuracy import CategoricalAccuracy as CategoricalAccuracy
@@ -62,6 +78,7 @@ from distnn.metrics.metric import MetricFunction as MetricFunction
 from distnn.metrics.r2 import R2Score as R2Score
 from distnn.metrics.registry import ACCURACY_NAMES as ACCURACY_NAMES
 from distnn.metrics.registry import check as check
+from distnn.metrics.registry import deserialize as deserialize
 from distnn.metrics.registry import get as get
 from distnn.metrics.registry import names as names
 from distnn.metrics.registry import resolve as resolve

@@ -244,3 +244,9 @@ def serialize(metric: Metric) -> dict[str, Any]:
     if CLASSES.get(type(metric).__name__) is not type(metric):
         raise ValueError(f"the metric {metric.name!r} is a class of your own and cannot be saved")
     return {"class_name": type(metric).__name__, "config": metric.get_config()}
+
+
+def deserialize(config: Any, custom_objects: Mapping[str, type[Metric]] | None = None) -> Metric:
+    """The metric that `serialize` described; its class may be among `custom_objects`."""
+    own = (custom_objects or {}).get(config["class_name"]) if isinstance(config, Mapping) else None
+    return get(config) if own is None else own.from_config(config["config"])

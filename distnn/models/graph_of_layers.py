@@ -109,7 +109,7 @@ class GraphOfLayers(Layer):
             return []
         names, tensors = self._network.input_names, self._network.input_tensors
         return [
-            InputLayer(concrete_shape(tensor.spec.shape[1:], 1), tensor.spec.dtype, name)
+            InputLayer(concrete_shape(tensor.spec.shape[1:], 1), dtype=tensor.spec.dtype, name=name)
             for name, tensor in zip(names, tensors, strict=True)
         ]
 

@@ -144,8 +144,9 @@ def _checked_path(path: Path, overwrite: bool) -> Path:
     return path
 
 
-def save_model(model: Model, path: Path, overwrite: bool = True) -> None:
+def save_model(model: Model, filepath: str | Path, overwrite: bool = True) -> None:
     """Write the model; the file is there whole or not at all."""
+    path = Path(filepath)
     snapshot = final_snapshot(model, 0)
     save_tensors(_checked_path(path, overwrite), snapshot.tensors, snapshot.metadata)
 

@@ -158,7 +158,7 @@ class Sequential(Model):
         model = cls(name=config.get("name"))
         if config.get("input_shape") is not None:
             shape, dtype = tuple(config["input_shape"]), config.get("input_dtype")
-            model.add(InputLayer(shape, dtype, batch_size=config.get("batch_size")))
+            model.add(InputLayer(shape, config.get("batch_size"), dtype))
         for entry in config["layers"]:
             model.add(layer_registry.deserialize(entry))
         return model

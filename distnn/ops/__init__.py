@@ -91,6 +91,8 @@ from distnn.ops.creation import linspace as linspace
 from distnn.ops.creation import ones as ones
 from distnn.ops.creation import tri as tri
 from distnn.ops.creation import zeros as zeros
+from distnn.ops.ctc import ctc_decode as ctc_decode
+from distnn.ops.ctc import ctc_loss as ctc_loss
 from distnn.ops.elementwise import abs as abs
 from distnn.ops.elementwise import absolute as absolute
 from distnn.ops.elementwise import add as add

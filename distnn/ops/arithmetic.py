@@ -37,24 +37,24 @@ class LogicalXor(_Comparison):
     ufunc = np.logical_xor
 
 
-def mod(x: Any, y: Any) -> Any:
-    """The remainder of x / y, with y's sign."""
-    return Mod()(*operands(x, y))
+def mod(x1: Any, x2: Any) -> Any:
+    """The remainder of x1 / x2, with x2's sign."""
+    return Mod()(*operands(x1, x2))
 
 
-def floor_divide(x: Any, y: Any) -> Any:
-    """The largest whole number not above x / y, as a float; no gradient passes."""
-    return floor(divide(x, y))
+def floor_divide(x1: Any, x2: Any) -> Any:
+    """The largest whole number not above x1 / x2, as a float; no gradient passes."""
+    return floor(divide(x1, x2))
 
 
-def true_divide(x: Any, y: Any) -> Any:
-    """x / y, as floats."""
-    return divide(x, y)
+def true_divide(x1: Any, x2: Any) -> Any:
+    """x1 / x2, as floats."""
+    return divide(x1, x2)
 
 
-def logical_xor(x: Any, y: Any) -> Any:
+def logical_xor(x1: Any, x2: Any) -> Any:
     """Whether exactly one is true (numbers: not 0)."""
-    return LogicalXor()(cast(x, "bool"), cast(y, "bool"))
+    return LogicalXor()(cast(x1, "bool"), cast(x2, "bool"))
 
 
 def isnan(x: Any) -> Any:
@@ -91,7 +91,7 @@ def nan_to_num(x: Any, nan: float = 0.0) -> Any:
     return where(isnan(value), nan, value)
 
 
-def logaddexp(x: Any, y: Any) -> Any:
-    """log(e^x + e^y)."""
-    x, y = (cast(value, "float32") for value in operands(x, y))
-    return add(maximum(x, y), log1p(exp_of(negative(magnitude(subtract(x, y))))))
+def logaddexp(x1: Any, x2: Any) -> Any:
+    """log(e^x1 + e^x2)."""
+    x1, x2 = (cast(value, "float32") for value in operands(x1, x2))
+    return add(maximum(x1, x2), log1p(exp_of(negative(magnitude(subtract(x1, x2))))))

@@ -83,44 +83,44 @@ class Cast(Op):
         return partial(np.copyto, outputs[0], inputs[0], "unsafe")
 
 
-def equal(x: Any, y: Any) -> Any:
-    """x == y, element by element."""
-    return Equal()(*operands(x, y))
+def equal(x1: Any, x2: Any) -> Any:
+    """x1 == x2, element by element."""
+    return Equal()(*operands(x1, x2))
 
 
-def not_equal(x: Any, y: Any) -> Any:
-    """x != y, element by element."""
-    return NotEqual()(*operands(x, y))
+def not_equal(x1: Any, x2: Any) -> Any:
+    """x1 != x2, element by element."""
+    return NotEqual()(*operands(x1, x2))
 
 
-def greater(x: Any, y: Any) -> Any:
-    """x > y, element by element."""
-    return Greater()(*operands(x, y))
+def greater(x1: Any, x2: Any) -> Any:
+    """x1 > x2, element by element."""
+    return Greater()(*operands(x1, x2))
 
 
-def greater_equal(x: Any, y: Any) -> Any:
-    """x >= y, element by element."""
-    return GreaterEqual()(*operands(x, y))
+def greater_equal(x1: Any, x2: Any) -> Any:
+    """x1 >= x2, element by element."""
+    return GreaterEqual()(*operands(x1, x2))
 
 
-def less(x: Any, y: Any) -> Any:
-    """x < y, element by element."""
-    return Less()(*operands(x, y))
+def less(x1: Any, x2: Any) -> Any:
+    """x1 < x2, element by element."""
+    return Less()(*operands(x1, x2))
 
 
-def less_equal(x: Any, y: Any) -> Any:
-    """x <= y, element by element."""
-    return LessEqual()(*operands(x, y))
+def less_equal(x1: Any, x2: Any) -> Any:
+    """x1 <= x2, element by element."""
+    return LessEqual()(*operands(x1, x2))
 
 
-def logical_and(x: Any, y: Any) -> Any:
+def logical_and(x1: Any, x2: Any) -> Any:
     """Whether both are true (numbers: not 0)."""
-    return LogicalAnd()(cast(x, "bool"), cast(y, "bool"))
+    return LogicalAnd()(cast(x1, "bool"), cast(x2, "bool"))
 
 
-def logical_or(x: Any, y: Any) -> Any:
+def logical_or(x1: Any, x2: Any) -> Any:
     """Whether one is true (numbers: not 0)."""
-    return LogicalOr()(cast(x, "bool"), cast(y, "bool"))
+    return LogicalOr()(cast(x1, "bool"), cast(x2, "bool"))
 
 
 def logical_not(x: Any) -> Any:

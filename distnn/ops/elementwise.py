@@ -232,35 +232,35 @@ class Where(Op):
         return None, sum_to_shape(dx, x.spec.shape), sum_to_shape(dy, y.spec.shape)
 
 
-def add(x: Any, y: Any) -> Any:
-    """x + y."""
-    return Add()(*operands(x, y))
+def add(x1: Any, x2: Any) -> Any:
+    """x1 + x2."""
+    return Add()(*operands(x1, x2))
 
 
-def subtract(x: Any, y: Any) -> Any:
-    """x - y."""
-    return Subtract()(*operands(x, y))
+def subtract(x1: Any, x2: Any) -> Any:
+    """x1 - x2."""
+    return Subtract()(*operands(x1, x2))
 
 
-def multiply(x: Any, y: Any) -> Any:
-    """x * y."""
-    return Multiply()(*operands(x, y))
+def multiply(x1: Any, x2: Any) -> Any:
+    """x1 * x2."""
+    return Multiply()(*operands(x1, x2))
 
 
-def divide(x: Any, y: Any) -> Any:
-    """x / y, as floats."""
-    x, y = operands(x, y)
-    return Divide()(cast(x, "float32"), cast(y, "float32"))
+def divide(x1: Any, x2: Any) -> Any:
+    """x1 / x2, as floats."""
+    x1, x2 = operands(x1, x2)
+    return Divide()(cast(x1, "float32"), cast(x2, "float32"))
 
 
-def maximum(x: Any, y: Any) -> Any:
+def maximum(x1: Any, x2: Any) -> Any:
     """The larger, element by element."""
-    return Maximum()(*operands(x, y))
+    return Maximum()(*operands(x1, x2))
 
 
-def minimum(x: Any, y: Any) -> Any:
+def minimum(x1: Any, x2: Any) -> Any:
     """The smaller, element by element."""
-    return Minimum()(*operands(x, y))
+    return Minimum()(*operands(x1, x2))
 
 
 def clip(x: Any, x_min: float, x_max: float) -> Any:
@@ -326,10 +326,11 @@ def log1p(x: Any) -> Any:
 _MOST_PRODUCTS = 16
 
 
-def power(x: Any, exponent: float) -> Any:
-    """x to a fixed power; whole powers up to 16 by products, so that x may be negative."""
+def power(x1: Any, x2: float) -> Any:
+    """x1 to a fixed power; whole powers up to 16 by products, so that x1 may be negative."""
+    x, exponent = x1, x2
     if not isinstance(exponent, int | float):
-        raise ValueError(f"`exponent` must be a number. Received: {type(exponent).__name__}")
+        raise ValueError(f"`x2`, the exponent, must be a number. Received: {type(exponent).__name__}")
     if exponent == 0.5:
         return sqrt(x)
     if exponent != int(exponent) or not 0 <= exponent <= _MOST_PRODUCTS:
@@ -344,17 +345,17 @@ def power(x: Any, exponent: float) -> Any:
     return result
 
 
-def stop_gradient(x: Any) -> Any:
-    """x, through which no gradient passes."""
-    return StopGradient()(operand(x))
+def stop_gradient(variable: Any) -> Any:
+    """What is given, through which no gradient passes."""
+    return StopGradient()(operand(variable))
 
 
-def where(condition: Any, x: Any, y: Any) -> Any:
-    """x where `condition` holds, else y."""
+def where(condition: Any, x1: Any, x2: Any) -> Any:
+    """x1 where `condition` holds, else x2."""
     from distnn.ops.op import as_tensor, graph_of
 
-    graph = graph_of([condition, x, y])
+    graph = graph_of([condition, x1, x2])
     if graph is None:
-        return Where()(np.asarray(condition, bool), *operands(x, y))
-    with_graph = operands(*(v if isinstance(v, Tensor) else as_tensor(v, graph) for v in (x, y)))
+        return Where()(np.asarray(condition, bool), *operands(x1, x2))
+    with_graph = operands(*(v if isinstance(v, Tensor) else as_tensor(v, graph) for v in (x1, x2)))
     return Where()(cast(as_tensor(condition, graph), "bool"), *with_graph)

@@ -173,9 +173,14 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     return Take(_axis_of(value, axis))(value, cast(indices, "int32"))
 
 
-def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Any:
-    """For each result x at its own index along `axis`; indices broadcast along the others."""
+def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Any:
+    """For each result x at its own index along `axis`; indices broadcast along the others.
+
+    Without an axis both are taken as one row of values.
+    """
     value, index = operand(x), cast(indices, "int32")
+    if axis is None:
+        value, index, axis = reshape(value, (-1,)), reshape(index, (-1,)), 0
     place = _axis_of(value, axis)
     shape = shape_of(value)
     wanted = tuple(shape_of(index)[i] if i == place else dim for i, dim in enumerate(shape))

@@ -244,16 +244,16 @@ def broadcast_to(x: Any, shape: Sequence[Any]) -> Any:
     return value if shape_of(value) == tuple(shape) else BroadcastTo(tuple(shape))(value)
 
 
-def concatenate(xs: Sequence[Any], axis: int = -1) -> Any:
+def concatenate(xs: Sequence[Any], axis: int = 0) -> Any:
     """Tensors one after the other along `axis`."""
     values = operands(*xs)
     rank = len(shape_of(values[0]))
     return Concatenate(axis + rank if axis < 0 else axis)(*values)
 
 
-def stack(xs: Sequence[Any], axis: int = 0) -> Any:
+def stack(x: Sequence[Any], axis: int = 0) -> Any:
     """Tensors of one shape along a new axis."""
-    return concatenate([expand_dims(x, axis) for x in xs], axis)
+    return concatenate([expand_dims(one, axis) for one in x], axis)
 
 
 def swapaxes(x: Any, axis1: int, axis2: int) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 from distnn import identifiers
 from distnn.optimizers import schedules as schedules
 from distnn.optimizers.adadelta import Adadelta as Adadelta
+from distnn.optimizers.adafactor import Adafactor as Adafactor
 from distnn.optimizers.adagrad import Adagrad as Adagrad
 from distnn.optimizers.adam import Adam as Adam
 from distnn.optimizers.adam import AdamW as AdamW
@@ -27,7 +28,7 @@ from distnn.optimizers.sgd import SGD as SGD
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     cls.__name__.lower(): cls
-    for cls in (SGD, RMSprop, Adam, AdamW, Adagrad, Adadelta, Adamax, Nadam, Lion, Lamb, Ftrl)
+    for cls in (SGD, RMSprop, Adam, AdamW, Adafactor, Adagrad, Adadelta, Adamax, Nadam, Lion, Lamb, Ftrl)
 }
 """By name in lower case; names are taken in any case."""
 

@@ -11,7 +11,7 @@ import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, TypedDict, Unpack
+from typing import Any, ClassVar, TypedDict, Unpack
 
 import numpy as np
 
@@ -92,6 +92,9 @@ class Optimizer(ABC):
     @abstractmethod
     def kernel(self) -> Kernel:
         """The update of `distnn.kernels.update` for these settings."""
+
+    needs_whole_weights: ClassVar[bool] = False
+    """Whether the kernel must be given all of a weight at once."""
 
     @property
     def direction_squares(self) -> Kernel | None:
@@ -236,7 +239,7 @@ def _own_arguments(optimizer_class: type) -> list[str]:
 
 def checked_fraction(name: str, value: Any, below_one: bool = True) -> float:
     """A number from 0 to 1 (1 excluded, if `below_one`)."""
-    number = _number(name, value)
+    number = checked_number(name, value)
     if not 0.0 <= number <= 1.0 or (below_one and number == 1.0):
         raise ValueError(
             f"`{name}` must be a float between [0, 1{')' if below_one else ']'}. Received: {name}={value!r}"
@@ -246,7 +249,7 @@ def checked_fraction(name: str, value: Any, below_one: bool = True) -> float:
 
 def checked_positive(name: str, value: Any) -> float:
     """A number above 0."""
-    number = _number(name, value)
+    number = checked_number(name, value)
     if number <= 0:
         raise ValueError(f"`{name}` must be a positive float. Received: {name}={value!r}")
     return number
@@ -257,13 +260,13 @@ def _optional(name: str, value: Any, minimum: float | None = None) -> float | No
         return None
     if minimum is None:
         return checked_positive(name, value)
-    number = _number(name, value)
+    number = checked_number(name, value)
     if number < minimum:
         raise ValueError(f"`{name}` must be at least {minimum}. Received: {name}={value!r}")
     return number
 
 
-def _number(name: str, value: Any) -> float:
+def checked_number(name: str, value: Any) -> float:
     value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"`{name}` must be a finite number. Received: {name}={value!r}")

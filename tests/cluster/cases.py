@@ -14,7 +14,7 @@ from distnn.layers import BatchNormalization, Dense, Dropout, Layer
 from distnn.local_engine import LocalEngine
 from distnn.models import Sequential
 from distnn.models.fitting import FitArguments, prepare
-from distnn.optimizers import SGD, Adam, Lamb
+from distnn.optimizers import SGD, Adafactor, Adam, Lamb
 from distnn.training import Training
 from distnn.updater import skipped, state_fingerprint
 
@@ -70,6 +70,30 @@ def lamb_model() -> Sequential:
     return model
 
 
+def held_model() -> Sequential:
+    """Weights that need one owner, more of them than fit evenly, and some that do not."""
+    model = Sequential(
+        [
+            Dense(300, activation="relu", input_dim=6, kernel_constraint="max_norm"),
+            Dense(40, activation="tanh", kernel_constraint="non_neg", bias_constraint=shrunk),
+            Dense(3, activation="softmax", kernel_constraint="unit_norm"),
+        ]
+    )
+    model.compile(Adam(0.01, global_clipnorm=0.5), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def shrunk(weights: Any) -> Any:
+    return ops.tanh(weights)
+
+
+def adafactor_model() -> Sequential:
+    """Steps need whole weights."""
+    model = Sequential([Dense(300, activation="relu", input_dim=6), Dense(3, activation="softmax")])
+    model.compile(Adafactor(0.05), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
 class Touchy(Layer):
     """A user's layer that raises in the middle of a training: when it meets more than `limit` samples."""
 
@@ -109,6 +133,8 @@ MODELS = {
     "rich": rich_model,
     "wide": wide_model,
     "lamb": lamb_model,
+    "held": held_model,
+    "adafactor": adafactor_model,
     "touchy": touchy_model,
     "sore": sore_model,
 }

@@ -42,7 +42,7 @@ def load(engine: Engine, kind: str = "plain", **options: object) -> None:
     engine.load(training.task, training.data, training.model.training_state(0))
 
 
-@pytest.mark.parametrize("kind", ["plain", "rich"])
+@pytest.mark.parametrize("kind", ["plain", "rich", "held"])
 def test_same_bytes_as_the_local_engine(engine: Engine, kind: str) -> None:
     assert run(engine, kind) == reference(kind)
 

@@ -29,7 +29,7 @@ def die() -> None:
     raise Killed
 
 
-@pytest.mark.parametrize("kind", ["plain", "rich", "wide", "lamb"])
+@pytest.mark.parametrize("kind", ["plain", "rich", "wide", "lamb", "held", "adafactor"])
 @pytest.mark.parametrize("workers", [1, 2, 3, 4])
 def test_same_bytes_with_any_number_of_workers(kind: str, workers: int) -> None:
     engine = make_engine(workers)

@@ -31,7 +31,13 @@ print(len(before), sorted(compiled() - before))
 
 
 @pytest.mark.parametrize(
-    ("kind", "exchange"), [("rich", "shared_memory"), ("rich", "object_store"), ("wide", "shared_memory")]
+    ("kind", "exchange"),
+    [
+        ("rich", "shared_memory"),
+        ("rich", "object_store"),
+        ("wide", "shared_memory"),
+        ("held", "shared_memory"),
+    ],
 )
 def test_steps_call_no_kernel_that_was_not_warmed_up(kind: str, exchange: str) -> None:
     script = f"KIND, EXCHANGE = {kind!r}, {exchange!r}\n{COMPILED_BY_STEPS}"

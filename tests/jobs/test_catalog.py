@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from distnn.constraints import NonNeg
 from distnn.layers import Dense
 from distnn.optimizers import Adam
 from distnn.regularizers import L2
@@ -86,6 +87,11 @@ def problems(tmp_path: Path, layers: str = '["Flatten"]', training: str = TRAINI
             '[{type = "Dense", units = 3, kernel_regularizer = {l2 = 0.1}}]',
             "model.layers[0].kernel_regularizer",
             "expected a regularizer as a table with a `type`, received a table with l2",
+        ),
+        (
+            '[{type = "Dense", units = 3, kernel_constraint = "maxnorms"}]',
+            "model.layers[0].kernel_constraint",
+            "there is no constraint 'maxnorms'. Did you mean 'MaxNorm'? Known: MaxNorm, MinMaxNorm, NonNeg",
         ),
         (
             '[{type = "Dense", units = {a = 3}}]',
@@ -171,7 +177,8 @@ def test_parts_are_made(tmp_path: Path) -> None:
     path = tmp_path / "spec.toml"
     path.write_text(
         'name = "x"\n[data]\nsource = "builtin:digits"\n'
-        '[model]\nlayers = [{type = "Dense", units = 3, kernel_regularizer = {type = "l2", l2 = 0.5}}]\n'
+        '[model]\nlayers = [{type = "Dense", units = 3, kernel_regularizer = {type = "l2", l2 = 0.5}, '
+        'kernel_constraint = {type = "MaxNorm", max_value = 3.0}, bias_constraint = "non_neg"}]\n'
         '[training]\nloss = "mse"\nepochs = 1\nmetrics = ["accuracy", "mae"]\n'
         'optimizer = {type = "adam", learning_rate = '
         '{type = "CosineDecay", initial_learning_rate = 0.1, decay_steps = 5}}\n'
@@ -182,6 +189,8 @@ def test_parts_are_made(tmp_path: Path) -> None:
     layer: Any = parts.layers[0]
     assert isinstance(layer, Dense) and layer.units == 3
     assert isinstance(layer.kernel_regularizer, L2)
+    assert layer.kernel_constraint.get_config() == {"max_value": 3.0, "axis": 0}
+    assert isinstance(layer.bias_constraint, NonNeg)
     assert isinstance(parts.optimizer, Adam)
     assert isinstance(parts.optimizer.get_config()["learning_rate"], dict | CosineDecay)
     assert parts.loss == "mse"

@@ -9,7 +9,7 @@ import pytest
 
 from distnn.control import CONTROL_WORDS, STEP_WORD
 from distnn.kernels import fingerprints as kernels
-from distnn.kernels import update, update_adaptive
+from distnn.kernels import update, update_adafactor, update_adaptive
 from distnn.kernels.update import LEARNING_RATE, NUM_SCALARS
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -31,6 +31,7 @@ UPDATES = {
     "lion": (update_adaptive.lion, 1),
     "ftrl": (update_adaptive.ftrl, 2),
     "lamb": (update_adaptive.lamb, 2),
+    "adafactor": (update_adafactor.adafactor, 2),
 }
 BAD = [np.nan, np.inf, -np.inf]
 
@@ -53,7 +54,7 @@ def step_of(kernel: Any, num_slots: int, gradient: Array) -> tuple[Array, bool]:
     slots = np.full((num_slots, size), 0.5, np.float32)
     scalars = np.full(NUM_SCALARS, 0.1)
     scalars[update.CLIP_VALUE] = np.inf
-    scalars[kernels.TROUBLE] = 0.0
+    scalars[[update.SIZE, update.ROWS, update.COLUMNS, kernels.TROUBLE]] = 0.0
     out = np.empty((num_slots + 1, size), np.float32)
     kernel(w, gradient, slots, out[0], out[1:], scalars, 0, size)
     return out, bool(scalars[kernels.TROUBLE])

@@ -139,3 +139,23 @@ def test_pass_barrier_reaches_the_next_one_and_stays_there_if_others_do_not_come
     assert waiting.read_word(pair, 0) == 1
     pair[LINE] = 1
     assert await_words(pair, 2, waiting.read_word(pair, 0), 2 * LINE) == ARRIVED
+
+
+def test_meet_often_counts_meetings_and_ends_where_nobody_waits() -> None:
+    words, found = make_words(2), dict[int, int]()
+
+    def meet_ten_times(mine: int) -> None:
+        found[mine] = waiting.meet_often(words, mine, 2, 10)
+
+    threads = [threading.Thread(target=meet_ten_times, args=(mine,)) for mine in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(0 <= met <= 10 for met in found.values())
+    assert words[0] == words[LINE] == 10
+    assert waiting.meet_often(words, 0, 2, 5) == 0, "nobody came"
+    assert words[0] == 15
+    assert waiting.meet_often(words, 1, 2, 5) == 0, "the other had left"
+    assert words[LINE] == 15
+    assert waiting.meet_often(make_words(1), 0, 1, 5) == 5

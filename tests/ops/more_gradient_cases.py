@@ -28,6 +28,7 @@ def zeroed(x: Any) -> Any:
     return ops.nan_to_num(x)
 
 
+SERIES = np.array([[2, 2, 0], [3, 0, 1], [1, 1, 1]], np.int32)
 KEY_MASK = np.array([[[True, False, True, True, False]], [[True, True, True, False, True]]])
 
 
@@ -163,6 +164,12 @@ MORE_CASES: list[Row] = [
     ),
     ("attention with weights", lambda q, k: stepwise(place=1)(q, k, k), ((2, 3, 4), (2, 5, 4)), False),
     (
+        "ctc_loss",
+        lambda x: ops.ctc_loss(SERIES, x, np.array([3, 2, 0], np.int32), np.array([6, 4, 5], np.int32), 1),
+        ((3, 6, 4),),
+        False,
+    ),
+    (
         "attention of separate heads",
         lambda q, k, v: ops.dot_product_attention(q, k, v, is_causal=True),
         ((2, 3, 2, 2), (2, 3, 2, 2), (2, 3, 2, 3)),
@@ -170,5 +177,14 @@ MORE_CASES: list[Row] = [
     ),
 ]
 
-NOT_DIFFERENTIABLE_EITHER = {"Argsort", "Ceil", "Floor", "LogicalXor", "NormalNoise", "Round"}
-BACKWARD_ONLY_TOO = {"DotProductAttentionGradient", "ProdGradient", "ScatterAddAlongAxis"}
+NOT_DIFFERENTIABLE_EITHER = {
+    "Argsort",
+    "Ceil",
+    "CtcBeamSearch",
+    "CtcGreedyDecode",
+    "Floor",
+    "LogicalXor",
+    "NormalNoise",
+    "Round",
+}
+BACKWARD_ONLY_TOO = {"CtcGradient", "DotProductAttentionGradient", "ProdGradient", "ScatterAddAlongAxis"}

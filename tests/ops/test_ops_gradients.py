@@ -80,7 +80,7 @@ def recurrence(kind: int, **options: Any) -> Callable[..., Any]:
         masks = [inputs[0].graph.constant(STEPS_THAT_COUNT)] if options.get("has_mask") else []
         y, h, c, *_ = Recurrence(kind, **options)(*(0.3 * x for x in inputs), *masks)
         states = [h, c] if kind == LSTM else [h]
-        return ops.concatenate([ops.reshape(y, (4, -1)), *(3.0 * state for state in states)])
+        return ops.concatenate([ops.reshape(y, (4, -1)), *(3.0 * state for state in states)], axis=-1)
 
     return call
 
