@@ -10,6 +10,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,11 @@ from cluster.failures import losses_of, raise_first_failure
 from cluster.shared_data import SharedData
 from cluster.supervision import Loss, decide
 from cluster.transport import pack
+from distnn.batching import Batching
 from distnn.data.arrays import ArrayData
 from distnn.engine import EngineOptions, SegmentReport
 from distnn.errors import EngineError
-from distnn.evaluation import total_evaluation, whole_predictions
+from distnn.evaluation import batches, total_evaluation, whole_predictions
 from distnn.recording import TrainingState
 from distnn.shard import ShardRunner
 from distnn.task import Task
@@ -53,7 +55,7 @@ class Coordinator:
         self._shared = SharedData(crew)
         self._assignment: Assignment = {}
         self._updater: Updater | None = None
-        self._samples: dict[str, int] = {}
+        self._sizes: dict[str, tuple[int, tuple[int, ...]]] = {}
         self._holders: set[int] = set()
         self._warm_machines: set[str] = set()
         self._warm_methods: set[str] = set()
@@ -87,7 +89,7 @@ class Coordinator:
             self._exchange.begin(self._updater)
             self._holders, self._warm_machines, self._warm_methods = set(), set(), set()
         self._updater.begin(state)
-        self._samples = {name: one.num_samples for name, one in data.items()}
+        self._sizes = {name: (one.num_samples, one.cuts) for name, one in data.items()}
         self._crew.recruit(self._options.workers)
         if "train" in data:
             self._warn_of_idle(task.batching.shards)
@@ -100,9 +102,17 @@ class Coordinator:
                 self._warm_up(new)
         self._holders = set(self._crew.workers)
 
+    def take_batches(self, name: str, data: ArrayData, batching: Batching | None) -> None:
+        """Send other batches to all workers, in the place of the named data."""
+        if batching is not None:
+            self.updater.take_task(replace(self.updater.task, batching=batching))
+        self._sizes[name] = (data.num_samples, data.cuts)
+        request = Request("take_batches", (batching, name, self._crew.share(data)))
+        self._ask_all(dict.fromkeys(self._crew.workers, request), "sending batches")
+
     def _hand_out(self, task: Task, data: Mapping[str, ArrayData]) -> None:
         handles = self._shared.handles(data.values())
-        again = Request("take_data", (task.batching.seed, list(data), *handles))
+        again = Request("take_data", (task.batching, list(data), *handles))
         requests = dict.fromkeys(self._holders, again)
         new = set(self._crew.workers) - self._holders
         if new:
@@ -185,13 +195,11 @@ class Coordinator:
         sums = self.updater.state.sums.copy()
         return SegmentReport(segment.first_step, fingerprints, sums, segment.has_trouble)
 
-    def evaluate(self, data_name: str, batch_size: int) -> Array:
-        """Loss and metric sums over the named data."""
+    def evaluate(self, data_name: str, batch_size: int, before: Array | None = None) -> Array:
+        """Loss and metric sums over the named data, added to those `before`."""
         parts = self._compute("evaluate", data_name, batch_size)
-        samples = self._samples[data_name]
-        sums = total_evaluation(self.updater.task, samples, batch_size, parts)
-        self.updater.add_penalty(sums, samples)
-        return sums
+        samples, cuts = self._sizes[data_name]
+        return total_evaluation(self.updater.task, batches(samples, batch_size, cuts), parts, before)
 
     def predict(self, data_name: str, batch_size: int) -> list[Array]:
         """The model's outputs for the named data, in its order."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import cast
 
+from distnn.batching import Batching
 from distnn.data.arrays import ArrayData
 from distnn.evaluation import Place, evaluate_shards, predict_shards
 from distnn.kernels.tape import Call
@@ -33,11 +34,24 @@ class CountingRunner:
     def data(self) -> Mapping[str, ArrayData]:
         return self._runner.data
 
-    def take(self, seed: int, data: Mapping[str, ArrayData]) -> None:
-        """Go on with another seed, on other data of the same signature."""
-        self.task = replace(self.task, batching=replace(self.task.batching, seed=seed))
-        self._runner.take_task(self.task)
+    def take(self, batching: Batching, data: Mapping[str, ArrayData]) -> None:
+        """Go on with another seed, or other steps, on other data of the same signature."""
+        self._take_batching(batching)
         self._runner.set_data(data)
+
+    def take_batches(self, name: str, data: ArrayData, batching: Batching | None) -> None:
+        """Go on with other batches in the place of the named data; `batching`: of the steps that come."""
+        if batching is not None:
+            self._take_batching(batching)
+        self._runner.set_batches(name, data)
+
+    def _take_batching(self, batching: Batching) -> None:
+        self.task = replace(self.task, batching=batching)
+        self._runner.take_task(self.task)
+
+    @property
+    def bindings(self) -> int:
+        return self._runner.bindings
 
     @property
     def shard(self) -> int:

@@ -14,6 +14,7 @@ from cluster.coordinator import Coordinator
 from cluster.crew import Crew
 from cluster.exchange.choice import make_exchange
 from cluster.ray_crew import RayCrew
+from distnn.batching import Batching
 from distnn.data.arrays import ArrayData
 from distnn.engine import Engine, EngineOptions, SegmentReport
 from distnn.recording import TrainingState
@@ -52,6 +53,10 @@ class RayEngine(Engine):
         self._check_open()
         self._coordinator.load(task, data, state)
 
+    def take_batches(self, name: str, data: ArrayData, batching: Batching | None = None) -> None:
+        self._check_open()
+        self._coordinator.take_batches(name, data, batching)
+
     def run_segment(self, num_steps: int) -> SegmentReport:
         self._check_open()
         return self._coordinator.run_segment(num_steps)
@@ -62,9 +67,12 @@ class RayEngine(Engine):
     def set_state(self, state: TrainingState) -> None:
         self._coordinator.updater.begin(state)
 
-    def evaluate(self, data_name: str, batch_size: int) -> Array:
+    def evaluate(self, data_name: str, batch_size: int, before: Array | None = None) -> Array:
         self._check_open()
-        return self._coordinator.evaluate(data_name, batch_size)
+        return self._coordinator.evaluate(data_name, batch_size, before)
+
+    def add_penalty(self, sums: Array, samples: int) -> None:
+        self._coordinator.updater.add_penalty(sums, samples)
 
     def predict(self, data_name: str, batch_size: int) -> list[Array]:
         self._check_open()

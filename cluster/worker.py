@@ -30,6 +30,7 @@ from cluster.machine import machine_identity
 from cluster.stopping import end_with_parent
 from cluster.transport import unpack
 from cluster.user_code import describe
+from distnn.batching import Batching
 from distnn.data.arrays import ArrayData
 from distnn.errors import EngineError, FaultPlace
 from distnn.evaluation import Place, batches
@@ -114,9 +115,13 @@ class Worker:
         self._optimizer = b""
         self._node.let_go()
 
-    def take_data(self, seed: int, names: Sequence[str], *data: ArrayData) -> None:
-        """Compute the task it has with this seed, on other data of the same signature."""
-        self._running.take(seed, dict(zip(names, data, strict=True)))
+    def take_data(self, batching: Batching, names: Sequence[str], *data: ArrayData) -> None:
+        """Compute the task it has with another seed, on other data of the same signature."""
+        self._running.take(batching, dict(zip(names, data, strict=True)))
+
+    def take_batches(self, batching: Batching | None, name: str, data: ArrayData) -> None:
+        """Go on with other batches in the place of the named data; `batching`: of the steps that come."""
+        self._running.take_batches(name, data, batching)
 
     @property
     def _running(self) -> CountingRunner:
@@ -146,7 +151,8 @@ class Worker:
     def rehearse(self, method: str, name: str, batch_size: int, shard: int, weights: Array) -> None:
         """Compute a shard of the first batch as `evaluate` or `predict` does, for the same reason."""
         runner = self._running
-        start, stop = batches(runner.data[name].num_samples, batch_size)[0]
+        data = runner.data[name]
+        start, stop = batches(data.num_samples, batch_size, data.cuts)[0]
         try:
             if method == "evaluate":
                 sums = runner.evaluation_sums(stop - start)

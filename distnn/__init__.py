@@ -24,6 +24,7 @@ _SUBMODULES = (
     "ops",
     "optimizers",
     "preprocessing",
+    "random",
     "regularizers",
     "utils",
 )

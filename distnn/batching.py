@@ -15,6 +15,8 @@ from distnn.rng import stream_key
 from distnn.tensor import Array
 
 MIN_SAMPLES_PER_SHARD = 16
+UNKNOWN_STEPS = 1 << 62
+"""Steps of an epoch that lasts as long as a generator does."""
 
 
 def shard_bounds(start: int, stop: int, shards: int, shard: int) -> tuple[int, int]:
@@ -34,6 +36,11 @@ class Batching:
     """How `samples` samples become steps.
 
     `steps_per_epoch` may be less than a whole pass; each epoch then begins a new order.
+
+    Args:
+        cuts: where batches end that were pulled, of whatever sizes, the first of them that of `first_step`;
+            the other steps' are not known then. Empty: the batches are slices of an order of all samples.
+        first_step: see `cuts`.
     """
 
     samples: int
@@ -42,6 +49,8 @@ class Batching:
     shuffle: bool
     seed: int
     steps_per_epoch: int
+    cuts: tuple[int, ...] = ()
+    first_step: int = 0
 
     @property
     def largest_shard(self) -> int:
@@ -52,6 +61,10 @@ class Batching:
 
     def batch_bounds(self, step: int) -> tuple[int, int]:
         """Positions [start, stop) of the step's batch in the epoch's order; the last one may be short."""
+        if self.cuts:
+            place = step - self.first_step
+            assert 0 <= place < len(self.cuts), f"the batch of step {step} has not been pulled"
+            return self.cuts[place - 1] if place else 0, self.cuts[place]
         start = (step % self.steps_per_epoch) * self.batch_size % self.whole_pass
         return start, min(start + self.batch_size, self.samples)
 

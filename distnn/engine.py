@@ -17,6 +17,7 @@ from distnn.recording import TrainingState
 from distnn.tensor import Array
 
 if TYPE_CHECKING:
+    from distnn.batching import Batching
     from distnn.data.arrays import ArrayData
     from distnn.task import Task
 
@@ -85,6 +86,16 @@ class Engine(ABC):
         """
 
     @abstractmethod
+    def take_batches(self, name: str, data: ArrayData, batching: Batching | None = None) -> None:
+        """Go on with other data of the same signature in the place of the named ones; the state stays.
+
+        Args:
+            name: `train`, ... as it was loaded.
+            data: with `cuts`.
+            batching: of the steps that come, if the data are for steps.
+        """
+
+    @abstractmethod
     def run_segment(self, num_steps: int) -> SegmentReport:
         """Commit the next `num_steps` steps, or those before the first that has trouble (see the report).
 
@@ -102,8 +113,20 @@ class Engine(ABC):
         """Go on from `state` (copied)."""
 
     @abstractmethod
-    def evaluate(self, data_name: str, batch_size: int) -> Array:
-        """Loss and metric sums (float64) over the named data, in batches, shards and tree."""
+    def evaluate(self, data_name: str, batch_size: int, before: Array | None = None) -> Array:
+        """Loss and metric sums (float64) over the named data, in batches, shards and tree.
+
+        The penalty of the weights is not in them. Data that came in batches have sizes of their own.
+
+        Args:
+            data_name: as it was loaded.
+            batch_size: of the batches.
+            before: sums of the batches before these, to which these are added.
+        """
+
+    @abstractmethod
+    def add_penalty(self, sums: Array, samples: int) -> None:
+        """Add the penalty of the current weights to the sums of an evaluation of so many samples."""
 
     @abstractmethod
     def predict(self, data_name: str, batch_size: int) -> list[Array]:

@@ -6,7 +6,7 @@ batch. The results depend on `shards` and the batch size, not on who computed wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -23,8 +23,10 @@ Place = tuple[int, int]
 """(batch, shard)."""
 
 
-def batches(samples: int, batch_size: int) -> list[Range]:
-    """The batches of `samples` samples in order; the last may be short."""
+def batches(samples: int, batch_size: int, cuts: Sequence[int] = ()) -> list[Range]:
+    """The batches of `samples` samples in order; the last may be short. `cuts`: where they end, if fixed."""
+    if cuts:
+        return list(zip((0, *cuts), cuts, strict=False))
     return [(start, min(start + batch_size, samples)) for start in range(0, samples, batch_size)]
 
 
@@ -32,11 +34,12 @@ def evaluate_shards(
     runner: ShardRunner, name: str, batch_size: int, shards: Range, weights: Array
 ) -> dict[Place, Array]:
     """Sums of the shards [first, last) of every batch of the named data; empty shards are absent."""
-    samples = runner.data[name].num_samples
-    buffer = runner.evaluation_sums(min(batch_size, samples))
+    data = runner.data[name]
+    bounds = batches(data.num_samples, batch_size, data.cuts)
+    buffer = runner.evaluation_sums(max(stop - start for start, stop in bounds))
     weights = runner.own_weights("evaluate", weights)
     found: dict[Place, Array] = {}
-    for batch, (start, stop) in enumerate(batches(samples, batch_size)):
+    for batch, (start, stop) in enumerate(bounds):
         for shard in range(*shards):
             if runner.evaluate_shard(name, start, stop, shard, weights, buffer):
                 found[batch, shard] = buffer.sums.copy()
@@ -44,16 +47,16 @@ def evaluate_shards(
 
 
 def total_evaluation(
-    task: Task, samples: int, batch_size: int, parts: Iterable[Mapping[Place, Array]]
+    task: Task, bounds: Sequence[Range], parts: Iterable[Mapping[Place, Array]], before: Array | None = None
 ) -> Array:
-    """Add the shards' sums by the tree within each batch, then the batches in order."""
+    """Add the shards' sums by the tree within each batch, then the batches in order to those `before`."""
     if task.objective is None:
         raise AssertionError("a task without an objective cannot be evaluated")
     found = {place: sums for part in parts for place, sums in part.items()}
     layout = SumsLayout(0, len(next(iter(found.values()))), ())
     buffers = [ShardSums(layout) for _ in range(2 + task.batching.shards.bit_length())]
-    total = np.zeros(layout.sums, np.float64)
-    for batch, (start, stop) in enumerate(batches(samples, batch_size)):
+    total = np.zeros(layout.sums, np.float64) if before is None else before
+    for batch, (start, stop) in enumerate(bounds):
         fold(0, task.batching.shards, buffers, partial(_fetch, found, batch))
         task.objective.fold_step(buffers[0].sums, stop - start)
         total += buffers[0].sums
@@ -73,8 +76,9 @@ def predict_shards(
 ) -> dict[Place, list[Array]]:
     """Outputs for the shards [first, last) of every batch of the named data."""
     found: dict[Place, list[Array]] = {}
+    data = runner.data[name]
     weights = runner.own_weights("predict", weights)
-    for batch, (start, stop) in enumerate(batches(runner.data[name].num_samples, batch_size)):
+    for batch, (start, stop) in enumerate(batches(data.num_samples, batch_size, data.cuts)):
         for shard in range(*shards):
             outputs = runner.predict_shard(name, start, stop, shard, weights)
             if outputs:

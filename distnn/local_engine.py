@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from distnn.engine import Engine, EngineOptions, SegmentReport
 from distnn.errors import FaultPlace
-from distnn.evaluation import evaluate_shards, predict_shards, total_evaluation, whole_predictions
+from distnn.evaluation import batches, evaluate_shards, predict_shards, total_evaluation, whole_predictions
 from distnn.recording import TrainingState
 from distnn.reduction import Range, ShardSums, combine, worker_ranges
 from distnn.shard import ShardRunner
@@ -25,6 +26,7 @@ from distnn.threads import product_threads
 from distnn.updater import Updater
 
 if TYPE_CHECKING:
+    from distnn.batching import Batching
     from distnn.data.arrays import ArrayData
     from distnn.task import Task
 
@@ -44,9 +46,13 @@ class _Loaded:
 
     def take(self, task: Task, data: Mapping[str, ArrayData]) -> None:
         """Go on with a task of the same key, on other data of the same signature."""
+        self.take_task(task)
+        for runner in self.runners:
+            runner.set_data(data)
+
+    def take_task(self, task: Task) -> None:
         for runner in self.runners:
             runner.take_task(task)
-            runner.set_data(data)
         self.updater.take_task(task)
 
 
@@ -84,6 +90,13 @@ class LocalEngine(Engine):
         self._loaded = loaded
         loaded.updater.begin(state)
 
+    def take_batches(self, name: str, data: ArrayData, batching: Batching | None = None) -> None:
+        loaded = self._now
+        if batching is not None:
+            loaded.take_task(replace(loaded.updater.task, batching=batching))
+        for runner in loaded.runners:
+            runner.set_batches(name, data)
+
     def run_segment(self, num_steps: int) -> SegmentReport:
         updater = self._now.updater
         task = updater.task
@@ -119,7 +132,7 @@ class LocalEngine(Engine):
     def set_state(self, state: TrainingState) -> None:
         self._now.updater.begin(state)
 
-    def evaluate(self, data_name: str, batch_size: int) -> Array:
+    def evaluate(self, data_name: str, batch_size: int, before: Array | None = None) -> Array:
         loaded, updater = self._now, self._now.updater
         weights = updater.state.weights
 
@@ -129,10 +142,11 @@ class LocalEngine(Engine):
 
         with product_threads(updater.task.threads):
             parts = self._map(work)
-        samples = loaded.runners[0].data[data_name].num_samples
-        sums = total_evaluation(updater.task, samples, batch_size, parts)
-        updater.add_penalty(sums, samples)
-        return sums
+        data = loaded.runners[0].data[data_name]
+        return total_evaluation(updater.task, batches(data.num_samples, batch_size, data.cuts), parts, before)
+
+    def add_penalty(self, sums: Array, samples: int) -> None:
+        self._now.updater.add_penalty(sums, samples)
 
     def predict(self, data_name: str, batch_size: int) -> list[Array]:
         loaded, updater = self._now, self._now.updater

@@ -7,6 +7,7 @@ its sums of all samples into a number.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -61,27 +62,34 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Masked:
-    """Values of a loss or metric, and which of the output's steps count."""
+    """Values of a loss, and which of them count.
+
+    `masks`: of the output's steps, and of the values themselves; all must let a value count.
+    """
 
     values: Tensor
-    mask: Tensor | None
+    masks: tuple[Tensor, ...]
     what: str
 
-    def weights(self) -> Tensor:
-        """1 for values that count, 0 for others, in the values' shape.
+    def weights(self, sample_weight: Tensor | None = None) -> Tensor:
+        """The sample's weight (1 without) for values that count, 0 for others, in the values' shape.
 
         Raises:
-            ValueError: if the mask does not say so for each value.
+            ValueError: if a mask does not say so for each value.
         """
-        assert self.mask is not None
-        mask, shape = self.mask.spec.shape, self.values.spec.shape
-        if mask != shape[: len(mask)]:
-            raise ValueError(
-                f"{self.what} has values of shape {self.values.shape}, but the model's output has a mask of "
-                f"shape {self.mask.shape}: return a value for each step"
-            )
-        weights: Tensor = ops.broadcast_to(_aligned(ops.cast(self.mask, "float32"), self.values), shape)
-        return weights
+        found = [] if sample_weight is None else [self._spread(sample_weight)]
+        for mask in self.masks:
+            if mask.spec.shape != self.values.spec.shape[: mask.spec.rank]:
+                raise ValueError(
+                    f"{self.what} has values of shape {self.values.shape}, but the model's output has a mask "
+                    f"of shape {mask.shape}: return a value for each step"
+                )
+            found.append(self._spread(ops.cast(mask, "float32")))
+        return functools.reduce(ops.multiply, found)
+
+    def _spread(self, weights: Tensor) -> Tensor:
+        spread: Tensor = ops.broadcast_to(_aligned(weights, self.values), self.values.spec.shape)
+        return spread
 
 
 class Objective:
@@ -175,7 +183,9 @@ class Objective:
             for i, (loss, target, output) in enumerate(zip(self.losses, targets, outputs, strict=True)):
                 with graph.scope(loss.name):
                     values = loss.call(target, output)
-                    masked = Masked(values, output.mask, f"the loss '{loss.name}'")
+                    own = values.mask if isinstance(values, Tensor) else None
+                    masks = {id(mask): mask for mask in (output.mask, own) if mask is not None}
+                    masked = Masked(values, tuple(masks.values()), f"the loss '{loss.name}'")
                     sums.append(self._record_loss(graph, i, masked, sample_weight, starts, seeds, counts))
             for groups, weight in ((self.metrics, None), (self.weighted_metrics, sample_weight)):
                 for target, output, group in zip(targets, outputs, groups, strict=True):
@@ -210,12 +220,13 @@ class Objective:
                 f"or a scalar. Received: shape {values.shape}"
             )
         per_sample = 0 if loss.reduction == "sum" else per_sample or 1
-        is_counted = masked.mask is not None and per_sample > 0
+        is_weighted = loss.reduction == "mean_with_sample_weight" and sample_weight is not None
+        is_counted = per_sample > 0 and (bool(masked.masks) or is_weighted)
         seeds.append(Seed(name, self.loss_weights[index], per_sample, len(counts) if is_counted else None))
         if graph.eager:
             seed.value = np.array([self._eager_seed(graph, seeds[-1])], graph.dtype)
         if values.spec.rank == 0:
-            if masked.mask is not None:
+            if masked.masks:
                 masked.weights()
             if sample_weight is not None:
                 raise ValueError(
@@ -224,13 +235,15 @@ class Objective:
                 )
             return _start_at_scalar(values, seed, loss.reduction == "sum", starts)
         if sample_weight is not None:
+            _check_weights(sample_weight, values, f"the loss '{loss.name}'")
+        if sample_weight is not None and not is_weighted:
             values = ops.multiply(values, _aligned(sample_weight, values))
         pair: Tensor
-        if masked.mask is None:
+        if not masked.masks and not is_weighted:
             starts.append((values, ops.broadcast_to(seed, values.spec.shape)))
             pair = SumAndCount()(values)
             return pair
-        counted = masked.weights()
+        counted = masked.weights(sample_weight if is_weighted else None)
         starts.append((ops.multiply(values, counted), ops.broadcast_to(seed, values.spec.shape)))
         pair = SumAndCount()(values, counted)
         if is_counted:
@@ -289,6 +302,20 @@ def _aligned(sample_weight: Tensor, values: Tensor) -> Tensor:
     return aligned
 
 
+def _check_weights(sample_weight: Tensor, values: Tensor, what: str) -> None:
+    """Refuse weights that are not one for each sample, or for each of its values.
+
+    Raises:
+        ValueError: naming the shapes.
+    """
+    given, shape = sample_weight.spec.shape, values.spec.shape
+    if len(given) > len(shape) or any(g not in (1, s) for g, s in zip(given[1:], shape[1:], strict=False)):
+        raise ValueError(
+            f"`sample_weight` has shape {sample_weight.shape}, and {what} has values of shape "
+            f"{values.shape}: give one number for each sample, or for each of its values"
+        )
+
+
 def _start_at_scalar(
     value: Tensor, seed: Tensor, is_sum: bool, starts: list[tuple[Tensor, Tensor]]
 ) -> Tensor:
@@ -309,6 +336,8 @@ def _metric_sums(metric: Metric, target: Tensor, output: Tensor, sample_weight: 
     weight, mask = sample_weight, output.mask
     if mask is not None:
         shown = ops.cast(mask, "float32")
+        if sample_weight is not None:
+            _check_weights(sample_weight, shown, f"the metric '{metric.name}'")
         weight = shown if sample_weight is None else ops.multiply(shown, _aligned(sample_weight, shown))
     try:
         sums: Tensor = metric.sums(target, output, weight)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from distnn.batching import Batching
 from distnn.checkpoint import canonical_json
 from distnn.data.arrays import ArrayData
 from distnn.kernels.products import products_kind
@@ -34,13 +35,18 @@ def make_recipe(
     description: Mapping[str, Any],
     task: Task,
     data: Mapping[str, ArrayData],
-    *,
+    pulled: str | None = None,
     on_nonfinite: str = "stop",
 ) -> dict[str, Any]:
     """What must be equal for two trainings to end in equal bytes.
 
-    `description` is how to rebuild the model (see `distnn.models.saving.describe`); `on_nonfinite` what
-    happens at a step that is not finite.
+    Args:
+        model: as it is before the first step.
+        description: how to rebuild the model (see `distnn.models.saving.describe`).
+        task: of the training.
+        data: by name; without what is pulled.
+        pulled: what the training's batches are pulled from; nobody can have them again then.
+        on_nonfinite: what happens at a step that is not finite.
     """
     trained = set(model.trainable_variables)
     return {
@@ -50,11 +56,17 @@ def make_recipe(
         "variables": [[v.path, list(v.shape), v in trained] for v in model.variables],
         "initial_weights": weights_digest(model),
         "data": {name: part.digest() for name, part in sorted(data.items())},
-        "batching": asdict(task.batching),
+        "batching": _batching_facts(task.batching),
         "on_nonfinite": on_nonfinite,
+        **({"not_replayable": f"its batches are pulled from {pulled}"} if pulled else {}),
         **({"threads_per_shard": task.threads} if products_kind() == "blas" else {}),
         "arithmetic": arithmetic_facts(),
     }
+
+
+def _batching_facts(batching: Batching) -> dict[str, Any]:
+    """All but what is told of pulled batches while they come."""
+    return {key: value for key, value in asdict(batching).items() if key not in ("cuts", "first_step")}
 
 
 def weights_digest(model: Model) -> str:

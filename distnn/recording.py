@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from distnn.batching import UNKNOWN_STEPS
 from distnn.tensor import Array
 
 
@@ -51,7 +52,7 @@ class Plan:
 
     @property
     def first_step(self) -> int:
-        return self.initial_epoch * self.steps_per_epoch
+        return 0 if self.steps_per_epoch == UNKNOWN_STEPS else self.initial_epoch * self.steps_per_epoch
 
     @property
     def last_step(self) -> int:

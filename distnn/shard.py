@@ -7,7 +7,7 @@ number of threads, wherever it runs.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -40,6 +40,7 @@ from distnn.kernels.update import add_into
 from distnn.program import BoundProgram, Program
 from distnn.reduction import Range, ShardSums, SumsLayout, depth, fold, maximal_subtrees
 from distnn.rng import stream_key
+from distnn.sources import Sources
 from distnn.task import Task
 from distnn.tensor import Array
 from distnn.tracing import EagerValues, Mode, Traced, input_specs, trace
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
 
 _MAX_SPECIAL_PROGRAMS = 8
 _MAX_TAPES = 64
-_LITTLE_BYTES = 64 * 1024
 
 
 class ShardRunner:
@@ -60,13 +60,16 @@ class ShardRunner:
         task: what to compute.
         data: by name; `train` for steps.
         dtype: float32 for work, float64 for gradient checks.
+
+    Attributes:
+        bindings: another number when what `bind_subtree` gave before is bound to data of the past.
     """
 
     def __init__(self, task: Task, data: Mapping[str, ArrayData], dtype: type[np.floating] = np.float32):
         self.task = task
-        self.data = dict(data)
         self.dtype = dtype
-        self._sources: dict[str, dict[str, Array]] = {}
+        self.bindings = 0
+        self._sources = Sources(data)
         self._traced: dict[tuple[Mode, int], Traced] = {}
         self._programs: OrderedDict[tuple[Mode, int], Program] = OrderedDict()
         self.control: Array = np.zeros(CONTROL_WORDS, np.int64)
@@ -362,7 +365,7 @@ class ShardRunner:
         inputs: dict[str, Array] = {}
         for key, spec in input_specs(self.task, mode).items():
             inputs[key] = np.empty(spec.concrete(samples), self.dtype if spec.is_float else spec.dtype)
-            gather_rows(self._source(name, key), indices, inputs[key].reshape(samples, -1))
+            gather_rows(self._sources.rows(name, key), indices, inputs[key].reshape(samples, -1))
         control = self.control
         control[STEP_WORD], control[SHARD_WORD], control[SAMPLES_WORD] = *place, samples
         layout = self.task.layout()
@@ -384,40 +387,30 @@ class ShardRunner:
         self.task = task
         self.control[SEED_WORD] = stream_key(task.batching.seed, "noise")
 
-    def set_data(self, data: Mapping[str, ArrayData]) -> None:
-        """Compute on other data of the same signature; the programs stay.
+    @property
+    def data(self) -> Mapping[str, ArrayData]:
+        """By name."""
+        return self._sources.data
 
-        Little data of the size of what was there before is copied into its place, so that nothing has to be
-        bound anew.
-        """
-        before, self.data = self.data, dict(data)
-        if self._is_little(before) and self._is_little(data) and _sizes(before) == _sizes(data):
-            for name, sources in self._sources.items():
-                for key, array in _named_arrays(data[name]):
-                    np.copyto(sources[key], array.reshape(len(array), -1))
-            return
-        self._sources.clear()
+    def set_data(self, data: Mapping[str, ArrayData]) -> None:
+        """Compute on other data of the same signature; the programs stay, and what is bound if it can."""
+        if not self._sources.set_data(data):
+            self._let_go_of_tapes()
+
+    def set_batches(self, name: str, data: ArrayData) -> None:
+        """Compute on other batches in the place of the named data."""
+        if not self._sources.set_batches(name, data):
+            self._let_go_of_tapes()
+
+    def _let_go_of_tapes(self) -> None:
+        self.bindings += 1
         self._tapes.clear()
         self._feeds.clear()
-
-    @staticmethod
-    def _is_little(data: Mapping[str, ArrayData]) -> bool:
-        return sum(one.num_bytes for one in data.values()) <= _LITTLE_BYTES
 
     def _index_buffer(self, samples: int) -> Array:
         if len(self._indices) < samples:
             self._indices = np.zeros(samples, np.int64)
         return self._indices[:samples]
-
-    def _source(self, name: str, key: str) -> Array:
-        """The named data's array for a graph input, as rows; of little data a copy."""
-        if name not in self._sources:
-            is_little = self._is_little(self.data)
-            self._sources[name] = {
-                key: (array.copy() if is_little else np.ascontiguousarray(array)).reshape(len(array), -1)
-                for key, array in _named_arrays(self.data[name])
-            }
-        return self._sources[name][key]
 
     def _fed(self, bound: BoundProgram, name: str, shuffle: bool) -> Tape:
         """A tape that picks the shard's samples out of the named data and runs the program on them."""
@@ -429,7 +422,7 @@ class ShardRunner:
             for key, target in bound.inputs.items():
                 if key in bound.reads and not key.startswith("seed"):
                     rows = target.reshape(samples, -1)
-                    calls.append(partial(gather_rows, self._source(name, key), indices, rows))
+                    calls.append(partial(gather_rows, self._sources.rows(name, key), indices, rows))
             tapes[name] = Tape([*calls, *bound.calls])
         return tapes[name]
 
@@ -441,21 +434,3 @@ class ShardRunner:
 
 def _bind_addition(calls: list[Call], left: ShardSums, right: ShardSums) -> None:
     calls += left.bind_add(right)
-
-
-def _named_arrays(data: ArrayData) -> Iterator[tuple[str, Array]]:
-    """A data set's arrays by the names of the graph's inputs."""
-    for i, array in enumerate(data.x):
-        yield f"x{i}", array
-    for i, array in enumerate(data.y):
-        yield f"y{i}", array
-    if data.sample_weight is not None:
-        yield "sample_weight", data.sample_weight
-
-
-def _sizes(data: Mapping[str, ArrayData]) -> dict[str, list[tuple[str, tuple[int, ...], str]]]:
-    """What must agree for data to take another's place."""
-    return {
-        name: [(key, array.shape, array.dtype.str) for key, array in _named_arrays(one)]
-        for name, one in data.items()
-    }

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Signature:
-    """Specs of a task's inputs and targets, batch axis first; `weighted`: samples have weights."""
+    """Specs of a task's inputs and targets, batch axis first; `weight`: of the samples' weights, if any."""
 
     inputs: tuple[Spec, ...]
     targets: tuple[Spec, ...] = ()
-    weighted: bool = False
+    weight: Spec | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -68,8 +68,8 @@ def input_specs(task: Task, mode: Mode) -> dict[str, Spec]:
     specs = {f"x{i}": spec for i, spec in enumerate(task.signature.inputs)}
     if mode != "predict":
         specs |= {f"y{i}": spec for i, spec in enumerate(task.signature.targets)}
-        if task.signature.weighted:
-            specs["sample_weight"] = Spec(task.signature.targets[0].shape[:1])
+        if task.signature.weight is not None:
+            specs["sample_weight"] = task.signature.weight
     return specs
 
 

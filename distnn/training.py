@@ -12,16 +12,19 @@ import copy
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from distnn.batching import UNKNOWN_STEPS
 from distnn.callbacks import CallbackList, History
 from distnn.engine import Engine, SegmentReport
 from distnn.errors import CheckpointError, NonFiniteError, Trouble
+from distnn.feeding import Feed, Window
 from distnn.nonfinite import find_trouble
 from distnn.objective import Objective
 from distnn.recording import Plan, Recorder, Snapshot, TrainingState
@@ -65,11 +68,17 @@ class Stopped(Exception):  # noqa: N818  (an outcome, not an error)
 
 @dataclass
 class Validation:
-    """When and how to validate."""
+    """When and how to validate: after every so many epochs, or after those named, counted from 1."""
 
     samples: int
     batch_size: int
-    frequency: int = 1
+    frequency: int | Sequence[int] = 1
+
+    def follows(self, epoch: int) -> bool:
+        """Whether there is one after `epoch`, counted from 0."""
+        if isinstance(self.frequency, Sequence):
+            return epoch + 1 in self.frequency
+        return (epoch + 1) % self.frequency == 0
 
 
 @dataclass
@@ -88,11 +97,13 @@ class Training:
     recorder: Recorder | None = None
     recipe: dict[str, Any] = field(default_factory=dict)
     on_nonfinite: str = "stop"
+    feed: Feed | None = None
     clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
         self.layout = self.model.layout
         self._skipped_samples = self._num_skipped = 0
+        self._window: Window | None = None
         self._changed: str | None = None
         self._check: ResumeCheck | None = None
         self._rescue = Rescue(lambda epoch: self._snapshot(epoch, is_within_epoch=True))
@@ -106,6 +117,13 @@ class Training:
         Raises:
             Stopped: the recorder asked to stop; a checkpoint of the last committed step has been saved.
         """
+        try:
+            return self._run(state)
+        finally:
+            if self.feed is not None:
+                self.feed.close()
+
+    def _run(self, state: TrainingState) -> TrainingState:
         initial, snapshot = state, None
         if self.recorder is not None:
             check = partial(check_snapshot, task=self.task, like=initial)
@@ -114,7 +132,7 @@ class Training:
             state = self._read(snapshot, state)
         if self.recorder is not None:
             self.recorder.offer(self._rescue.snapshot)
-        self.engine.load(self.task, self.data, state)
+        self.engine.load(self._task_at(state.step), self.data, state)
         self._event("engine-ready", engine=type(self.engine).__name__)
         if forgetful := self.callbacks.without_state():
             self._event("callbacks-without-state", callbacks=", ".join(forgetful))
@@ -141,16 +159,29 @@ class Training:
             self._restore(snapshot)
             epoch = int(snapshot.metadata["training"]["epoch"])
             has_ended = self.model.stop_training and not _is_within_epoch(snapshot)
-        while epoch < self.plan.epochs and not has_ended:
+        while epoch < self.plan.epochs and not has_ended and not self._has_run_out():
             self._run_epoch(epoch, snapshot)
             epoch, snapshot, has_ended = epoch + 1, None, self.model.stop_training
         self.callbacks.on_train_end({name: values[-1] for name, values in self.history.history.items()})
         self._take_callbacks_changes()
 
+    def _has_run_out(self) -> bool:
+        """Whether an epoch that is to begin would find no batch."""
+        if self.feed is None or self.feed.has_more():
+            return False
+        self.feed.warn_once()
+        return True
+
     def _keep_committed(self) -> None:
         """Whatever ended the training, the model holds the last committed step."""
         with contextlib.suppress(Exception):  # what ended the training is what must be seen
             self.model.take_state(self.engine.state())
+
+    def _task_at(self, step: int) -> Task:
+        """The task as an engine loads it; it knows the next steps' batches only, if they are pulled."""
+        if self.feed is None:
+            return self.task
+        return replace(self.task, batching=self.feed.opening(step).batching)
 
     # Going on from a snapshot
 
@@ -162,6 +193,13 @@ class Training:
         training = snapshot.metadata["training"]
         self.history.history.update({name: list(v) for name, v in training["history"].items()})
         self.history.epoch.extend(training["epochs"])
+        if self.feed is not None and not self.feed.go_on(training["pulled"], state.step):
+            message = (
+                f"{self.feed.source.what} gave another batch for step {state.step - 1} than before: the run "
+                "goes on, but not to the bytes of an unbroken one. Make batches a function of their numbers."
+            )
+            warnings.warn(message, stacklevel=6)
+            self._event("not-exactly-resumed", message=message)
         return state
 
     def _check_beginning(
@@ -169,10 +207,10 @@ class Training:
     ) -> None:
         """Compute steps again that were recorded, before anything is written."""
         evidence = None if self.recorder is None else self.recorder.evidence()
-        if self.recorder is None or evidence is None:
+        if self.recorder is None or evidence is None or state.step >= self.plan.last_step:
             return
-        if state.step >= self.plan.last_step:
-            return
+        if self.feed is not None:
+            return  # whether the batches are the same, the feed says
         self._check = ResumeCheck(self.recorder, evidence, state.step, self.callbacks.without_state())
         example = find_example(evidence, self.callbacks, self.task, initial, snapshot)
         if example is not None:
@@ -203,7 +241,7 @@ class Training:
         else:
             self._take_callbacks_changes()
         logs = self._run_steps(epoch, has_ended)
-        if self.validation is not None and (epoch + 1) % self.validation.frequency == 0:
+        if self.validation is not None and self.validation.follows(epoch):
             validated = self._validate(epoch, self.validation)
             logs.update({f"val_{name}": value for name, value in validated.items()})
         step = self.engine.state().step
@@ -222,6 +260,7 @@ class Training:
         begins_anew = not self.callbacks.users_override("on_test_begin")
         with self._rescue.possible(epoch, self.engine.state().step, begins_anew):
             sums = self.engine.evaluate("validation", validation.batch_size)
+        self.engine.add_penalty(sums, validation.samples)
         logs = self.objective.means(sums, validation.samples)
         self.callbacks.on_test_end(logs)
         return logs
@@ -231,8 +270,14 @@ class Training:
         end = (epoch + 1) * self.plan.steps_per_epoch
         each_batch = self.callbacks.wants_batches
         per_second = 0.0
+        if self.feed is not None:
+            self.feed.begin_epoch(epoch, self.engine.state().step, end)
         while (step := self.engine.state().step) < end and not has_ended:
             size = 1 if each_batch else self._segment_size(step, end, per_second)
+            if self.feed is not None:
+                size = self._send_batches(self.feed, step, size)
+                if not size:
+                    break
             if each_batch:
                 self.callbacks.on_train_batch_begin(step % self.plan.steps_per_epoch)
                 self._take_callbacks_changes()
@@ -247,6 +292,8 @@ class Training:
                 loss = self._meet_trouble(epoch, each_batch)
                 if loss is not None:
                     return self._logs(epoch) | {"loss": loss}
+        if self.feed is not None:
+            self.feed.end_epoch()
         return self._logs(epoch)
 
     def _logs(self, epoch: int) -> dict[str, float]:
@@ -269,7 +316,7 @@ class Training:
             NonFiniteError: in all other cases.
         """
         state = self.engine.state()
-        trouble = find_trouble(self.task, self.data["train"], state)
+        trouble = self._find_trouble(state)
         self._event("nonfinite", step=state.step, policy=self.on_nonfinite, **trouble.facts())
         place = f"epoch {epoch + 1} of {self.plan.epochs}"
         if self.on_nonfinite == "skip":
@@ -278,8 +325,8 @@ class Training:
             if count < _MANY or count & (count - 1) == 0:  # all of them are events
                 logger.warning("%s; %s goes on without this step, the %d. such", trouble, place, count)
             return None
-        if state.step > self.plan.first_step:
-            self._save(epoch, is_within_epoch=True)
+        if state.step > self.plan.first_step and self.feed is None:
+            self._save(epoch, is_within_epoch=True)  # a feed may have pulled further
         loss = float(trouble.value) if trouble.what == "loss" else math.nan
         logs = self._logs(epoch) | {"loss": loss}
         self.callbacks.on_train_batch_end(state.step % self.plan.steps_per_epoch, logs)
@@ -291,16 +338,28 @@ class Training:
             "rate, clip the gradient (clipnorm), or go on without such steps: on_nonfinite='skip'",
         )
 
+    def _find_trouble(self, state: TrainingState) -> Trouble:
+        """Where it comes from; of pulled batches, samples are counted in their batch."""
+        if self._window is None:
+            return find_trouble(self.task, self.data["train"], state)
+        batching = self._window.batching
+        trouble = find_trouble(replace(self.task, batching=batching), self._window.data, state)
+        if trouble.sample is None:
+            return trouble
+        return replace(trouble, sample=trouble.sample - batching.batch_bounds(state.step)[0])
+
     def _skip(self, epoch: int, each_batch: bool, trouble: Trouble) -> None:
         """Commit the step without its update.
 
         Raises:
             NonFiniteError: all steps of the epoch were such.
         """
-        state, batching = self.engine.state(), self.task.batching
+        state = self.engine.state()
+        batching = self.task.batching if self._window is None else self._window.batching
         start, stop = batching.batch_bounds(state.step)
         self._skipped_samples += stop - start
-        if self._skipped_samples == self._samples_done((epoch + 1) * self.plan.steps_per_epoch):
+        is_known = self.feed is None  # how many samples the epoch has
+        if is_known and self._skipped_samples == self._samples_done((epoch + 1) * self.plan.steps_per_epoch):
             raise NonFiniteError(
                 trouble,
                 f"So was every step of epoch {epoch + 1}, and without updates no other epoch will end "
@@ -314,10 +373,22 @@ class Training:
 
     def _run_segment(self, epoch: int, step: int, size: int) -> SegmentReport:
         """Steps; a single one may take long, so its beginning can be saved while it runs."""
-        is_single = size == 1 and not self.model.stop_training
+        is_single = size == 1 and not self.model.stop_training and self.feed is None
         begins_anew = is_single and not self.callbacks.users_override(*_BEFORE_A_BATCH)
         with self._rescue.possible(epoch, step, begins_anew):
             return self.engine.run_segment(size)
+
+    def _send_batches(self, feed: Feed, step: int, limit: int) -> int:
+        """Pull the batches of up to `limit` steps; for how many there are any."""
+        if self._window is not None and 0 < (left := self._window.stop - step) < self._window.steps:
+            return min(left, limit)  # of those that the engine has
+        window = self._window = feed.window(step, limit)
+        if window is None:
+            if self.plan.steps_per_epoch != UNKNOWN_STEPS:
+                feed.warn_once()
+            return 0
+        self.engine.take_batches("train", window.data, window.batching)
+        return window.steps
 
     def _after_segment(self, epoch: int, step: int, report: SegmentReport, each_batch: bool) -> None:
         """Tell who wants to know; stop (which saves), or save, if asked to."""
@@ -350,6 +421,8 @@ class Training:
 
     def _samples_done(self, step: int) -> int:
         """Samples of the epoch that the steps up to `step` (at least one) have seen."""
+        if self.feed is not None:
+            return self.feed.samples
         within = (step - 1) % self.plan.steps_per_epoch + 1
         batching = self.task.batching
         last_start, last_stop = batching.batch_bounds(step - 1)
@@ -394,6 +467,8 @@ class Training:
             "skipped_samples": self._skipped_samples,
             "changed": self._changed,
         }
+        if self.feed is not None:
+            training["pulled"] = self.feed.state()
         snapshot = write_snapshot(self.task, self.engine.state(), training)
         return replace(snapshot, tensors={**snapshot.tensors, **arrays})
 

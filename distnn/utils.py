@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from distnn import rng
+from distnn.data.py_dataset import PyDataset as PyDataset
+from distnn.data.py_dataset import Sequence as Sequence
 from distnn.plotting.plot import model_to_dot as model_to_dot
 from distnn.plotting.plot import plot_model as plot_model
 from distnn.preprocessing.folders import image_dataset_from_directory as image_dataset_from_directory

@@ -73,12 +73,12 @@ ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"validation_data": (X,)}, "`validation_data` must be a tuple.*tuple of length 1"),
     ({"validation_data": (X[:, :4], Y)}, r"expected shape \(None, 6\), received \(50, 4\)"),
     ({"validation_data": (X, Y + 1)}, "validation data: label 3 at row"),
-    (
-        {"validation_data": (X, Y, np.ones(50))},
-        "validation data has sample weights but the training data has",
-    ),
+    ({"validation_freq": 0}, "`validation_freq` must be a positive integer. Received: validation_freq=0"),
     ({"sample_weight": np.ones(7)}, "Data cardinality is ambiguous.*'sample_weight' sizes: 7"),
-    ({"sample_weight": np.ones((50, 2))}, r"sample_weight has shape \(50, 2\): expected one number for each"),
+    (
+        {"sample_weight": np.ones((50, 2))},
+        r"`sample_weight` has shape \(None, 2\), and the loss '.*' has values",
+    ),
     ({"run_dir": "a", "recorder": object()}, "give `run_dir` or `recorder`, not both"),
 ]
 
@@ -94,7 +94,11 @@ DATA: list[tuple[Any, Any, str]] = [
     (X[:, :4], Y, r"x does not fit the model: expected shape \(None, 6\), received \(50, 4\)"),
     ([X, X], Y, r"the model has 1 input\(s\), but 2 arrays were given as x"),
     ({"a": X}, Y, "x is a dict"),
-    (iter(X), Y, "x is a .*iterator: expected an array, nested lists of numbers or a frame"),
+    (
+        iter(X),
+        Y,
+        "When providing `x` as a generator, `y` should not be passed|x is a .*iterator: expected",
+    ),
     (
         with_nan(X, 31, 4),
         Y,

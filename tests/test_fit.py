@@ -13,7 +13,7 @@ from trainings import classification, train, weight_bytes
 import distnn.local_engine
 from distnn.callbacks import Callback, LambdaCallback
 from distnn.layers import Dense, Dropout, Input
-from distnn.models import Sequential
+from distnn.models import Model, Sequential
 from distnn.optimizers import SGD, Adam
 from distnn.optimizers.schedules import PiecewiseConstantDecay
 
@@ -59,6 +59,23 @@ def test_validation_every_so_many_epochs_and_on_so_many_batches() -> None:
     assert some.history["val_loss"] == [model.evaluate(X[:8], Y[:8], batch_size=4, verbose=0)[0]]
 
 
+def test_validation_after_the_epochs_named() -> None:
+    history = make().fit(X, Y, epochs=4, validation_data=(X, Y), validation_freq=[1, 4], **QUIET).history
+    assert len(history["val_loss"]) == 2
+
+
+def test_validation_may_have_weights_where_the_training_has_none() -> None:
+    weights = np.where(Y == 0, 3.0, 1.0)
+    plain = train(make, X, Y, validation_data=(X, Y), epochs=2)
+    weighted = train(make, X, Y, validation_data=(X, Y, weights), epochs=2)
+    assert weighted.weights == plain.weights
+    assert weighted.history["loss"] == plain.history["loss"]
+    model = make()
+    model.fit(X, Y, validation_data=(X, Y, weights), epochs=2, **QUIET)
+    logs = model.evaluate(X, Y, sample_weight=weights, verbose=0)
+    assert model.history is not None and model.history.history["val_loss"][-1] == logs[0]
+
+
 def test_class_weights_are_sample_weights() -> None:
     weights = np.where(Y == 0, 3.0, np.where(Y == 2, 0.5, 1.0))
     by_class = train(make, X, Y, class_weight={0: 3.0, 2: 0.5})
@@ -77,6 +94,14 @@ def test_class_weights_of_one_hot_targets() -> None:
     assert train(categorical, X, one_hot, class_weight={1: 2.0}) == train(
         categorical, X, one_hot, sample_weight=weights
     )
+
+
+def test_class_weights_are_for_one_output() -> None:
+    x = Input((6,))
+    model = Model(x, [Dense(3, "softmax")(x), Dense(1)(x)])
+    model.compile("sgd", ["sparse_categorical_crossentropy", "mse"])
+    with pytest.raises(ValueError, match="`class_weight` is only supported for models with a single output"):
+        model.fit(X, [Y, X[:, :1]], class_weight={0: 2.0}, **QUIET)
 
 
 def test_a_batch_larger_than_the_data_is_one_batch() -> None:

@@ -32,10 +32,15 @@ class ScalarSum(losses.Loss):
 LABELLED: dict[str, Any] = {
     "sparse": losses.SparseCategoricalCrossentropy(from_logits=True),
     "sparse sum": losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum"),
+    "sparse, one ignored": losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=1),
+    "sparse, weighted": losses.SparseCategoricalCrossentropy(
+        from_logits=True, ignore_class=0, reduction="mean_with_sample_weight"
+    ),
 }
 MEASURED: dict[str, Any] = {
     "mse": "mse",
     "mae": "mae",
+    "mse weighted": losses.MeanSquaredError(reduction="mean_with_sample_weight"),
     "mse sum": losses.MeanSquaredError(reduction="sum"),
     "huber": losses.Huber(0.3),
     "categorical": losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1),

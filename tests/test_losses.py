@@ -472,7 +472,7 @@ MESSAGES: list[tuple[Callable[[], Any], str]] = [
         lambda: losses.Huber(reduction="avg"),
         "Invalid value for argument `reduction`.*Received: reduction=avg",
     ),
-    (lambda: Sparse(ignore_class=255), "`ignore_class` is not supported yet.*255"),
+    (lambda: Sparse(ignore_class="void"), "`ignore_class` must be a class number. Received: 'void'"),
     (lambda: losses.mean_squared_error(BITS, SCORES), r"y_true.shape=\(5, 3\), y_pred.shape=\(5, 4\)"),
     (
         lambda: losses.categorical_crossentropy(LABELS, PROBABILITIES),

@@ -358,3 +358,26 @@ def test_an_unknown_policy_is_refused() -> None:
     x, y = positive()
     with classifier() as model, pytest.raises(ValueError, match="one of 'stop', 'skip'. Received: 'ignore'"):
         model.fit(x, y, on_nonfinite="ignore")
+
+
+# Pulled batches
+
+
+def pulled(x: Array, y: Array, epochs: int) -> Any:
+    return ((x[i : i + 8], y[i : i + 8]) for _ in range(epochs) for i in range(0, 53, 8))
+
+
+def test_of_pulled_batches_the_rest_goes_on() -> None:
+    x, y = positive(40)
+    with classifier() as one, classifier() as other:
+        expected = one.fit(x, y, **FIT, shuffle=False, on_nonfinite="skip").history
+        options = {"steps_per_epoch": 7, "epochs": 3, "shards": 4, "seed": 5, "verbose": 0}
+        found = other.fit(pulled(x, y, 3), **options, on_nonfinite="skip").history  # type: ignore[arg-type]
+        assert weight_bytes(one) == weight_bytes(other) and found == expected
+
+
+def test_of_pulled_batches_the_sample_is_counted_in_its_batch() -> None:
+    x, y = positive(42)
+    with classifier() as model, pytest.raises(NonFiniteError) as raised:
+        model.fit(pulled(x, y, 1), steps_per_epoch=7, shards=4, seed=5, verbose=0)
+    assert (raised.value.trouble.step, raised.value.trouble.sample) == (5, 2)

@@ -71,12 +71,12 @@ class NodeSteps:
     ) -> None:
         layout = runner.training.sums_layout
         self._runner = runner
-        self._batching = runner.task.batching
         self._segment = segment
         self._rank = rank
         self._workers = len(ranges)
-        self._wholes = maximal_subtrees(ranges[0][0], ranges[-1][1], self._batching.shards)
-        self._places = Places(segment, layout, self._batching, ranges, rank)
+        batching = runner.task.batching
+        self._wholes = maximal_subtrees(ranges[0][0], ranges[-1][1], batching.shards)
+        self._places = Places(segment, layout, batching, ranges, rank)
         self._weights = segment.states[0].weights
         self._share = slice(*_share(len(self._weights), rank, self._workers))
         self._reductions: dict[int, _Reduction] = {}
@@ -93,7 +93,7 @@ class NodeSteps:
         places = self._places
         for row in places.own_rows:
             self._runner.compute_subtree(step, places.subtrees[row], self._weights, places.parts[row])
-        reduction = self._reduction(*self._batching.batch_bounds(step))
+        reduction = self._reduction(*self._runner.task.batching.batch_bounds(step))
         self.barrier.meet()
         for left, right in reduction.gradients:
             add_into(left, right)

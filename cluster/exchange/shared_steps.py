@@ -8,6 +8,7 @@ anything. The last worker also writes what is not cut in slices. Called by `clus
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
 
@@ -27,6 +28,8 @@ from distnn.weights import aligned_zeros
 
 _CACHED_VALUES = 16 * 1024
 """Values that are added up and then updated while they lie in a core's cache."""
+_MAX_TAPES = 64
+"""Of batches of different sizes."""
 STREAMED_BYTES = 8 << 20
 """Gradients up to this size may be streamed. With larger ones, weights, slots and gradients of two steps fit
 no cache, and a second copy of them costs more than it saves."""
@@ -73,7 +76,6 @@ class SharedSteps:
         self._segment = segment
         self._rank = rank
         self._workers = len(ranges)
-        self._batching = task.batching
         self._plan = UpdatePlan(task, traced)
         self._pieces = self._plan.cut(self._plan.deal(self._workers)[rank], _CACHED_VALUES)
         self._places = Places(segment, traced.sums_layout, task.batching, ranges, rank)
@@ -83,7 +85,8 @@ class SharedSteps:
         self._distance = Distance(segment, rank)
         self._has_measured = False
         self._outgoing = self._ways[0]
-        self._tapes: dict[tuple[int, int, Outgoing], Tape] = {}
+        self._tapes: OrderedDict[tuple[int, int, Outgoing], Tape] = OrderedDict()
+        self._bindings = runner.bindings
         self._buffers: list[Array] = []
         self._barrier = Barrier(segment, rank)
         self._trouble = segment.words.data
@@ -107,10 +110,14 @@ class SharedSteps:
             GenerationOver: the coordinator ended the generation, or another worker could not go on.
         """
         parts, trouble = self._segment.fingerprints[self._rank], self._segment.layout.trouble
+        batching = self._runner.task.batching
+        if self._bindings != self._runner.bindings:
+            self._bindings = self._runner.bindings
+            self._tapes.clear()
         self._choose_way(num_steps)
         for i in range(num_steps):
             self.step = step = first_step + i
-            start, stop = self._batching.batch_bounds(step)
+            start, stop = batching.batch_bounds(step)
             self._runner.begin_step(step)
             self._plan.begin_step(iterations + i)
             known = self._tapes.get((step % 2, stop - start, self._outgoing))
@@ -136,6 +143,8 @@ class SharedSteps:
         phases = self.phases(parity, samples)
         tape = Tape([call for calls in phases.values() for call in calls])
         self._tapes[parity, samples, self._outgoing] = tape
+        if len(self._tapes) > _MAX_TAPES:
+            self._tapes.popitem(last=False)
         return tape
 
     def _choose_way(self, num_steps: int) -> None:
@@ -186,7 +195,9 @@ class SharedSteps:
     def _additions(self, samples: int) -> tuple[Sequence[tuple[int, int]], int]:
         """In which order the subtrees' sums are added, and where their total is in the end."""
         places = self._places
-        steps, total = additions(self._batching.shards, places.subtrees, places.are_empty(0, samples))
+        steps, total = additions(
+            self._runner.task.batching.shards, places.subtrees, places.are_empty(0, samples)
+        )
         assert total is not None, "a batch has samples"
         return steps, total
 

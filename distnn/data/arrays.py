@@ -8,8 +8,8 @@ arithmetic elsewhere.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,12 +33,14 @@ class ArrayData:
     Args:
         x: one array for each input of the model.
         y: one array for each target; empty if there are none.
-        sample_weight: float32, one value a sample, or None.
+        sample_weight: float32, one value a sample or for each of its steps, or None.
+        cuts: where each of its batches ends, for data that came in batches; else empty.
     """
 
     x: tuple[Array, ...]
     y: tuple[Array, ...] = ()
     sample_weight: Array | None = None
+    cuts: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         _check_cardinality(self.x, self.y, self.sample_weight)
@@ -52,8 +54,10 @@ class ArrayData:
         return sum(array.nbytes for _, array in self._parts())
 
     def digest(self) -> str:
-        """SHA-256 (hex) over roles, dtypes, shapes and bytes; the same on every machine."""
+        """SHA-256 (hex) over roles, dtypes, shapes, bytes and cuts; the same on every machine."""
         state = hashlib.sha256(b"distnn-data-1\n")
+        if self.cuts:
+            state.update(f"cuts {self.cuts}\n".encode())
         for role, array in self._parts():
             little = array.dtype.newbyteorder("<")
             state.update(f"{role} {little.str} {array.shape}\n".encode())
@@ -70,6 +74,10 @@ class ArrayData:
         """The samples of `indices`, in that order, copied."""
         return self._select(indices)
 
+    def weighted(self, sample_weight: Array) -> ArrayData:
+        """The same with other weights."""
+        return replace(self, sample_weight=sample_weight)
+
     def _select(self, key: Any) -> ArrayData:
         weight = None if self.sample_weight is None else self.sample_weight[key]
         return ArrayData(tuple(a[key] for a in self.x), tuple(a[key] for a in self.y), weight)
@@ -82,6 +90,17 @@ class ArrayData:
             yield "sample_weight", self.sample_weight
 
 
+def joined(batches: Sequence[ArrayData]) -> ArrayData:
+    """Batches with arrays of the same shapes, one after another, and where each of them ends."""
+    ends = tuple(int(end) for end in np.cumsum([batch.num_samples for batch in batches]))
+    if len(batches) == 1:
+        return replace(batches[0], cuts=ends)
+    x = tuple(np.concatenate(arrays) for arrays in zip(*(batch.x for batch in batches), strict=True))
+    y = tuple(np.concatenate(arrays) for arrays in zip(*(batch.y for batch in batches), strict=True))
+    weights = [batch.sample_weight for batch in batches if batch.sample_weight is not None]
+    return ArrayData(x, y, np.concatenate(weights) if weights else None, ends)
+
+
 def as_array_data(
     x: Any, y: Any = None, sample_weight: Any = None, *, keep_float64: bool = False
 ) -> ArrayData:
@@ -91,7 +110,7 @@ def as_array_data(
         x: an array, nested lists of numbers or a frame (anything with `to_numpy` or `__array__`);
             a list or tuple of arrays for several inputs.
         y: targets, given in the same ways; None if there are none.
-        sample_weight: one number a sample, or None.
+        sample_weight: one number a sample, or for each of its steps `(samples, steps)`, or None.
         keep_float64: leave float64 arrays as they are (for preprocessing, which ends in float32).
 
     Raises:
@@ -229,8 +248,6 @@ def _as_sample_weight(value: Any) -> Array:
     array = _as_array(value, "sample_weight", keep_float64=False)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
-    if array.ndim != 1:
-        raise DataError(f"sample_weight has shape {array.shape}: expected one number for each sample")
     return np.ascontiguousarray(array, dtype=np.float32)
 
 

@@ -12,6 +12,7 @@ from distnn.losses.crossentropy import CategoricalCrossentropy as CategoricalCro
 from distnn.losses.crossentropy import SparseCategoricalCrossentropy as SparseCategoricalCrossentropy
 from distnn.losses.crossentropy import binary_crossentropy as binary_crossentropy
 from distnn.losses.crossentropy import categorical_crossentropy as categorical_crossentropy
+from distnn.losses.crossentropy import labels_that_count as labels_that_count
 from distnn.losses.crossentropy import sparse_categorical_crossentropy as sparse_categorical_crossentropy
 from distnn.losses.ctc import CTC as CTC
 from distnn.losses.ctc import ctc as ctc

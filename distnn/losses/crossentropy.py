@@ -7,6 +7,7 @@ from typing import Any
 from distnn import ops
 from distnn.losses.loss import Loss
 from distnn.losses.values import as_values, float_pair, rank, softmax_input
+from distnn.tensor import Tensor
 
 
 def categorical_crossentropy(
@@ -33,25 +34,54 @@ def categorical_crossentropy(
 
 
 def sparse_categorical_crossentropy(
-    y_true: Any, y_pred: Any, from_logits: bool = False, axis: int = -1
+    y_true: Any, y_pred: Any, from_logits: bool = False, ignore_class: int | None = None, axis: int = -1
 ) -> Any:
     """-log(y_pred[label]); targets are class numbers.
 
     Where `y_pred` comes from a softmax of the model, the logits under it are used.
+
+    Args:
+        y_true: class numbers.
+        y_pred: predictions.
+        from_logits: whether they are logits.
+        ignore_class: values of this label are 0, and do not count in a loss; it need not be a class.
+        axis: of the classes, the last.
     """
     y_true, y_pred = as_values(y_true, y_pred)
-    if rank(y_true) == rank(y_pred) and y_true.shape[-1] == 1:
-        y_true = ops.squeeze(y_true, -1)
+    y_true = _class_numbers(y_true, y_pred)
     if rank(y_true) != rank(y_pred) - 1:
         raise ValueError(
             "sparse_categorical_crossentropy needs one class number per prediction. Received: "
             f"y_true.shape={tuple(y_true.shape)}, y_pred.shape={tuple(y_pred.shape)}"
         )
     y_true = ops.cast(y_true, "int32")
+    valid = None if ignore_class is None else ops.not_equal(y_true, int(ignore_class))
+    if valid is not None:
+        y_true = ops.where(valid, y_true, 0)
     logits = None if from_logits else softmax_input(y_pred)
     if logits is not None:
-        return ops.sparse_categorical_crossentropy(y_true, logits, from_logits=True, axis=axis)
-    return ops.sparse_categorical_crossentropy(y_true, y_pred, from_logits=from_logits, axis=axis)
+        y_pred, from_logits = logits, True
+    values = ops.sparse_categorical_crossentropy(y_true, y_pred, from_logits=from_logits, axis=axis)
+    if valid is None:
+        return values
+    values = ops.where(valid, values, 0.0)
+    if isinstance(values, Tensor):
+        values.mask = valid
+    return values
+
+
+def _class_numbers(y_true: Any, y_pred: Any) -> Any:
+    """Targets without a last axis of size 1 that predictions have no use for."""
+    if rank(y_true) == rank(y_pred) and y_true.shape[-1] == 1:
+        return ops.squeeze(y_true, -1)
+    return y_true
+
+
+def labels_that_count(y_true: Any, y_pred: Any, ignore_class: int | None) -> Any:
+    """Whether each label is another than `ignore_class`; None without one."""
+    if ignore_class is None:
+        return None
+    return ops.not_equal(ops.cast(_class_numbers(y_true, y_pred), "int32"), int(ignore_class))
 
 
 def binary_crossentropy(
@@ -104,21 +134,27 @@ class SparseCategoricalCrossentropy(Loss):
     def __init__(
         self,
         from_logits: bool = False,
-        ignore_class: None = None,
+        ignore_class: int | None = None,
         reduction: str | None = "sum_over_batch_size",
         axis: int = -1,
         name: str | None = "sparse_categorical_crossentropy",
     ) -> None:
         super().__init__(name, reduction)
-        refuse_other("ignore_class", ignore_class, None)
+        if ignore_class is not None and (isinstance(ignore_class, bool) or not isinstance(ignore_class, int)):
+            raise ValueError(f"`ignore_class` must be a class number. Received: {ignore_class!r}")
         self.from_logits = from_logits
+        self.ignore_class = ignore_class
         self.axis = axis
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        return sparse_categorical_crossentropy(y_true, y_pred, self.from_logits, self.axis)
+        return sparse_categorical_crossentropy(y_true, y_pred, self.from_logits, self.ignore_class, self.axis)
+
+    def valid_values(self, y_true: Any, y_pred: Any) -> Any:
+        return labels_that_count(y_true, y_pred, self.ignore_class)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "from_logits": self.from_logits, "axis": self.axis}
+        own = {"from_logits": self.from_logits, "ignore_class": self.ignore_class, "axis": self.axis}
+        return {**super().get_config(), **own}
 
 
 class BinaryCrossentropy(Loss):

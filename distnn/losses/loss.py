@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from distnn import ops
-from distnn.losses.values import aligned_weight, as_values, rank, same_rank
+from distnn.losses.values import as_values, reduced, same_rank
 from distnn.naming import snake_case
 
 LossFunction = Callable[[Any, Any], Any]
-REDUCTIONS = ("sum_over_batch_size", "mean", "sum", "none")
+REDUCTIONS = ("sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none")
 
 
 class Loss:
@@ -18,7 +17,8 @@ class Loss:
 
     Args:
         name: under which it appears.
-        reduction: "sum_over_batch_size" or "mean" (over all values), "sum", or "none" (of arrays only).
+        reduction: "sum_over_batch_size" or "mean" (over all values that a mask lets count),
+            "mean_with_sample_weight" (divided by the values' weights), "sum", or "none" (of arrays only).
     """
 
     def __init__(self, name: str | None = None, reduction: str | None = "sum_over_batch_size") -> None:
@@ -37,12 +37,13 @@ class Loss:
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The reduced loss of arrays (or, of tensors, the reduced tensor)."""
-        values = self.call(*as_values(y_true, y_pred))
-        if sample_weight is not None:
-            values = ops.multiply(values, aligned_weight(sample_weight, values))
-        if self.reduction == "none" or rank(values) == 0:
-            return values
-        return ops.sum(values) if self.reduction == "sum" else ops.mean(values)
+        y_true, y_pred = as_values(y_true, y_pred)
+        values = self.call(y_true, y_pred)
+        return reduced(values, sample_weight, self.valid_values(y_true, y_pred), self.reduction)
+
+    def valid_values(self, y_true: Any, y_pred: Any) -> Any:
+        """Which of the values count, as a mask of their shape; None for all of them."""
+        return None
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name, "reduction": self.reduction}

@@ -53,6 +53,26 @@ def aligned_weight(sample_weight: Any, values: Any) -> Any:
     return weight.reshape(weight.shape + (1,) * (rank(values) - weight.ndim))
 
 
+def reduced(values: Any, sample_weight: Any, mask: Any, reduction: str) -> Any:
+    """One number of a loss's values, or with "none" the values; divided as `distnn.losses.Loss` says."""
+    weight = None if sample_weight is None else aligned_weight(sample_weight, values)
+    counted = None if mask is None else ops.cast(mask, "float32")
+    for factor in (weight, counted):
+        values = values if factor is None else ops.multiply(values, factor)
+    if reduction == "none" or rank(values) == 0:
+        return values
+    total = ops.sum(values)
+    if reduction == "sum":
+        return total
+    if reduction == "mean_with_sample_weight" and weight is not None:
+        counted = weight if counted is None else ops.multiply(counted, weight)
+    if counted is None:
+        return ops.mean(values)
+    divisor = ops.sum(ops.multiply(ops.ones_like(values), counted))
+    is_none = ops.equal(divisor, 0.0)
+    return ops.where(is_none, 0.0, ops.divide(total, ops.where(is_none, 1.0, divisor)))
+
+
 def float_pair(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
     """Targets as floats, and predictions, of one shape.
 

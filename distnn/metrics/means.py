@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from distnn import losses, ops
-from distnn.metrics.metric import Metric, weighted_sum_of_values
+from distnn.metrics.metric import Metric, weighted_sum, weighted_sum_of_values, weights_like
 from distnn.tensor import Array
 
 
@@ -153,18 +153,44 @@ class CategoricalCrossentropy(Metric):
 
 
 class SparseCategoricalCrossentropy(Metric):
-    """Mean of `distnn.losses.sparse_categorical_crossentropy`."""
+    """Mean of `distnn.losses.sparse_categorical_crossentropy`.
+
+    Values of `ignore_class` are 0; as in Keras they count, unless there are weights (or a mask).
+    """
 
     direction = "min"
 
     def __init__(
-        self, name: str | None = "sparse_categorical_crossentropy", from_logits: bool = False, axis: int = -1
+        self,
+        name: str | None = "sparse_categorical_crossentropy",
+        from_logits: bool = False,
+        ignore_class: int | None = None,
+        axis: int = -1,
     ) -> None:
         super().__init__(name)
-        self.settings: dict[str, Any] = {"from_logits": from_logits, "axis": axis}
+        self.settings: dict[str, Any] = {
+            "from_logits": from_logits,
+            "ignore_class": ignore_class,
+            "axis": axis,
+        }
 
     def values(self, y_true: Any, y_pred: Any) -> Any:
         return losses.sparse_categorical_crossentropy(y_true, y_pred, **self.settings)
+
+    def sums(self, y_true: Any, y_pred: Any, sample_weight: Any) -> Any:
+        values = self.values(y_true, y_pred)
+        valid = losses.labels_that_count(y_true, y_pred, self.settings["ignore_class"])
+        if valid is not None and sample_weight is not None:
+            (spread,) = weights_like(sample_weight, values)
+            sample_weight = ops.multiply(spread, ops.cast(valid, "float32"))
+        return weighted_sum(self.name, values, sample_weight)
+
+    def _sums_of_arrays(self, y_true: Any, y_pred: Any, sample_weight: Any) -> Array:
+        values = np.asarray(self.values(y_true, y_pred), np.float64)
+        valid = losses.labels_that_count(y_true, y_pred, self.settings["ignore_class"])
+        if valid is not None and sample_weight is not None:
+            sample_weight = losses.aligned_weight(sample_weight, values) * valid
+        return weighted_sum_of_values(values, sample_weight)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.settings}

@@ -177,6 +177,11 @@ def weights_like(sample_weight: Any, values: Any) -> tuple[Any, ...]:
         return ()
     if isinstance(sample_weight, Tensor):
         missing = losses.rank(values) - sample_weight.spec.rank
+        if missing < 0:
+            raise ValueError(
+                f"`sample_weight` has shape {sample_weight.shape}, and the metric has values of shape "
+                f"{values.shape}: give one number for each sample, or for each of its values"
+            )
         shape = (*sample_weight.spec.shape, *(1 for _ in range(missing)))
         aligned = sample_weight if not missing else ops.reshape(sample_weight, shape)
         return (ops.broadcast_to(aligned, values.spec.shape),)

@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distnn.batching import MIN_SAMPLES_PER_SHARD, Batching, default_shards
+from distnn.batching import MIN_SAMPLES_PER_SHARD, UNKNOWN_STEPS, Batching, default_shards
 from distnn.callbacks import CallbackList, History
 from distnn.data.arrays import ArrayData
 from distnn.data.dataset import ArrayDataset
-from distnn.data.splitting import split_last
+from distnn.data.pulling import BatchSource, is_pulled
 from distnn.engine import BACKENDS, EngineOptions
 from distnn.errors import NonFiniteError
+from distnn.feeding import Feed
 from distnn.layers.layer import Layer
+from distnn.models.fit_data import checked_data
 from distnn.models.intake import check_against_model, class_weights, intake, signature_of
 from distnn.models.saving import describe
 from distnn.models.states import check_batches
@@ -63,7 +65,7 @@ class FitArguments:
     steps_per_epoch: int | None = None
     validation_steps: int | None = None
     validation_batch_size: int | None = None
-    validation_freq: int = 1
+    validation_freq: int | Sequence[int] = 1
     backend: str = "local"
     workers: int | None = None
     shards: int | None = None
@@ -103,8 +105,10 @@ class FitArguments:
     def _check_counts(self) -> None:
         for name in ("batch_size", "epochs", "steps_per_epoch", "validation_steps", "validation_batch_size"):
             _check_positive(name, getattr(self, name))
-        for name in ("workers", "shards", "threads", "validation_freq"):
+        for name in ("workers", "shards", "threads"):
             _check_positive(name, getattr(self, name))
+        if not isinstance(self.validation_freq, list | tuple | set):
+            _check_positive("validation_freq", self.validation_freq)
         if self.initial_epoch < 0:
             raise ValueError(f"`initial_epoch` must not be negative. Received: {self.initial_epoch}")
 
@@ -163,24 +167,22 @@ def fit_model(model: Model, arguments: FitArguments) -> History:
 
 def prepare(model: Model, arguments: FitArguments) -> Training:
     """Check everything and decide everything."""
-    train, validation = _data(model, arguments)
-    batch_size = min(int(arguments.batch_size or 32), train.num_samples)
     seed = draw_seed() if arguments.seed is None else int(arguments.seed)
-    steps = arguments.steps_per_epoch or -(-train.num_samples // batch_size)
-    shards, threads = resolve_shards(arguments, batch_size), resolve_threads(arguments)
-    batching = Batching(train.num_samples, batch_size, shards, bool(arguments.shuffle), seed, steps)
+    source, train, validation = checked_data(model, arguments, seed)
+    batching = _batching(arguments, source, train, seed)
+    shards, steps, batch_size = batching.shards, batching.steps_per_epoch, batching.batch_size
+    threads = resolve_threads(arguments)
     model.ensure_initialized(seed)
     check_batches(model, min(train.num_samples, steps * batch_size), batch_size)
     task, objective = make_task(model, train, batching, threads)
     _warn_of_small_shards(model, batching)
     engine = model.engine_for(arguments.backend, engine_options(arguments, threads))
     plan = Plan(arguments.epochs, arguments.initial_epoch, steps, batch_size, train.num_samples, shards)
+    feed = None if source is None else Feed(source, batching, train, plan.first_step)
     history = History()
     data = {"train": train} if validation is None else {"train": train, "validation": validation}
-    recorder = _recorder(arguments)
-    recipe: dict[str, Any] = {}
-    if recorder is not None:
-        recipe = make_recipe(model, describe(model), task, data, on_nonfinite=arguments.on_nonfinite)
+    recorder = _recorder(arguments, source, steps)
+    recipe = {} if recorder is None else _recipe(model, task, data, source, arguments.on_nonfinite)
     callbacks = _callbacks(model, arguments, history, plan, seed, objective.directions())
     if recorder is not None and (forgetful := callbacks.without_state()):
         _warn_of_forgetful(forgetful)
@@ -197,7 +199,31 @@ def prepare(model: Model, arguments: FitArguments) -> Training:
         recorder=recorder,
         recipe=recipe,
         on_nonfinite=arguments.on_nonfinite,
+        feed=feed,
     )
+
+
+def _batching(arguments: FitArguments, source: BatchSource | None, train: ArrayData, seed: int) -> Batching:
+    """How samples become steps; pulled batches are taken for as large as the first."""
+    samples = train.num_samples
+    if source is None:
+        batch_size = min(int(arguments.batch_size or 32), samples)
+        steps = arguments.steps_per_epoch or -(-samples // batch_size)
+        shuffle = bool(arguments.shuffle)
+    else:
+        batch_size, shuffle = samples, False
+        steps = arguments.steps_per_epoch or source.num_batches or UNKNOWN_STEPS
+        if steps == UNKNOWN_STEPS and source.has_numbers:
+            raise ValueError(f"{source.what} has no end: give `steps_per_epoch`")
+    return Batching(samples, batch_size, resolve_shards(arguments, batch_size), shuffle, seed, steps)
+
+
+def _recipe(
+    model: Model, task: Task, data: Mapping[str, ArrayData], source: BatchSource | None, on_nonfinite: str
+) -> dict[str, Any]:
+    pulled = None if source is None else source.what
+    kept = {name: part for name, part in data.items() if source is None or name != "train"}
+    return make_recipe(model, describe(model), task, kept, pulled, on_nonfinite)
 
 
 def _warn_of_forgetful(names: Sequence[str]) -> None:
@@ -241,55 +267,29 @@ def make_task(model: Model, data: ArrayData, batching: Batching, threads: int) -
     return task, task.objective
 
 
-def _data(model: Model, arguments: FitArguments) -> tuple[ArrayData, ArrayData | None]:
-    """Training and validation data, checked against each other and the model."""
-    train = intake(model, arguments.x, arguments.y, arguments.sample_weight, needs_targets=True)
-    validation = None
-    if arguments.validation_data is not None:
-        given = arguments.validation_data
-        given = (given.x, given.y) if isinstance(given, ArrayDataset) else given
-        if not isinstance(given, list | tuple) or len(given) not in (2, 3):
-            raise ValueError(
-                "`validation_data` must be a tuple (x, y) or (x, y, sample_weight). "
-                f"Received: {type(given).__name__}"
-                + (f" of length {len(given)}" if isinstance(given, list | tuple) else "")
-            )
-        weight = given[2] if len(given) == 3 else None
-        validation = intake(model, given[0], given[1], weight, needs_targets=True)
-    elif arguments.validation_split:
-        train, validation = split_last(train, arguments.validation_split)
-    if validation is not None and arguments.validation_steps is not None:
-        size = arguments.validation_batch_size or arguments.batch_size or 32
-        validation = validation.slice(0, min(validation.num_samples, arguments.validation_steps * size))
-    if arguments.class_weight is not None:
-        train = class_weights(train, arguments.class_weight)
-    check_against_model(model, train)
-    if validation is not None:
-        validation = _same_weighting(train, validation)
-        check_against_model(model, validation, "validation data")
-    return train, validation
-
-
-def _same_weighting(train: ArrayData, validation: ArrayData) -> ArrayData:
-    """Both with sample weights or neither, so that one task serves both."""
-    if train.sample_weight is not None and validation.sample_weight is None:
-        ones = np.ones(validation.num_samples, np.float32)
-        return ArrayData(validation.x, validation.y, ones)
-    if train.sample_weight is None and validation.sample_weight is not None:
-        raise ValueError(
-            "validation data has sample weights but the training data has none; give both, or none"
-        )
-    return validation
-
-
 def _validation(arguments: FitArguments, data: ArrayData | None, batch_size: int) -> Validation | None:
     if data is None:
         return None
     size = int(arguments.validation_batch_size or batch_size)
-    return Validation(data.num_samples, size, arguments.validation_freq)
+    frequency = arguments.validation_freq
+    given = frequency if isinstance(frequency, int | np.integer) else tuple(frequency)
+    return Validation(data.num_samples, size, given)
 
 
-def _recorder(arguments: FitArguments) -> Recorder | None:
+def _recorder(arguments: FitArguments, source: BatchSource | None, steps: int) -> Recorder | None:
+    if arguments.run_dir is None and arguments.recorder is None:
+        return None
+    if steps == UNKNOWN_STEPS:
+        raise ValueError(
+            "a run directory keeps a training of a known number of steps: give `steps_per_epoch`, or a "
+            "PyDataset"
+        )
+    if source is not None and not source.has_numbers:
+        warnings.warn(
+            f"the run goes on from a checkpoint only where {source.what} yields the same batches again: "
+            "those before it are pulled and dropped. A PyDataset goes on by the numbers of its batches.",
+            stacklevel=5,
+        )
     if arguments.run_dir is None:
         return arguments.recorder
     module_name, _, function = OPEN_RECORDER.partition(":")
@@ -311,8 +311,8 @@ def _callbacks(
     progress = ProgressCallback(arguments.verbose, stream=arguments.progress_stream)
     params = {
         "epochs": arguments.epochs,
-        "steps": plan.steps_per_epoch,
-        "samples": plan.samples,
+        "steps": None if plan.steps_per_epoch == UNKNOWN_STEPS else plan.steps_per_epoch,
+        "samples": None if is_pulled(arguments.x) else plan.samples,
         "batch_size": plan.batch_size,
         "verbose": arguments.verbose,
         "seed": seed,

@@ -10,7 +10,7 @@ import numpy as np
 from distnn.data.arrays import ArrayData, as_array_data
 from distnn.data.dataset import ArrayDataset
 from distnn.errors import DataError
-from distnn.models.outputs import sparse_outputs, supervised
+from distnn.models.outputs import ignored_classes, sparse_outputs, supervised
 from distnn.network import in_order
 from distnn.task import Signature
 from distnn.tensor import Array, Batch, Spec, batch_size_of, keras_shape
@@ -73,7 +73,8 @@ def signature_of(model: Model, data: ArrayData) -> Signature:
         Spec((Batch(), *array.shape[1:]), "float32" if array.dtype.kind == "f" else "int32")
         for array in data.y
     )
-    return Signature(inputs, targets, data.sample_weight is not None)
+    weight = data.sample_weight
+    return Signature(inputs, targets, None if weight is None else Spec((Batch(), *weight.shape[1:])))
 
 
 def _batch(declared: tuple[Spec, ...], place: int) -> Batch:
@@ -102,15 +103,18 @@ def check_against_model(model: Model, data: ArrayData, what: str = "training dat
     names = model.names_of_outputs(len(outputs))
     places = supervised(model.compiled, names)
     sparse = sparse_outputs(model.compiled, names)
-    for place, is_sparse, labels in zip(places, sparse, data.y, strict=False):
+    ignored = ignored_classes(model.compiled, names)
+    for place, is_sparse, ignore_class, labels in zip(places, sparse, ignored, data.y, strict=False):
         classes = outputs[place].shape[-1] if outputs[place].shape else None
         if is_sparse and isinstance(classes, int) and labels.size:
             where = f"{what}, output '{names[place]}'" if len(names) > 1 else what
-            _check_labels(labels, classes, where)
+            _check_labels(labels, classes, ignore_class, where)
 
 
-def _check_labels(labels: Array, classes: int, what: str) -> None:
+def _check_labels(labels: Array, classes: int, ignore_class: int | None, what: str) -> None:
     bad = (labels < 0) | (labels >= classes)
+    if ignore_class is not None:
+        bad &= labels != ignore_class
     if bad.any():
         row = int(np.argmax(bad.reshape(len(labels), -1).any(axis=1)))
         value = labels[row].reshape(-1)[int(np.argmax(bad[row].reshape(-1)))]
@@ -136,6 +140,11 @@ def _as_labels(array: Array) -> Array:
 
 def class_weights(data: ArrayData, weights: Mapping[int, float]) -> ArrayData:
     """The data with each sample weighted by its class (1 for one not named), times its own weight."""
+    if len(data.y) > 1:
+        raise DataError(
+            "`class_weight` is only supported for models with a single output. Received: targets of "
+            f"{len(data.y)}; give `sample_weight`"
+        )
     labels = data.y[0]
     if labels.ndim == 2 and labels.shape[1] > 1:
         labels = labels.argmax(axis=1)
@@ -145,5 +154,6 @@ def class_weights(data: ArrayData, weights: Mapping[int, float]) -> ArrayData:
     table = {int(key): float(value) for key, value in weights.items()}
     found = np.array([table.get(int(label), 1.0) for label in labels], np.float32)
     if data.sample_weight is not None:
-        found = found * data.sample_weight
+        own = data.sample_weight
+        found = found.reshape(len(found), *(1 for _ in own.shape[1:])) * own
     return ArrayData(data.x, data.y, found.astype(np.float32))

@@ -240,7 +240,7 @@ class Model(GraphOfLayers):
         steps_per_epoch: int | None = None,
         validation_steps: int | None = None,
         validation_batch_size: int | None = None,
-        validation_freq: int = 1,
+        validation_freq: int | Sequence[int] = 1,
         *,
         backend: str = "local",
         workers: int | None = None,
@@ -257,22 +257,24 @@ class Model(GraphOfLayers):
         """Train the model for `epochs` passes over the data; Keras's arguments, and where to compute.
 
         Args:
-            x: inputs, samples along axis 0.
+            x: inputs, samples along axis 0; or a generator, or a `PyDataset`, of batches `(x, y)` or
+                `(x, y, sample_weight)`. A dataset goes round; a generator that ends ends the training.
             y: targets.
             batch_size: samples per step; 32 by default.
             epochs: the epoch to stop after, counted from 0 whatever `initial_epoch` is.
             verbose: 0 silent, 1 a bar, 2 a line per epoch, "auto" 1 on a terminal, else 2.
             callbacks: a list of `distnn.callbacks.Callback`.
             validation_split: the last part of the data is held out.
-            validation_data: `(x, y)` or `(x, y, sample_weight)`.
-            shuffle: whether each epoch has an order of its own.
+            validation_data: `(x, y)` or `(x, y, sample_weight)`; or a generator or `PyDataset`, whose
+                batches are pulled once and kept.
+            shuffle: whether each epoch has an order of its own; of a `PyDataset` the order of batches.
             class_weight: weight of each class of integer or one-hot targets.
-            sample_weight: weight of each sample.
+            sample_weight: weight of each sample, or of each of its steps, `(samples, steps)`.
             initial_epoch: the epoch to begin at.
-            steps_per_epoch: steps after which an epoch ends.
+            steps_per_epoch: steps after which an epoch ends; a generator needs it for several epochs.
             validation_steps: how many batches to validate on.
             validation_batch_size: batch size of the validation; that of the training by default.
-            validation_freq: validate every so many epochs.
+            validation_freq: validate every so many epochs, or after the epochs named, counted from 1.
             backend: "local" (one process), "threads" (one process, shards in threads) or "ray".
             workers: threads or Ray actors; with "local" only the number of shards follows from it.
             shards: fixed slices of the batch; part of what the bytes depend on. By default as many as

@@ -105,6 +105,12 @@ def _metrics(given: Any, names: Sequence[str], key: str) -> list[list[Any]]:
     ]
 
 
+def ignored_classes(compiled: dict[str, Any], names: Sequence[str]) -> list[int | None]:
+    """For each output with a loss, the label that it leaves out, if any."""
+    found = per_output(compiled["loss"], names, "loss")
+    return [getattr(loss, "ignore_class", None) for loss in found if loss is not None]
+
+
 def sparse_outputs(compiled: dict[str, Any], names: Sequence[str]) -> list[bool]:
     """For each output with a loss, whether its targets are class numbers."""
     found = per_output(compiled["loss"], names, "loss")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,12 @@ import numpy as np
 from distnn.batching import Batching
 from distnn.callbacks import CallbackList
 from distnn.data.arrays import ArrayData
+from distnn.data.pulling import BatchSource, is_pulled
+from distnn.evaluation import batches
+from distnn.feeding import windows
 from distnn.models.fitting import FitArguments, engine_options, make_task, resolve_shards, resolve_threads
 from distnn.models.intake import check_against_model, intake, signature_of
+from distnn.models.pulled import open_source, pulled_whole, refuse_beside_pulled
 from distnn.models.states import check_batches, state_variables, take_states
 from distnn.progress import ProgressCallback, in_notebook, is_terminal
 from distnn.structure import leaves
@@ -54,13 +59,13 @@ class Pass:
             return data
         return data.slice(0, min(data.num_samples, self.steps * int(self.batch_size or 32)))
 
-    def told(self, model: Model, batching: Batching) -> CallbackList:
+    def told(self, model: Model, steps: int | None) -> CallbackList:
         """The callbacks, and progress unless nobody would see it."""
         given = self.callbacks if isinstance(self.callbacks, list | tuple) else [self.callbacks]
         chosen = [callback for callback in given if callback is not None]
         is_silent = self.verbose == "auto" and not (is_terminal(sys.stdout) or in_notebook(sys.stdout))
         progress = ProgressCallback(0 if is_silent else self.verbose)
-        params = {"steps": batching.steps_per_epoch, "verbose": self.verbose}
+        params = {"steps": steps, "verbose": self.verbose}
         return CallbackList([*chosen, progress], model=model, params=params)
 
 
@@ -72,6 +77,8 @@ def one_batch(x: Any) -> Pass:
 
 def _batching(data: ArrayData, arguments: FitArguments) -> Batching:
     size = min(int(arguments.batch_size or 32), data.num_samples)
+    if data.cuts:
+        size = max(stop - start for start, stop in batches(data.num_samples, size, data.cuts))
     steps = -(-data.num_samples // size)
     return Batching(data.num_samples, size, resolve_shards(arguments, size), False, 0, steps)
 
@@ -85,16 +92,24 @@ def _loaded(model: Model, task: Task, data: ArrayData, arguments: FitArguments) 
 def evaluate_model(model: Model, x: Any, y: Any, sample_weight: Any, how: Pass) -> dict[str, float]:
     """Loss and metrics by name."""
     arguments = how.arguments()
-    data = how.cut(intake(model, x, y, sample_weight, needs_targets=True))
-    check_against_model(model, data, "evaluation data")
+    opened = _open(model, x, how, y=y, sample_weight=sample_weight)
     model.ensure_initialized()
-    batching = _batching(data, arguments)
-    check_batches(model, data.num_samples, batching.batch_size)
-    task, objective = make_task(model, data, batching, resolve_threads(arguments))
-    told = how.told(model, batching)
+    batching = _batching(opened.first, arguments)
+    check_batches(model, opened.first.num_samples, batching.batch_size)
+    task, objective = make_task(model, opened.first, batching, resolve_threads(arguments))
+    told = how.told(model, opened.steps(batching))
     told.on_test_begin()
-    engine = _loaded(model, task, data, arguments)
-    logs = objective.means(engine.evaluate("data", batching.batch_size), data.num_samples)
+    engine = _loaded(model, task, opened.first, arguments)
+    sums, samples, steps = None, 0, 0
+    for data in opened.parts(engine):
+        sums = engine.evaluate("data", batching.batch_size, sums)
+        samples += data.num_samples
+        steps += len(data.cuts)
+        if steps:
+            told.callbacks[-1].on_test_batch_end(steps - 1)  # progress alone: no hook for each batch
+    assert sums is not None, "there is a first batch"
+    engine.add_penalty(sums, samples)
+    logs = objective.means(sums, samples)
     told.on_test_end(logs)
     return logs
 
@@ -102,20 +117,80 @@ def evaluate_model(model: Model, x: Any, y: Any, sample_weight: Any, how: Pass) 
 def predict_model(model: Model, x: Any, how: Pass) -> Any:
     """The output array, or for several outputs arrays in the structure that the model returns."""
     arguments = how.arguments()
-    data = how.cut(intake(model, x, None, None, needs_targets=False))
+    opened = _open(model, x, how, needs_targets=False)
     model.ensure_initialized()
-    batching = _batching(data, arguments)
+    batching = _batching(opened.first, arguments)
     states = state_variables(model)
-    check_batches(model, data.num_samples, batching.batch_size)
-    task = model.tasks.prediction(model, signature_of(model, data), batching, resolve_threads(arguments))
-    told = how.told(model, batching)
+    check_batches(model, opened.first.num_samples, batching.batch_size)
+    task = model.tasks.prediction(
+        model, signature_of(model, opened.first), batching, resolve_threads(arguments)
+    )
+    told = how.told(model, opened.steps(batching))
     told.on_predict_begin()
-    outputs = _loaded(model, task, data, arguments).predict("data", batching.batch_size)
+    engine = _loaded(model, task, opened.first, arguments)
+    found, steps = [], 0
+    for data in opened.parts(engine):
+        found.append(engine.predict("data", batching.batch_size))
+        steps += len(data.cuts)
+        if steps:
+            told.callbacks[-1].on_predict_batch_end(steps - 1)
     told.on_predict_end()
+    outputs = found[0]
+    if len(found) > 1:
+        outputs = [np.concatenate(column) for column in zip(*found, strict=True)]
     if states:
         take_states(states, outputs[-len(states) :])
         outputs = outputs[: -len(states)]
     return model.packed_outputs(outputs)
+
+
+@dataclass
+class _Opened:
+    """What to go over: arrays, or batches that are pulled while the first ones are computed.
+
+    Attributes:
+        first: the data; or data like those that will be pulled.
+        source: where batches are pulled from.
+        limit: how many.
+    """
+
+    first: ArrayData
+    source: BatchSource | None = None
+    limit: int | None = None
+
+    def steps(self, batching: Batching) -> int | None:
+        if self.source is None:
+            return batching.steps_per_epoch
+        return self.source.num_batches if self.limit is None else self.limit
+
+    def parts(self, engine: Engine) -> Iterator[ArrayData]:
+        """One part after another, the engine's "data"."""
+        if self.source is None:
+            yield self.first
+            return
+        try:
+            for data in windows(self.source, self.limit):
+                engine.take_batches("data", data)
+                yield data
+        finally:
+            self.source.close()
+
+
+def _open(model: Model, x: Any, how: Pass, *, needs_targets: bool = True, **beside: Any) -> _Opened:
+    """The data, checked; of what is pulled the first batch."""
+    if not is_pulled(x):
+        given = beside if needs_targets else {"y": None, "sample_weight": None}
+        data = how.cut(intake(model, x, **given, needs_targets=needs_targets))
+        if needs_targets:
+            check_against_model(model, data, "evaluation data")
+        return _Opened(data)
+    refuse_beside_pulled(x, **beside)
+    if state_variables(model):  # the states go from batch to batch: all of them in one pass
+        return _Opened(pulled_whole(model, x, how.steps, needs_targets=needs_targets))
+    source, first = open_source(model, x, needs_targets=needs_targets)
+    if source.has_numbers and source.num_batches is None and how.steps is None:
+        raise ValueError(f"{source.what} has no end: give `steps`")
+    return _Opened(first, source, how.steps)
 
 
 def keras_result(logs: dict[str, float], return_dict: bool) -> Any:

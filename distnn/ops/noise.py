@@ -1,8 +1,8 @@
-"""Dropout and normal noise: functions of the seed, the step, the shard and the op's place in the model."""
+"""Dropout and other random values: functions of the seed, the step, the shard and the place in the model."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ from distnn.kernels.random import dropout_gradient
 from distnn.ops.elementwise import cast
 from distnn.ops.op import Bound, Op, graph_of
 from distnn.rng import draw_seed, stream_key
-from distnn.tensor import Array, Spec, Tensor
+from distnn.tensor import Array, Shape, Spec, Tensor
 
 Tensors = tuple[Tensor, ...]
 Gradients = tuple[Tensor | None, ...]
@@ -82,7 +82,56 @@ class NormalNoise(Op):
         return 60 * outputs[0].size(samples)
 
 
-def _stream(graph: Graph | None, what: str, seed: int | None) -> int:
+class Random(Op):
+    """Random values of a shape of its own; no gradient.
+
+    Args:
+        shape: the batch's axis may be among them.
+        dtype: of the values.
+        kernel: `(control, stream, *numbers, out)`.
+        stream: differs for each op of a model.
+        numbers: of the distribution.
+    """
+
+    def __init__(
+        self, shape: Shape, dtype: str, kernel: Callable[..., object], stream: int, *numbers: float
+    ) -> None:
+        self.shape, self.dtype, self.kernel, self.stream = shape, dtype, kernel, int(stream)
+        self.numbers = numbers
+
+    def infer(self, *inputs: Spec) -> Spec:
+        return Spec(self.shape, self.dtype)
+
+    def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
+        return partial(self.kernel, control, self.stream, *self.numbers, outputs[0].reshape(-1))
+
+    def flops(self, inputs: Sequence[Spec], outputs: Sequence[Spec], samples: int) -> int:
+        return 60 * outputs[0].size(samples)
+
+
+class RandomOf(Op):
+    """Random values by parameters of their own, all of one shape; no gradient.
+
+    Args:
+        kernel: `(control, stream, *parameters, out)`.
+        stream: differs for each op of a model.
+    """
+
+    def __init__(self, kernel: Callable[..., object], stream: int) -> None:
+        self.kernel, self.stream = kernel, int(stream)
+
+    def infer(self, *inputs: Spec) -> Spec:
+        return inputs[0]
+
+    def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
+        parameters = (array.reshape(-1) for array in inputs)
+        return partial(self.kernel, control, self.stream, *parameters, outputs[0].reshape(-1))
+
+    def flops(self, inputs: Sequence[Spec], outputs: Sequence[Spec], samples: int) -> int:
+        return 100 * outputs[0].size(samples)
+
+
+def noise_stream(graph: Graph | None, what: str, seed: int | None) -> int:
     """The key of one noise: by its place in the model where there is one."""
     if graph is None:
         return stream_key(draw_seed() if seed is None else seed, what)
@@ -100,7 +149,7 @@ def normal_like(x: Any, stddev: float = 1.0, seed: int | None = None) -> Any:
     if stddev < 0:
         raise ValueError(f"`stddev` must not be negative. Received: stddev={stddev}")
     value = cast(x, "float32")
-    return NormalNoise(stddev, _stream(graph_of([value]), "normal", seed))(value)
+    return NormalNoise(stddev, noise_stream(graph_of([value]), "normal", seed))(value)
 
 
 def dropout(x: Any, rate: float, seed: int | None = None) -> Any:
@@ -114,4 +163,4 @@ def dropout(x: Any, rate: float, seed: int | None = None) -> Any:
     if not 0.0 <= rate <= 1.0:
         raise ValueError(f"`rate` must be between 0 and 1. Received: rate={rate}")
     value = cast(x, "float32")
-    return Dropout(rate, _stream(graph_of([value]), "dropout", seed))(value)[0]
+    return Dropout(rate, noise_stream(graph_of([value]), "dropout", seed))(value)[0]

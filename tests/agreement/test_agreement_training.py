@@ -56,6 +56,15 @@ LOSSES: list[tuple[str, dict[str, Any], Array, Array]] = [
     ("CategoricalFocalCrossentropy", {"alpha": 0.3}, ONE_HOT, PROBABILITIES),
     ("CategoricalFocalCrossentropy", {"from_logits": True, "label_smoothing": 0.1}, ONE_HOT, NEAR),
     ("SparseCategoricalCrossentropy", {"from_logits": True}, LABELS, NEAR),
+    ("SparseCategoricalCrossentropy", {"from_logits": True, "ignore_class": 2}, LABELS, NEAR),
+    ("SparseCategoricalCrossentropy", {"ignore_class": 0, "reduction": "sum"}, LABELS, PROBABILITIES),
+    (
+        "SparseCategoricalCrossentropy",
+        {"ignore_class": 0, "reduction": "mean_with_sample_weight"},
+        LABELS,
+        PROBABILITIES,
+    ),
+    ("MeanSquaredError", {"reduction": "mean_with_sample_weight"}, NUMBERS, NEAR),
     ("Dice", {"axis": 1}, BITS, CHANCES),
     ("Dice", {}, BITS, CHANCES),
     ("Tversky", {"alpha": 0.3, "beta": 0.6, "axis": 1}, BITS, CHANCES),
@@ -106,6 +115,7 @@ METRICS: list[tuple[str, dict[str, Any], Array, Array]] = [
     ("TopKCategoricalAccuracy", {"k": 2}, ONE_HOT, PROBABILITIES),
     ("BinaryCrossentropy", {"from_logits": True}, BITS, NEAR),
     ("SparseCategoricalCrossentropy", {}, LABELS, PROBABILITIES),
+    ("SparseCategoricalCrossentropy", {"ignore_class": 1}, LABELS, PROBABILITIES),
 ]
 
 

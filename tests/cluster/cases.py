@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -200,6 +201,46 @@ def run(engine: Engine, kind: str = "rich", segments: tuple[int, ...] = (3, 4, 3
         engine.evaluate("validation", 8).tobytes(),
         b"".join(output.tobytes() for output in engine.predict("validation", 12)),
     )
+
+
+PULLED_SIZES = (16, 3, 30, 1, 25)
+
+
+def run_pulled(engine: Engine, kind: str = "rich", segments: tuple[int, ...] = (1, 2, 4, 3)) -> Outcome:
+    """Two epochs of batches that are pulled, sent before each segment; the evaluation is in two parts."""
+    x, y = arrays()
+    bounds = np.cumsum((0, *PULLED_SIZES)).tolist()
+    batches = [(x[start:stop], y[start:stop]) for start, stop in itertools.pairwise(bounds)]
+    arguments = FitArguments(
+        iter(batches * 2), steps_per_epoch=5, epochs=2, shards=4, seed=11, validation_data=(x[:29], y[:29])
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "BatchNormalization takes the statistics of its shard")
+        training = prepare(MODELS[kind](), arguments)
+    feed = training.feed
+    assert feed is not None
+    task = replace(training.task, batching=feed.opening(0).batching)
+    engine.load(task, training.data, training.model.training_state(0))
+    feed.begin_epoch(0, 0, 5)
+    fingerprints: list[int] = []
+    for steps in segments:
+        while steps:
+            window = feed.window(len(fingerprints), steps)
+            assert window is not None
+            engine.take_batches("train", window.data, window.batching)
+            fingerprints += map(int, engine.run_segment(window.steps).fingerprints)
+            steps -= window.steps
+    state = engine.state().copy()
+    whole = training.data["validation"]
+    sums, predictions = None, b""
+    for start, stop, cuts in ((0, 9, (2, 9)), (9, 29, (20,))):
+        engine.take_batches("validation", replace(whole.slice(start, stop), cuts=cuts))
+        sums = engine.evaluate("validation", 1000, sums)
+        predictions += b"".join(output.tobytes() for output in engine.predict("validation", 1000))
+    assert sums is not None
+    engine.add_penalty(sums, 29)
+    arrays_left = (state.weights.tobytes(), state.slots.tobytes(), state.sums.tobytes())
+    return Outcome(tuple(fingerprints), *arrays_left, sums.tobytes(), predictions)
 
 
 _references: dict[tuple[str, bool], Outcome] = {}

@@ -16,6 +16,7 @@ from cluster.coordinator import Coordinator
 from cluster.crew import Answer, Crew, Died, Failed, Failure, Outcome, Request, Silent, Watch, WorkerInfo
 from cluster.exchange.choice import make_exchange
 from cluster.worker import Worker
+from distnn.batching import Batching
 from distnn.data.arrays import ArrayData
 from distnn.engine import Engine, EngineOptions, SegmentReport
 from distnn.recording import TrainingState
@@ -62,7 +63,8 @@ class InProcessCrew(Crew):
         self.shared.append(value)
         if isinstance(value, ArrayData):
             weight = None if value.sample_weight is None else _read_only(value.sample_weight)
-            return ArrayData(tuple(map(_read_only, value.x)), tuple(map(_read_only, value.y)), weight)
+            x, y = (tuple(map(_read_only, arrays)) for arrays in (value.x, value.y))
+            return ArrayData(x, y, weight, value.cuts)
         return _read_only(value) if isinstance(value, np.ndarray) else value
 
     def ask(
@@ -275,8 +277,14 @@ class CrewEngine(Engine):
     def set_state(self, state: TrainingState) -> None:
         self.coordinator.updater.begin(state)
 
-    def evaluate(self, data_name: str, batch_size: int) -> Array:
-        return self.coordinator.evaluate(data_name, batch_size)
+    def take_batches(self, name: str, data: ArrayData, batching: Batching | None = None) -> None:
+        self.coordinator.take_batches(name, data, batching)
+
+    def evaluate(self, data_name: str, batch_size: int, before: Array | None = None) -> Array:
+        return self.coordinator.evaluate(data_name, batch_size, before)
+
+    def add_penalty(self, sums: Array, samples: int) -> None:
+        self.coordinator.updater.add_penalty(sums, samples)
 
     def predict(self, data_name: str, batch_size: int) -> list[Array]:
         return self.coordinator.predict(data_name, batch_size)

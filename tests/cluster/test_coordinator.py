@@ -6,10 +6,12 @@ import threading
 from dataclasses import replace
 
 import pytest
-from cases import make_training, reference, run
+from cases import make_training, reference, run, run_pulled
 from crews import CrewEngine, FaultyCrew, InProcessCrew
 
+from distnn.engine import EngineOptions
 from distnn.errors import EngineError, UserCodeError
+from distnn.local_engine import LocalEngine
 
 
 @pytest.mark.parametrize("kind", ["plain", "rich"])
@@ -97,6 +99,17 @@ def test_a_worker_that_dies_is_replaced_by_the_others() -> None:
     assert run(engine) == reference()
     assert engine.coordinator.assignment == {0: (0, 4)}
     crew.assert_all_fired()
+
+
+@pytest.mark.parametrize("exchange", ["object_store", "shared_memory", "hierarchical"])
+def test_a_worker_may_die_while_batches_are_sent(exchange: str) -> None:
+    crew = FaultyCrew(InProcessCrew()).fail_when("take_batches", worker=1)
+    engine = CrewEngine(crew, 3, exchange=exchange)
+    local = LocalEngine(EngineOptions())
+    assert run_pulled(engine) == run_pulled(local, segments=(1,) * 10)
+    assert engine.coordinator.assignment == {0: (0, 2), 2: (2, 4)}
+    crew.assert_all_fired()
+    engine.coordinator.close()
 
 
 def test_a_spare_takes_over() -> None:

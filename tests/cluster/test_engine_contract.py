@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-from cases import make_training, reference, run
+from cases import make_training, reference, run, run_pulled
 
 from distnn.engine import Engine, EngineOptions, create_engine
 
@@ -96,6 +96,15 @@ def test_more_shards_than_samples(engine: Engine, shards: int, batch_size: int) 
     np.testing.assert_allclose(weights, others, rtol=1e-3, atol=1e-4)
     predictions = (np.frombuffer(one.predictions, np.float32) for one in (found, expected))
     np.testing.assert_allclose(*predictions, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["rich", "wide", "lamb"])
+def test_batches_may_come_while_it_runs(engine: Engine, kind: str) -> None:
+    local = create_engine("local", EngineOptions())
+    expected = run_pulled(local, kind, segments=(1,) * 10)
+    assert run_pulled(engine, kind) == expected
+    assert run_pulled(engine, kind, segments=(2, 2, 2, 2, 2)) == expected
+    assert len(set(expected.fingerprints)) == 10
 
 
 def test_a_users_exception_leaves_the_committed_state_whole(engine: Engine) -> None:

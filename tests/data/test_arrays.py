@@ -147,12 +147,12 @@ def test_cardinality_is_keras_message() -> None:
     )
 
 
-def test_sample_weight_is_a_vector_of_float32() -> None:
+def test_sample_weight_is_float32_by_sample_or_by_step() -> None:
     data = as_array_data(np.zeros(2), None, [[1], [2]])
     assert data.sample_weight is not None and data.sample_weight.dtype == np.float32
     assert data.sample_weight.tolist() == [1.0, 2.0]
-    with pytest.raises(DataError, match=r"sample_weight has shape \(2, 2\)"):
-        as_array_data(np.zeros(2), None, np.zeros((2, 2)))
+    by_step = as_array_data(np.zeros(2), None, np.ones((2, 3))).sample_weight
+    assert by_step is not None and by_step.shape == (2, 3)
 
 
 def test_slice_and_take_keep_the_parts_together() -> None:

@@ -31,6 +31,8 @@ x = (rng.normal(size=1001) * 4).astype(np.float32)
 y, slope = np.empty_like(x), np.empty_like(x)
 noise.normal_noise(np.arange(8), 5, 0.7, y)
 show("noise", y)
+noise.gamma_noise(np.arange(8), 5, np.abs(x) + 0.1, y)
+show("gamma", y)
 activations.gelu_with_slope(x, y, slope)
 show("gelu_with_slope", y, slope)
 trigonometry.sin_forward(x, y)
@@ -58,5 +60,5 @@ def test_attention_and_noise_give_the_same_bytes_with_avx2(tmp_path: Path) -> No
 
     here = run()
     haswell = run(NUMBA_CPU_NAME="haswell", NUMBA_CPU_FEATURES="", DISTNN_CACHE_DIR=str(tmp_path / "haswell"))
-    assert len(here) == 6
+    assert len(here) == 7
     assert haswell == here

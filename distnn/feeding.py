@@ -1,0 +1,191 @@
+"""Pulled batches on their way to an engine: some of them at a time, for as many steps.
+
+A window is a small data set of its own, with the sizes of its batches; sending one costs what a call costs,
+so it holds what can be had without waiting. The training's bytes do not depend on how batches are grouped.
+Called by the training loop, and by `evaluate` and `predict`.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from distnn.batching import UNKNOWN_STEPS, Batching
+from distnn.data.arrays import ArrayData, joined
+from distnn.data.pulling import BatchSource
+from distnn.errors import DataError
+
+PULL_SECONDS = 0.2
+"""How long batches are pulled before those at hand are computed."""
+WINDOW_BYTES = 64 * 1024 * 1024
+"""A window is closed when it holds more."""
+WINDOW_BATCHES = 256
+
+RAN_OUT = (
+    "Your input ran out of data; interrupting training. Make sure that your dataset or generator can "
+    "generate at least `steps_per_epoch * epochs` batches."
+)
+"""Keras's warning."""
+
+
+def pull(source: BatchSource, limit: int, clock: Callable[[], float] = time.monotonic) -> list[ArrayData]:
+    """Up to `limit` batches: one, and those that come without waiting long. None are left if it is empty."""
+    found: list[ArrayData] = []
+    num_bytes, began = 0, clock()
+    while len(found) < min(limit, WINDOW_BATCHES) and num_bytes < WINDOW_BYTES:
+        if found and not (source.is_ready() and clock() - began < PULL_SECONDS):
+            break
+        batch = source.next()
+        if batch is None:
+            break
+        found.append(batch)
+        num_bytes += batch.num_bytes
+    return found
+
+
+def windows(source: BatchSource, stop: int | None) -> Iterator[ArrayData]:
+    """The first `stop` batches of one pass, or all of it, some of them at a time."""
+    known = [count for count in (stop, source.num_batches) if count is not None]
+    left = min(known, default=UNKNOWN_STEPS)
+    source.on_epoch_begin()
+    source.begin(0, left)
+    while left and (found := pull(source, left)):
+        left -= len(found)
+        stop = None if stop is None else stop - len(found)
+        yield joined(found)
+    source.on_epoch_end()
+    if stop:
+        warnings.warn(RAN_OUT, stacklevel=4)
+
+
+@dataclass(frozen=True)
+class Window:
+    """The batches of the next steps."""
+
+    data: ArrayData
+    batching: Batching
+
+    @property
+    def steps(self) -> int:
+        return len(self.data.cuts)
+
+    @property
+    def stop(self) -> int:
+        """The committed step behind the last of them."""
+        return self.batching.first_step + self.steps
+
+
+class Feed:
+    """The pulled batches of one training.
+
+    Args:
+        source: where they come from.
+        batching: of the training, as if all batches had the first one's size.
+        first: a batch like those to come.
+        first_step: of the training; a source without numbers begins with its batch.
+
+    Attributes:
+        samples: that the epoch's steps have seen.
+    """
+
+    def __init__(self, source: BatchSource, batching: Batching, first: ArrayData, first_step: int) -> None:
+        self.source = source
+        self.samples = 0
+        self._first_step = first_step
+        self._origin = 0 if source.has_numbers else first_step
+        self._batching = batching
+        self._first = first
+        self._epoch: int | None = None
+        self._last: ArrayData | None = None
+        self._has_warned = False
+
+    def opening(self, step: int) -> Window:
+        """Something to make an engine ready with that begins at `step`; it is no step's batch."""
+        return self._window([self._first], step)
+
+    def begin_epoch(self, epoch: int, step: int, stop: int) -> None:
+        """The steps [step, stop) of `epoch` come next."""
+        if self._epoch != epoch:
+            self._begin(epoch)
+        self._ask_for(step, stop)
+
+    def _ask_for(self, step: int, stop: int) -> None:
+        self.source.begin(step - self._origin, stop - self._origin)
+
+    def _begin(self, epoch: int) -> None:
+        self.source.on_epoch_begin()
+        self._epoch, self.samples = epoch, 0
+
+    def window(self, step: int, limit: int) -> Window | None:
+        """The batches of up to `limit` steps from `step` on; None if there are no more."""
+        found = pull(self.source, limit)
+        if not found:
+            return None
+        self._last = found[-1]
+        self.samples += sum(batch.num_samples for batch in found)
+        return self._window(found, step)
+
+    def has_more(self) -> bool:
+        """Whether there is another batch at all."""
+        return self.source.has_more()
+
+    def warn_once(self) -> None:
+        """Say that the batches ended before the training."""
+        if not self._has_warned:
+            self._has_warned = True
+            warnings.warn(RAN_OUT, stacklevel=8)
+
+    def end_epoch(self) -> None:
+        """The epoch's steps are done."""
+        if self._epoch is not None:
+            self.source.on_epoch_end()
+            self._epoch = None
+
+    def close(self) -> None:
+        """Nobody makes batches any more."""
+        self.source.close()
+
+    # Checkpoints
+
+    def state(self) -> dict[str, Any]:
+        """Where the feed is, and what came last: how it is known again that the batches are the same."""
+        return {"samples": self.samples, "last": "" if self._last is None else self._last.digest()}
+
+    def go_on(self, state: dict[str, Any], step: int) -> bool:
+        """Be where the training of `state` was when it had committed `step`.
+
+        What came before is pulled and dropped, where batches have no numbers. Hooks of the epochs before are
+        called, so that a dataset that shuffles itself with a seed of its own is where it was.
+
+        Returns:
+            Whether the last batch is the one that came last.
+
+        Raises:
+            DataError: the batches end before.
+        """
+        if step == self._first_step:
+            return True
+        per_epoch = self._batching.steps_per_epoch
+        last_epoch = (step - 1) // per_epoch
+        for epoch in range(self._first_step // per_epoch, last_epoch):
+            self._begin(epoch)
+            self.end_epoch()
+        self._begin(last_epoch)
+        self._ask_for(step - 1, step)
+        self._last = self.source.next()
+        if self._last is None:
+            raise DataError(
+                f"{self.source.what} ended before step {step}, where the run is to go on: give one that "
+                "yields the same batches as in the beginning"
+            )
+        if step % per_epoch == 0:
+            self.end_epoch()
+        self.samples = int(state["samples"])
+        return self._last.digest() == str(state["last"])
+
+    def _window(self, found: list[ArrayData], step: int) -> Window:
+        data = joined(found)
+        return Window(data, replace(self._batching, cuts=data.cuts, first_step=step))
