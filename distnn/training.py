@@ -257,7 +257,7 @@ class Training:
 
     def _validate(self, epoch: int, validation: Validation) -> dict[str, float]:
         self.callbacks.on_test_begin()
-        begins_anew = not self.callbacks.users_override("on_test_begin")
+        begins_anew = self.feed is None and not self.callbacks.users_override("on_test_begin")
         with self._rescue.possible(epoch, self.engine.state().step, begins_anew):
             sums = self.engine.evaluate("validation", validation.batch_size)
         self.engine.add_penalty(sums, validation.samples)
