@@ -145,14 +145,21 @@ class Coordinator:
         logger.debug("shards by worker: %s; %d spare", self._assignment, spares)
 
     def _warm_up(self, new: set[int]) -> None:
-        """Let one process of each machine compile the kernels, then the others find them compiled."""
+        """Let two processes of each machine share the compiling of kernels; the others find them."""
         first = self._first_of_machines(new)
         leaders = {w for machine, w in first.items() if machine not in self._warm_machines}
+        seconds = self._first_of_machines(new - set(first.values()))
+        partners = {w for machine, w in seconds.items() if machine not in self._warm_machines}
         state = self.updater.state
         weights = self._crew.share(state.weights)
-        for group in (leaders, new - leaders):
-            shards = {w: self._assignment.get(w, (0, 1))[0] for w in group if w in self._crew.workers}
-            requests = {w: Request("warm_up", (state.step, shard, weights)) for w, shard in shards.items()}
+        for group in (leaders | partners, new - leaders - partners):
+            requests = {
+                w: Request(
+                    "warm_up", (state.step, self._assignment.get(w, (0, 1))[0], weights, w in partners)
+                )
+                for w in group
+                if w in self._crew.workers
+            }
             self._ask_all(requests, "warming up")
         self._warm_machines |= set(first)
 

@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +34,7 @@ from distnn.batching import Batching
 from distnn.data.arrays import ArrayData
 from distnn.errors import EngineError, FaultPlace
 from distnn.evaluation import Place, batches
+from distnn.kernels.compiling_order import compiling_as_second
 from distnn.kernels.jit import load_compiler
 from distnn.kernels.streaming import stream
 from distnn.kernels.waiting import (
@@ -133,18 +134,27 @@ class Worker:
         np.copyto(self._weights, weights)
         return self._weights
 
-    def warm_up(self, step: int, shard: int, weights: Array) -> None:
+    def warm_up(self, step: int, shard: int, weights: Array, is_second: bool = False) -> None:
         """Compute a shard for nothing, so that kernels are compiled (and cached for the node).
 
-        What goes wrong here goes wrong again in the step itself, and is told there.
+        A second process of the machine begins with what the first does last, and shares the compiling. What
+        goes wrong here goes wrong again in the step itself, and is told there.
         """
         runner = self._running
-        try:
+
+        def compute() -> None:
             sums = ShardSums(runner.training.sums_layout)
             runner.compute(step, shard, self._take(weights), sums)
             sums.add(ShardSums(sums.layout))
+
+        def update() -> None:
             UpdatePlan(runner.task, runner.training).warm_up()
-            _warm_up_shared_memory()
+
+        parts = [compute, update, _warm_up_shared_memory]
+        try:
+            with compiling_as_second() if is_second else nullcontext():
+                for part in parts[::-1] if is_second else parts:
+                    part()
         except Exception:
             return
 

@@ -163,7 +163,7 @@ def prepare(model: Model, arguments: FitArguments) -> Training:
     shards, steps, batch_size = batching.shards, batching.steps_per_epoch, batching.batch_size
     threads = resolve_threads(arguments)
     model.ensure_initialized(seed)
-    check_batches(model, min(train.num_samples, steps * batch_size), batch_size)
+    check_batches(model.tasks.state_variables(model), min(train.num_samples, steps * batch_size), batch_size)
     task, objective = make_task(model, train, batching, threads)
     _warn_of_small_shards(model, batching)
     engine = model.engine_for(arguments.backend, engine_options(arguments, threads))
@@ -320,7 +320,7 @@ def train_on_one_batch(model: Model, arguments: FitArguments) -> dict[str, float
         data = class_weights(data, arguments.class_weight)
     check_against_model(model, data)
     model.ensure_initialized()
-    check_batches(model, data.num_samples, data.num_samples)
+    check_batches(model.tasks.state_variables(model), data.num_samples, data.num_samples)
     shards, threads = resolve_shards(arguments, data.num_samples), resolve_threads(arguments)
     batching = Batching(data.num_samples, data.num_samples, shards, False, 0, 1)
     task, objective = make_task(model, data, batching, threads)
