@@ -244,6 +244,10 @@ class ClusterSpec(_Section):
         "'hierarchical' (shared memory within each node, objects between them), 'object_store' (one object "
         "per worker); 'auto' takes the first of these that suits the nodes.",
     )
+    retries: Annotated[int, Field(strict=True, ge=0)] = Field(
+        default=0,
+        description="How often to start the run's process again after a crash, from the newest checkpoint.",
+    )
 
 
 class CheckpointSpec(_Section):

@@ -17,7 +17,7 @@ from distnn.models.fitting import FitArguments, engine_options
 from jobs import cli
 from jobs.build import Job, Placement, build_job
 from jobs.errors import SpecError
-from jobs.recorder import _decisive
+from jobs.identity import decisive
 from jobs.spec import ClusterSpec
 from jobs.specfile import load_spec
 
@@ -127,7 +127,7 @@ def test_the_exchange_reaches_the_engine_and_never_the_recipe(small_job: Path) -
     other = build(small_job, "cluster.exchange='object_store'", placement=Placement(exchange="hierarchical"))
     assert other.spec.cluster.exchange == other.engine_arguments()["exchange"] == "hierarchical"
     assert build(small_job).engine_arguments()["exchange"] == "auto"
-    assert "exchange" not in _decisive(other.spec.to_plain())
+    assert "exchange" not in decisive(other.spec.to_plain())
 
 
 def test_the_exchanges_of_specs_and_command_line_are_the_engines() -> None:
