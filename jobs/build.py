@@ -18,6 +18,7 @@ from distnn.batching import default_shards
 from distnn.callbacks import Callback
 from distnn.data import ArrayData, Preprocessor, fit_preprocessor, load_source, split_validation
 from distnn.data.preprocessing import count_classes
+from distnn.data.python_loader import LoaderOptionError
 from distnn.data.sources import LoadedData, SourceOptions, source_files
 from distnn.errors import DataError, UserCodeError
 from distnn.models import Model, Sequential
@@ -44,6 +45,7 @@ class Placement:
     threads: int | None = None
     address: str | None = None
     exchange: str | None = None
+    deadline_s: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,12 +104,15 @@ class Job:
 
     def engine_arguments(self) -> dict[str, Any]:
         """Which of the arguments say where to compute."""
-        workers = self.spec.cluster.workers
+        cluster = self.spec.cluster
+        workers = cluster.workers
         return {
-            "backend": self.spec.cluster.backend,
-            "workers": None if workers is None else workers.max,
+            "backend": cluster.backend,
+            "workers": None if workers is None else (workers.min, workers.max),
             "address": self.address,
-            "exchange": self.spec.cluster.exchange,
+            "exchange": cluster.exchange,
+            "deadline_s": cluster.deadline_seconds,
+            "wait_s": cluster.wait_seconds,
         }
 
 
@@ -199,7 +204,8 @@ def load_data(file: SpecFile) -> JobData:
 
 def source_options(spec: DataSpec) -> SourceOptions:
     """How the spec says its source is to be read."""
-    return SourceOptions(spec.labels, spec.target, spec.categorical, spec.drop, spec.delimiter)
+    loader = spec.options or {}
+    return SourceOptions(spec.labels, spec.target, spec.categorical, spec.drop, spec.delimiter, loader)
 
 
 def data_files(spec: DataSpec, base_dir: Path) -> list[tuple[str, Path]]:
@@ -240,6 +246,8 @@ def _placed(file: SpecFile, key: str, work: Callable[[], Any]) -> Any:
     """Do `work`; a refusal of the data becomes one that names the key in the spec."""
     try:
         return work()
+    except LoaderOptionError as error:
+        raise file.fail([Problem(("data", "options", error.option), str(error))]) from None
     except DataError as error:
         raise file.fail([Problem(("data", key), str(error))]) from None
 
@@ -264,6 +272,8 @@ def settle(file: SpecFile, placement: Placement, num_train: int) -> JobSpec:
         cluster["workers"] = placement.workers
     if placement.exchange is not None:
         cluster["exchange"] = placement.exchange
+    if placement.deadline_s is not None:
+        cluster["deadline_seconds"] = placement.deadline_s
     cluster.setdefault("workers", _default_workers(cluster["backend"]))
     for key in ("source", "labels", "validation", "validation_labels"):
         name = plain["data"].get(key)

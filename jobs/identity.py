@@ -139,9 +139,12 @@ def _exact(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in recipe.items() if key not in (ARITHMETIC_KEY, POLICY_KEY)}
 
 
+_PLACES = ("source", "options", "labels", "validation")
+
+
 def decisive(spec: Mapping[str, Any]) -> dict[str, Any]:
     """What of a spec decides the training; files may have moved, their content is in the recipe."""
-    data = {k: v for k, v in spec["data"].items() if k not in ("source", "labels", "validation")}
+    data = {k: v for k, v in spec["data"].items() if k not in _PLACES}
     training = {key: value for key, value in spec["training"].items() if key != POLICY_KEY}
     kept = {key: spec[key] for key in ("seed", "model") if key in spec}
     return {**kept, "data": data, "training": training}

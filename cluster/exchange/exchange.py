@@ -24,16 +24,24 @@ class Segment:
 
     `committed` counts them; it survives the loss of workers, so that the next generation goes on there.
     `has_trouble`: the next step came to values that are not finite; the segment ends before it.
+    `goal`: how many are to be committed before the coordinator looks up; all, unless it says otherwise.
     """
 
     first_step: int
     num_steps: int
     committed: int = 0
     has_trouble: bool = False
+    goal: int = field(init=False)
     fingerprints: Array = field(init=False)
 
     def __post_init__(self) -> None:
         self.fingerprints = np.zeros(self.num_steps, np.uint64)
+        self.goal = self.num_steps
+
+    @property
+    def left(self) -> int:
+        """Steps to commit for now; none once the next one has trouble."""
+        return 0 if self.has_trouble else self.goal - self.committed
 
     @property
     def is_over(self) -> bool:
@@ -86,7 +94,7 @@ class Exchange(ABC):
 
     @abstractmethod
     def run(self, segment: Segment) -> None:
-        """Commit steps until the segment is over.
+        """Commit steps until the segment has reached its goal, or trouble.
 
         Raises:
             WorkersLost: the generation is over; the updater holds the newest committed state.
