@@ -252,7 +252,7 @@ def test_options_of_the_data_are_the_loaders_arguments(user_job: Path) -> None:
     job = build(user_job, loader, "data.options.folder=here", "data.options.rows=30")
     assert job.data.train.num_samples == 30
     assert job.spec.to_plain()["data"]["options"] == {"folder": "here", "rows": 30}
-    assert "options" not in _decisive(job.spec.to_plain())["data"]
+    assert "options" not in decisive(job.spec.to_plain())["data"]
     assert refusal(user_job, loader).endswith(
         f": data.options.folder: the option 'folder' is required by {source}_from and not given"
     )
