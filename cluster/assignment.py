@@ -46,3 +46,9 @@ def assign(workers: Iterable[WorkerInfo], shards: int, threads: int) -> Assignme
     if not active:
         return {}
     return dict(zip(active, worker_ranges(shards, len(active)), strict=True))
+
+
+def choose_leavers(workers: Iterable[int], assignment: Assignment, wanted: int) -> list[int]:
+    """Who goes when only `wanted` may stay: spares first, then the last of those that compute."""
+    there = sorted(workers, key=lambda worker: (worker not in assignment, worker))
+    return there[wanted:]

@@ -6,9 +6,10 @@ exception, so that the coordinator sees all that happened to an attempt.
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from distnn.errors import FaultPlace
@@ -69,12 +70,18 @@ class Failed:
 
 @dataclass(frozen=True)
 class Died:
+    """`at`: when that was noticed, by the monotonic clock."""
+
     reason: str
+    at: float = field(default_factory=time.monotonic, compare=False)
 
 
 @dataclass(frozen=True)
 class Silent:
+    """`at`: when it was given up, by the monotonic clock."""
+
     seconds: float
+    at: float = field(default_factory=time.monotonic, compare=False)
 
 
 Outcome = Answer | Failed | Died | Silent
@@ -92,13 +99,21 @@ class Watch(ABC):
         """Those of `workers` that have held up the others for `deadline_s` or longer, and how long."""
 
 
+class Call(ABC):
+    """A request that nobody waits for."""
+
+    @abstractmethod
+    def outcome(self) -> Outcome | None:
+        """How it ended; None while it runs."""
+
+
 class Crew(ABC):
     """Worker processes, by number."""
 
     @property
     @abstractmethod
     def workers(self) -> Mapping[int, WorkerInfo]:
-        """Those not known to be dead."""
+        """Those that have come and are not known to be dead."""
 
     @property
     @abstractmethod
@@ -106,12 +121,34 @@ class Crew(ABC):
         """The node of this process, the coordinator's."""
 
     @abstractmethod
-    def recruit(self, count: int) -> None:
-        """Start workers until there are `count`; fewer, with a warning, where there is no room.
+    def summon(self, count: int) -> None:
+        """Start so many more workers, beside whatever goes on; they come when there is room for them."""
 
-        Raises:
-            EngineError: if not even one is there in the end.
-        """
+    @property
+    @abstractmethod
+    def coming(self) -> int:
+        """How many have been summoned and have not come yet."""
+
+    @property
+    @abstractmethod
+    def failed_starts(self) -> int:
+        """How many in a row could not be started since the last one that came."""
+
+    @abstractmethod
+    def arrivals(self, timeout_s: float = 0.0) -> list[int]:
+        """Those who have come since the last call, or come first within this time; `workers` has them now."""
+
+    @abstractmethod
+    def recall(self, count: int) -> None:
+        """End so many of those on their way."""
+
+    @abstractmethod
+    def recruit(self, count: int) -> None:
+        """Have `count` workers: summon, and wait for as many as there is room for now."""
+
+    @abstractmethod
+    def shortage(self, wanted: int) -> str:
+        """A sentence on why there are fewer than `wanted`."""
 
     @abstractmethod
     def share(self, value: Any) -> Any:
@@ -125,6 +162,10 @@ class Crew(ABC):
 
         A worker is silent if it neither answers nor finishes a shard for `deadline_s`; or if `watch` says so.
         """
+
+    @abstractmethod
+    def call(self, worker: int, request: Request) -> Call:
+        """Send a request that is done after those sent before; nobody waits."""
 
     @abstractmethod
     def aside(self, requests: Mapping[int, Request], timeout_s: float) -> dict[int, Any]:

@@ -7,19 +7,26 @@ program, or forgetting the engine end its workers.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from cluster.connect import Connection, connect
 from cluster.coordinator import Coordinator
 from cluster.crew import Crew
 from cluster.exchange.choice import make_exchange
+from cluster.mapping import Mapper
+from cluster.patience import Patience
 from cluster.ray_crew import RayCrew
 from distnn.batching import Batching
 from distnn.data.arrays import ArrayData
 from distnn.engine import Engine, EngineOptions, SegmentReport
+from distnn.incidents import Observer
 from distnn.recording import TrainingState
 from distnn.task import Task
 from distnn.tensor import Array
+
+if TYPE_CHECKING:
+    from distnn.models.model import Model
 
 
 class RayEngine(Engine):
@@ -27,7 +34,7 @@ class RayEngine(Engine):
 
     Raises:
         ClusterUnreachableError: `options.address` does not answer, or belongs to another cluster's machines.
-        EngineError: Ray cannot be started, or has no room for a single worker.
+        EngineError: Ray cannot be started.
     """
 
     def __init__(self, options: EngineOptions) -> None:
@@ -36,13 +43,31 @@ class RayEngine(Engine):
         crew = RayCrew(connection, options.threads)
         self._end = weakref.finalize(self, _end, crew, connection)
         try:
-            crew.recruit(options.workers)
+            crew.summon(options.workers)  # they start while the data is looked at
         except BaseException:
             self._end()
             raise
         self._crew = crew
-        exchange = make_exchange(options.exchange, crew, options.deadline_s)
-        self._coordinator = Coordinator(crew, exchange, options)
+        patience = Patience(options.deadline_s)
+        exchange = make_exchange(options.exchange, crew, patience)
+        self._coordinator = Coordinator(crew, exchange, options, patience)
+        self._mapper = Mapper(crew, options)
+
+    @property
+    def observer(self) -> Observer | None:
+        return self._coordinator.observer
+
+    @observer.setter
+    def observer(self, observer: Observer | None) -> None:
+        self._coordinator.observer = observer
+
+    @property
+    def should_stop(self) -> Callable[[], bool] | None:
+        return self._coordinator.should_stop
+
+    @should_stop.setter
+    def should_stop(self, should_stop: Callable[[], bool] | None) -> None:
+        self._coordinator.should_stop = should_stop
 
     @property
     def worker_pids(self) -> list[int]:
@@ -77,6 +102,23 @@ class RayEngine(Engine):
     def predict(self, data_name: str, batch_size: int) -> list[Array]:
         self._check_open()
         return self._coordinator.predict(data_name, batch_size)
+
+    def map(self, model: Model, function: Callable[[Any, Any], Any], items: Sequence[Any]) -> list[Any]:
+        self._check_open()
+        return self._mapper.run(model, function, items)
+
+    def scale(self, workers: int) -> bool:
+        self._check_open()
+        self._coordinator.scale(workers)
+        return True
+
+    def facts(self) -> dict[str, Any]:
+        options = self.options
+        return {
+            "workers": len(self._coordinator.assignment),
+            "min_workers": options.min_workers,
+            "max_workers": options.workers,
+        }
 
     def close(self) -> None:
         self._coordinator.close()

@@ -60,11 +60,20 @@ def losses_of(
     """
     losses = []
     for worker in sorted(outcomes):
-        outcome, shards = outcomes[worker], assignment.get(worker, (0, 0))
-        process = str(workers[worker]) if worker in workers else ""
-        if isinstance(outcome, Died):
-            losses.append(Loss(worker, shards, "died", outcome.reason, process, phase_of(worker)))
-        elif isinstance(outcome, Silent):
-            seconds = f"{outcome.seconds:.0f} s"
-            losses.append(Loss(worker, shards, "silent", seconds, process, phase_of(worker)))
+        outcome = outcomes[worker]
+        if not isinstance(outcome, Died | Silent):
+            continue
+        info = workers.get(worker)
+        losses.append(
+            Loss(
+                worker,
+                assignment.get(worker, (0, 0)),
+                "died" if isinstance(outcome, Died) else "silent",
+                outcome.reason if isinstance(outcome, Died) else f"{outcome.seconds:.0f} s",
+                0 if info is None else info.pid,
+                "" if info is None else info.host,
+                phase_of(worker),
+                outcome.at,
+            )
+        )
     return losses

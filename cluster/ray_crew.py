@@ -7,14 +7,28 @@ what, what to do after a loss) is not here.
 from __future__ import annotations
 
 import logging
+import time
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from cluster.connect import Connection
-from cluster.crew import Answer, Crew, Died, Failed, Failure, Outcome, Request, Silent, Watch, WorkerInfo
+from cluster.crew import (
+    Answer,
+    Call,
+    Crew,
+    Died,
+    Failed,
+    Failure,
+    Outcome,
+    Request,
+    Silent,
+    Watch,
+    WorkerInfo,
+)
 from cluster.fleet import PACKAGE_DIGEST, arithmetic_facts, mixed_fleet_message, other_version_message
 from cluster.machine import machine_identity
 from cluster.progress import LOOK_S, ProgressWatch
@@ -22,6 +36,7 @@ from cluster.ray_import import ray
 from cluster.reasons import reason
 from cluster.room import no_room_message, room_for
 from cluster.stopping import kill_process
+from cluster.supervision import missing
 from cluster.worker import Worker
 from distnn.errors import EngineError
 from distnn.kernels.jit import load_compiler
@@ -30,6 +45,12 @@ logger = logging.getLogger("distnn.cluster")
 
 START_DEADLINE_S = 60.0
 """For worker processes to start; beyond it the training goes on with those that have."""
+_READY_S = 30.0
+"""For what Ray says is there to be taken; the node that has it may die meanwhile."""
+_LOOK_FOR_ROOM_S = 0.5
+_FULL_S = 3.0
+"""Ray knows of CPUs that another program has left some time after."""
+_MANY = 1 << 30
 _INLINE_BYTES = 100_000
 """Ray sends smaller arguments within the call itself, which is faster than through the object store."""
 
@@ -52,9 +73,12 @@ class RayCrew(Crew):
         self._actors: dict[int, Any] = {}
         self._workers: dict[int, WorkerInfo] = {}
         self._greetings: dict[int, Mapping[str, Any]] = {}
+        self._coming: dict[Any, _Summoned] = {}
+        self._actor_class: Any = None
         self._next_number = 0
         self._has_warned = False
         self._problem = ""
+        self._failed_starts = 0
 
     @property
     def workers(self) -> Mapping[int, WorkerInfo]:
@@ -66,58 +90,109 @@ class RayCrew(Crew):
 
     # Starting and ending
 
-    def recruit(self, count: int) -> None:
-        missing = count - len(self._workers)
-        if missing <= 0:
-            return
-        asked = missing
-        if self._cpus:
-            asked = min(missing, room_for(ray.nodes(), self._cpus) - len(self._workers))
-        if asked > 0:
-            self._start(asked)
-        if len(self._workers) < count:
-            message = no_room_message(
-                count, len(self._workers), self._cpus, ray.available_resources(), ray.cluster_resources()
-            )
-            if not self._workers and self._problem:
-                raise EngineError(f"none of {count} workers could be started: {self._problem}")
-            if not self._workers:
-                raise EngineError(message)
-            warnings.warn(message, stacklevel=2)
+    @property
+    def coming(self) -> int:
+        return len(self._coming)
 
-    def _start(self, count: int) -> None:
-        remote_class = ray.remote(num_cpus=self._cpus, max_restarts=0, concurrency_groups={"control": 1})(
-            Worker
-        )
-        actors = {self._next_number + i: remote_class.remote() for i in range(count)}
-        self._next_number += count
-        greetings = {number: actor.hello.remote(this_node) for number, actor in actors.items()}
+    @property
+    def failed_starts(self) -> int:
+        return self._failed_starts
+
+    def summon(self, count: int) -> None:
+        if self._actor_class is None:
+            options = {"num_cpus": self._cpus, "max_restarts": 0, "concurrency_groups": {"control": 1}}
+            self._actor_class = ray.remote(**options)(Worker)
+        room = self._room() if count else 0
+        for i in range(count):
+            actor = self._actor_class.remote()
+            greeting = actor.hello.remote(this_node)
+            self._coming[greeting] = _Summoned(self._next_number, actor, i < room, time.monotonic())
+            self._next_number += 1
+
+    def _room(self) -> int:
+        """How many more workers could start at once, as far as Ray knows by now."""
+        if not self._cpus:
+            return _MANY
+        starting = sum(summoned.has_room for summoned in self._coming.values())
+        return int(ray.available_resources().get("CPU", 0)) // self._cpus - starting
+
+    def arrivals(self, timeout_s: float = 0.0) -> list[int]:
+        if not self._coming:
+            return []
+        came, _ = ray.wait(list(self._coming), num_returns=1, timeout=timeout_s)
+        if came:  # those who came together
+            came, _ = ray.wait(list(self._coming), num_returns=len(self._coming), timeout=0)
+        elif self._are_late():
+            self._give_up_late()
+        return [number for greeting in came for number in self._let_in(greeting)]
+
+    def _let_in(self, greeting: Any) -> list[int]:
+        """The number of one who came, or none if it could not start or may not take part."""
+        summoned = self._coming.pop(greeting)
+        try:
+            told = ray.get(greeting, timeout=_READY_S)
+        except ray.exceptions.RayError as error:
+            self._refuse(summoned, reason(str(error)))
+            return []
+        if told["package"] != PACKAGE_DIGEST:
+            is_here = told["info"]["machine"] == machine_identity()
+            self._refuse(summoned, other_version_message([told["info"]["host"]], is_here))
+            return []
+        self._failed_starts = 0
+        self._welcome(summoned.number, summoned.actor, told)
+        self._warn_of_mixed_fleet()
+        return [summoned.number]
+
+    def _refuse(self, summoned: _Summoned, problem: str) -> None:
+        self._failed_starts += 1
+        ray.kill(summoned.actor)
+        if problem != self._problem:
+            self._problem = problem
+            logger.warning("worker %d could not be started: %s", summoned.number, problem)
+
+    def _are_late(self) -> bool:
+        first = min(summoned.since for summoned in self._coming.values())
+        return time.monotonic() - first >= self._start_deadline_s
+
+    def _give_up_late(self) -> None:
+        """End those that do not start; that is a failure unless what they lack may be room."""
+        now, is_full = time.monotonic(), self._room() <= 0
+        for greeting, summoned in list(self._coming.items()):
+            if now - summoned.since >= self._start_deadline_s:
+                del self._coming[greeting]
+                if is_full:
+                    ray.kill(summoned.actor)
+                else:
+                    self._refuse(summoned, f"it did not answer within {self._start_deadline_s:.0f} s")
+
+    def recall(self, count: int) -> None:
+        for greeting in list(self._coming)[len(self._coming) - count :]:
+            ray.kill(self._coming.pop(greeting).actor)
+
+    def recruit(self, count: int) -> None:
+        self.summon(missing(count, len(self._workers), self.coming))
         load_compiler()  # while they load theirs
-        ray.wait(list(greetings.values()), num_returns=count, timeout=self._start_deadline_s)
-        for number, actor in actors.items():
-            try:
-                greeting = ray.get(greetings[number], timeout=0)
-            except ray.exceptions.GetTimeoutError:
-                ray.kill(actor)
-            except ray.exceptions.RayError as error:
-                ray.kill(actor)
-                self._problem = reason(str(error))
-                logger.warning("worker %d could not be started: %s", number, self._problem)
-            else:
-                self._welcome(number, actor, greeting)
-        self._check_fleet()
+        fitting = room_for(ray.nodes(), self._cpus) if self._cpus else count
+        began = time.monotonic()
+        while self._coming and len(self._workers) < min(count, fitting):
+            self.arrivals(_LOOK_FOR_ROOM_S)
+            are_starting = any(summoned.has_room for summoned in self._coming.values())
+            if time.monotonic() - began >= (self._start_deadline_s if are_starting else _FULL_S):
+                return
+
+    def shortage(self, wanted: int) -> str:
+        if self._problem and self._failed_starts:
+            return f"{len(self._workers)} of {wanted} workers could be started: {self._problem}"
+        free, total = ray.available_resources(), ray.cluster_resources()
+        return no_room_message(wanted, len(self._workers), self._cpus, free, total)
 
     def _welcome(self, number: int, actor: Any, greeting: Mapping[str, Any]) -> None:
         self._actors[number] = actor
         self._workers[number] = WorkerInfo(number, **greeting["info"])
         self._greetings[number] = greeting
 
-    def _check_fleet(self) -> None:
-        """Refuse workers with another package; warn once of machines with another arithmetic."""
-        others = [g["info"] for g in self._greetings.values() if g["package"] != PACKAGE_DIGEST]
-        if others:
-            is_here = any(info["machine"] == machine_identity() for info in others)
-            raise EngineError(other_version_message([info["host"] for info in others], is_here))
+    def _warn_of_mixed_fleet(self) -> None:
+        """Say once that machines compute differently."""
         facts = {g["info"]["host"]: g["arithmetic"] for g in self._greetings.values()}
         message = mixed_fleet_message(arithmetic_facts(), facts)
         if message is not None and not self._has_warned:
@@ -141,6 +216,10 @@ class RayCrew(Crew):
     def close(self) -> None:
         for worker in list(self._actors):
             self._let_go(worker)
+        coming, self._coming = self._coming, {}
+        for summoned in coming.values():
+            if ray.is_initialized():
+                ray.kill(summoned.actor)
 
     # Sending and waiting
 
@@ -198,15 +277,44 @@ class RayCrew(Crew):
             if late:
                 watch.release()
 
+    def call(self, worker: int, request: Request) -> Call:
+        actor = self._actors.get(worker)
+        return _RayCall(None if actor is None else getattr(actor, request.method).remote(*request.args))
+
     def aside(self, requests: Mapping[int, Request], timeout_s: float) -> dict[int, Any]:
         calls = {}
         for worker, request in requests.items():
             if worker in self._actors:
                 method = getattr(self._actors[worker], request.method)
                 calls[method.options(concurrency_group="control").remote(*request.args)] = worker
-        ready, _ = ray.wait(list(calls), num_returns=len(calls), timeout=timeout_s) if calls else ([], [])
+        if not calls or timeout_s <= 0:
+            return {}
+        ready, _ = ray.wait(list(calls), num_returns=len(calls), timeout=timeout_s)
         outcomes = {calls[call]: _collect(call) for call in ready}
         return {worker: one.value for worker, one in outcomes.items() if isinstance(one, Answer)}
+
+
+@dataclass
+class _Summoned:
+    """One on its way. `has_room`: whether there was room for it. `since`: when it was summoned."""
+
+    number: int
+    actor: Any
+    has_room: bool
+    since: float
+
+
+class _RayCall(Call):
+    """`call` is None for a worker that had been ended."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+
+    def outcome(self) -> Outcome | None:
+        if self._call is None:
+            return Died("it had been ended before")
+        ready, _ = ray.wait([self._call], timeout=0)
+        return _collect(self._call) if ready else None
 
 
 def this_node() -> str:
@@ -221,8 +329,9 @@ def _is_small(value: Any) -> bool:
 
 
 def _collect(call: Any) -> Outcome:
+    """The outcome of a call that is ready."""
     try:
-        return _outcome(ray.get(call))
+        return _outcome(ray.get(call, timeout=_READY_S))
     except ray.exceptions.RayTaskError as error:
         # Raised outside the worker's own guard: arguments that could not be unpickled, answers that could
         # not be pickled, or a worker on another version of this package.

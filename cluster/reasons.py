@@ -18,5 +18,8 @@ def reason(text: str) -> str:
             detail = " ".join(text.partition(mark)[2].split())
             # What follows is advice for any death.
             return detail.partition(" Some common causes include")[0].strip().rstrip(".")[:_MAX_LENGTH]
+    if "RPC error: " in text:
+        detail = " ".join(text.partition("RPC error: ")[2].split()).partition(" rpc_code")[0]
+        return f"the connection to it broke: {detail}"[:_MAX_LENGTH]
     lines = [line for line in text.splitlines() if line.strip()]
     return lines[-1].strip()[:_MAX_LENGTH] if lines else "no reason given"

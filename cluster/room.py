@@ -20,7 +20,7 @@ def no_room_message(
     state = f"{free.get('CPU', 0):g} of its {total.get('CPU', 0):g} CPUs are free"
     each = f"each worker asks for {cpus} CPU{'s' if cpus != 1 else ''}"
     if got:
-        return f"only {got} of {wanted} workers could be started ({each}; now {state}): going on with {got}"
+        return f"only {got} of {wanted} workers could be started ({each}; now {state})"
     if not cpus:
         return f"none of {wanted} workers could be started on this machine"
     return (

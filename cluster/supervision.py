@@ -1,27 +1,36 @@
 """What failed -> what to do. Pure: losses in, a decision out; no processes, no clock, no logging.
 
 The coordinator asks after every attempt that lost workers. A step is a function of the committed weights, so
-an attempt can be repeated by others without changing a byte.
+an attempt can be repeated by others without changing a byte: the shards of the lost go to those that are
+left, at once, and replacements are started beside. Only who is missing is decided by `missing`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import Literal
+from typing import Any, Literal
 
 from distnn.reduction import Range
 
+MAX_ATTEMPTS = 10
+"""At the same work, each of which lost workers: beyond that it is the work that kills them."""
+MAX_FAILED_STARTS = 3
+"""Workers in a row that could not be started: beyond that nobody waits for the next one."""
+_LONGEST_PAUSE_S = 60.0
+
 
 class Action(Enum):
-    """`is_terminal`: the run cannot go on."""
+    """RETRY: those that are left repeat the work. WAIT: for replacements, then repeat it. FAIL: give up."""
 
     RETRY = "retry"
+    WAIT = "wait"
     FAIL = "fail"
 
     @property
     def is_terminal(self) -> bool:
+        """Whether the run cannot go on."""
         return self is Action.FAIL
 
 
@@ -29,19 +38,34 @@ class Action(Enum):
 class Loss:
     """A worker that did not answer an attempt.
 
-    `shards`: what it was computing. `cause`: its process ended, or it was silent past the deadline. `detail`:
-    why, or for how long. `process`: worker, pid and host. `phase`: of the step, `while it ...`.
+    `shards`: what it was computing; none if it did something else. `cause`: its process ended, or it was
+    silent past the deadline. `detail`: why, or for how long. `pid`, `host`: its process, if known. `phase`:
+    of the step, `while it ...`. `noticed`: when, by the monotonic clock.
     """
 
     worker: int
     shards: Range
     cause: Literal["died", "silent"]
     detail: str
-    process: str = ""
+    pid: int = 0
+    host: str = ""
     phase: str = ""
+    noticed: float = field(default=0.0, compare=False)
+
+    def facts(self) -> dict[str, Any]:
+        """What an incident tells of it."""
+        return {
+            "worker": self.worker,
+            "pid": self.pid,
+            "host": self.host,
+            "cause": self.cause,
+            "detail": self.detail,
+            "phase": self.phase,
+        }
 
     def __str__(self) -> str:
-        who = self.process or f"worker {self.worker}"
+        process = f" (pid {self.pid} on {self.host})" if self.host else ""
+        who = f"worker {self.worker}{process}"
         phase = f" {self.phase}" if self.phase else ""
         if self.cause == "died":
             return f"{who} died{phase} ({self.detail})"
@@ -56,7 +80,13 @@ class Decision:
     reason: str
 
 
-def decide(work: str, earlier: Sequence[Sequence[Loss]], now: Sequence[Loss], survivors: int) -> Decision:
+def decide(
+    work: str,
+    earlier: Sequence[Sequence[Loss]],
+    now: Sequence[Loss],
+    survivors: int,
+    minimum: int = 1,
+) -> Decision:
     """Whether the others repeat `work` after losing workers.
 
     Args:
@@ -64,6 +94,7 @@ def decide(work: str, earlier: Sequence[Sequence[Loss]], now: Sequence[Loss], su
         earlier: the losses of the attempts at this same work before.
         now: the losses of the last attempt; not empty.
         survivors: workers left, spares included.
+        minimum: workers without which nothing goes on, at least 1.
     """
     losses = " and ".join(map(str, now))
     deadly = _deadly_shard(earlier, now)
@@ -74,10 +105,27 @@ def decide(work: str, earlier: Sequence[Sequence[Loss]], now: Sequence[Loss], su
             f"{work}: two workers were lost while they computed shard {deadly}: {others}, then {losses}. "
             f"The shard itself may be the reason (memory, a crash in native code).{_hint(now)}",
         )
-    if survivors == 0:
-        return Decision(Action.FAIL, f"{work}: {losses}, and no worker is left.{_hint(now)}")
+    if len(earlier) + 1 >= MAX_ATTEMPTS:
+        return Decision(
+            Action.FAIL,
+            f"{work}: {losses}; each of {len(earlier) + 1} attempts at it lost workers, so it is not tried "
+            f"again.{_hint(now)}",
+        )
+    if survivors < minimum:
+        left = f"{survivors} of at least {minimum} workers left" if survivors else "no worker is left"
+        return Decision(Action.WAIT, f"{work}: {losses}, and {left}")
     noun = "worker goes" if survivors == 1 else "workers go"
     return Decision(Action.RETRY, f"{work}: {losses}; {survivors} {noun} on from the last committed state")
+
+
+def missing(wanted: int, there: int, coming: int) -> int:
+    """How many workers to start."""
+    return max(0, wanted - there - coming)
+
+
+def pause_s(failed_starts: int) -> float:
+    """How long to leave it after so many starts in a row that came to nothing."""
+    return 0.0 if failed_starts == 0 else min(_LONGEST_PAUSE_S, 2.0 ** (failed_starts - 1))
 
 
 def _holds(loss: Loss, shard: int) -> bool:
@@ -97,5 +145,5 @@ def _deadly_shard(earlier: Sequence[Sequence[Loss]], now: Sequence[Loss]) -> int
 
 def _hint(losses: Sequence[Loss]) -> str:
     if any(loss.cause == "silent" for loss in losses):
-        return " If a shard takes that long, raise the deadline (EngineOptions.deadline_s)."
+        return " If a shard takes that long, raise the deadline (cluster.deadline_seconds, --deadline)."
     return ""

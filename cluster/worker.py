@@ -27,6 +27,7 @@ from cluster.exchange.segment import SharedLayout, SharedSegment
 from cluster.exchange.shared_steps import SharedSteps
 from cluster.fleet import PACKAGE_DIGEST, arithmetic_facts
 from cluster.machine import machine_identity
+from cluster.mapped_model import MappedModel
 from cluster.stopping import end_with_parent
 from cluster.transport import unpack
 from cluster.user_code import describe
@@ -66,6 +67,7 @@ class Worker:
         self._steps: SharedSteps | None = None
         self._optimizer = b""
         self._node = Membership()
+        self._mapped = MappedModel()
 
     def hello(self, find_node: Callable[[], str]) -> dict[str, Any]:
         """Settle in a process of its own, and say who this is (`WorkerInfo`) and what it computes with.
@@ -89,8 +91,9 @@ class Worker:
         return {"info": info, "package": PACKAGE_DIGEST, "arithmetic": arithmetic_facts()}
 
     def progress(self) -> tuple[int, int]:
-        """Numbers that change with every shard, and while this worker waits for others of its node."""
-        return 0 if self._runner is None else self._runner.progress, self._node.waits
+        """Numbers that change with every shard or item, and while this worker waits for its node's others."""
+        computed = 0 if self._runner is None else self._runner.progress
+        return computed + self._mapped.finished, self._node.waits
 
     def load(
         self, search_path: Sequence[str], task: bytes, names: Sequence[str], *data: ArrayData
@@ -117,7 +120,7 @@ class Worker:
         self._node.let_go()
 
     def take_data(self, batching: Batching, names: Sequence[str], *data: ArrayData) -> None:
-        """Compute the task it has with another seed, on other data of the same signature."""
+        """Compute the task it has in these batches, on other data of the same signature."""
         self._running.take(batching, dict(zip(names, data, strict=True)))
 
     def take_batches(self, batching: Batching | None, name: str, data: ArrayData) -> None:
@@ -284,6 +287,12 @@ class Worker:
 
     def _predict(self, name: str, batch_size: int, shards: Range, weights: Array) -> dict[Place, list[Array]]:
         return self._running.predict(name, batch_size, shards, self._take(weights))
+
+    # Functions of the user's
+
+    def map(self, search_path: Sequence[str], version: int, *packed: bytes) -> bytes | Failure:
+        """Results of a function for some items; see `MappedModel.run`."""
+        return self._guarded(None, self._mapped.run, search_path, version, *packed)
 
     def _guarded(self, step: int | None, function: Callable[..., T], *args: Any) -> T | Failure:
         """`function(*args)`, or what the user's code raised (a `sys.exit` in it must not end the worker)."""

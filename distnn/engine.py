@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from distnn.incidents import Incident, Observer
 from distnn.naming import did_you_mean
 from distnn.recording import TrainingState
 from distnn.tensor import Array
@@ -19,6 +20,7 @@ from distnn.tensor import Array
 if TYPE_CHECKING:
     from distnn.batching import Batching
     from distnn.data.arrays import ArrayData
+    from distnn.models.model import Model
     from distnn.task import Task
 
 BACKENDS = {
@@ -28,6 +30,9 @@ BACKENDS = {
 }
 
 
+Workers = int | tuple[int, int]
+"""How many: at most so many and at least one, or (at least, at most)."""
+
 EXCHANGES = ("auto", "shared_memory", "hierarchical", "object_store")
 
 
@@ -35,18 +40,27 @@ EXCHANGES = ("auto", "shared_memory", "hierarchical", "object_store")
 class EngineOptions:
     """Where and how many: nothing here changes the bytes.
 
-    `workers`: threads or Ray actors. `threads`: threads for a shard's products. `address`: of a running Ray
-    cluster; None starts an embedded one. `deadline_s`: how long a worker may be silent. `exchange`: how
-    workers that are processes sum gradients, one of `EXCHANGES`; `auto` takes the quickest that works.
+    `workers`: threads or Ray actors, at most. `threads`: threads for a shard's products. `address`: of a
+    running Ray cluster; None starts an embedded one. `deadline_s`: how long a worker may be silent before it
+    is treated as dead, or twenty times what a step usually takes, if that is longer. `exchange`: how workers
+    that are processes sum gradients, one of `EXCHANGES`; `auto` takes the quickest that works.
+    `min_workers`: with fewer nothing is computed; `wait_s`: how long they are waited for.
     """
 
     workers: int = 1
     threads: int = 1
     address: str | None = None
-    deadline_s: float = 60.0
+    deadline_s: float = 10.0
     exchange: str = "auto"
+    min_workers: int = 1
+    wait_s: float = 600.0
 
     def __post_init__(self) -> None:
+        if not 1 <= self.min_workers <= self.workers:
+            raise ValueError(
+                f"`min_workers` must be between 1 and `workers` ({self.workers}). "
+                f"Received: {self.min_workers}"
+            )
         if self.exchange not in EXCHANGES:
             raise ValueError(
                 f"Unknown exchange: {self.exchange!r}. Expected one of "
@@ -67,14 +81,37 @@ class SegmentReport:
     sums: Array
 
 
+class StopAsked(Exception):  # noqa: N818  (an outcome, not an error)
+    """An engine that could only wait for workers was asked to stop; the committed state is whole.
+
+    `report`: the steps of the segment that had been committed before, if it was in one.
+    """
+
+    def __init__(self, report: SegmentReport | None = None) -> None:
+        super().__init__(report)
+        self.report = report
+
+
 class Engine(ABC):
     """Computes the steps of a task. Made once, it stays warm for the model's next task.
 
     The order of calls: `load`, then any of the others, `load` again for another task, `close`. A committed
     state is kept whole whatever a call raises.
+
+    Attributes:
+        observer: told of every incident, on the thread that called; the training loop sets it for the length
+            of a training.
+        should_stop: asked by an engine that waits for workers, likewise.
     """
 
     options: EngineOptions
+    observer: Observer | None = None
+    should_stop: Callable[[], bool] | None = None
+
+    def tell(self, kind: str, step: int, **facts: Any) -> None:
+        """Let the observer, if there is one, know of an incident."""
+        if self.observer is not None:
+            self.observer(Incident(kind, step, facts))
 
     @abstractmethod
     def load(self, task: Task, data: Mapping[str, ArrayData], state: TrainingState) -> None:
@@ -129,6 +166,18 @@ class Engine(ABC):
     @abstractmethod
     def predict(self, data_name: str, batch_size: int) -> list[Array]:
         """The model's outputs for the named data, in its order; one array per output."""
+
+    def scale(self, workers: int) -> bool:
+        """Compute with so many workers from the next step on; False if the engine has none of its own."""
+        return False
+
+    def facts(self) -> dict[str, Any]:
+        """What a run's journal is to hold about the engine when it is ready."""
+        return {}
+
+    @abstractmethod
+    def map(self, model: Model, function: Callable[[Any, Any], Any], items: Sequence[Any]) -> list[Any]:
+        """`function(model, item)` of every item, in order; needs no task. See `Model.map`."""
 
     @abstractmethod
     def close(self) -> None:

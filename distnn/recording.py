@@ -120,6 +120,10 @@ class Recorder(ABC):
     def should_stop(self) -> bool:
         """Whether somebody (Ctrl-C, SIGTERM, `stop`) asked to stop at the next commit."""
 
+    def wanted_workers(self) -> int | None:
+        """How many workers somebody asked for since the last call (`scale`); None if nobody did."""
+        return None
+
     @abstractmethod
     def abandon(self, error: BaseException) -> None:
         """The training ended by `error` (a stop included): say so, and let go of what is held."""

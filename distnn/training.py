@@ -19,9 +19,10 @@ import numpy as np
 
 from distnn.batching import UNKNOWN_STEPS
 from distnn.callbacks import CallbackList, History
-from distnn.engine import Engine, SegmentReport
+from distnn.engine import Engine, SegmentReport, StopAsked
 from distnn.errors import CheckpointError
 from distnn.feeding import Feed
+from distnn.incidents import Incident
 from distnn.objective import Objective
 from distnn.recording import Plan, Recorder, Snapshot, TrainingState
 from distnn.rescue import Rescue
@@ -99,9 +100,12 @@ class Training:
         Raises:
             Stopped: the recorder asked to stop; a checkpoint of the last committed step has been saved.
         """
+        self.engine.observer = self._on_incident
+        self.engine.should_stop = None if self.recorder is None else self.recorder.should_stop
         try:
             return self._run(state)
         finally:
+            self.engine.observer = self.engine.should_stop = None
             if self.feed is not None:
                 self.feed.close()
 
@@ -111,8 +115,11 @@ class Training:
             state = self._read(snapshot, state)
         if self.recorder is not None:
             self.recorder.offer(self._rescue.snapshot)
-        self.engine.load(self._task_at(state.step), self.data, state)
-        self._event("engine-ready", engine=type(self.engine).__name__)
+        try:
+            self.engine.load(self._task_at(state.step), self.data, state)
+        except StopAsked:
+            raise Stopped(state.step, self.plan.last_step) from None
+        self._event("engine-ready", engine=type(self.engine).__name__, **self.engine.facts())
         if forgetful := self.callbacks.without_state():
             self._event("callbacks-without-state", callbacks=", ".join(forgetful))
         try:
@@ -136,7 +143,10 @@ class Training:
             epoch = int(snapshot.metadata["training"]["epoch"])
             has_ended = self.model.stop_training and not _is_within_epoch(snapshot)
         while epoch < self.plan.epochs and not has_ended and not self._has_run_out():
-            self._run_epoch(epoch, snapshot)
+            try:
+                self._run_epoch(epoch, snapshot)
+            except StopAsked:
+                self._stop(epoch, is_within_epoch=True)
             epoch, snapshot, has_ended = epoch + 1, None, self.model.stop_training
         self.callbacks.on_train_end({name: values[-1] for name, values in self.history.history.items()})
         self._take_callbacks_changes()
@@ -240,6 +250,8 @@ class Training:
             if each_batch:
                 self.callbacks.on_train_batch_begin(step % self.plan.steps_per_epoch)
                 self._take_callbacks_changes()
+            if self.recorder is not None and (workers := self.recorder.wanted_workers()) is not None:
+                self.engine.scale(workers)
             began = self.clock()
             report = self._run_segment(epoch, step, size)
             per_second = size / max(self.clock() - began, 1e-9)
@@ -251,11 +263,22 @@ class Training:
         return self.objective.means(sums, self._samples_done(self.engine.state().step))
 
     def _run_segment(self, epoch: int, step: int, size: int) -> SegmentReport:
-        """Steps; a single one may take long, so its beginning can be saved while it runs."""
+        """Steps; a single one may take long, so its beginning can be saved while it runs.
+
+        What the engine commits is recorded even if it is asked to stop in the middle.
+        """
         is_single = size == 1 and not self.model.stop_training
         begins_anew = is_single and not self.callbacks.users_override(*_BEFORE_A_BATCH)
-        with self._rescue.possible(epoch, step, begins_anew):
-            return self.engine.run_segment(size)
+        try:
+            with self._rescue.possible(epoch, step, begins_anew):
+                return self.engine.run_segment(size)
+        except StopAsked as asked:
+            report = asked.report
+            if self.recorder is not None and report is not None and len(report.fingerprints):
+                step = report.first_step + len(report.fingerprints)
+                logs = self.objective.means(report.sums, self._samples_done(step))
+                self.recorder.on_steps(report.first_step, report.fingerprints, logs)
+            raise
 
     def _send_batches(self, feed: Feed, step: int, limit: int) -> int:
         """Pull the batches of up to `limit` steps; for how many there are any."""
@@ -342,6 +365,9 @@ class Training:
             training["pulled"] = self.feed.state()
         snapshot = write_snapshot(self.task, self.engine.state(), training)
         return replace(snapshot, tensors={**snapshot.tensors, **arrays})
+
+    def _on_incident(self, incident: Incident) -> None:
+        self._event(incident.kind, step=incident.step, **incident.facts)
 
     def _event(self, kind: str, **facts: Any) -> None:
         if self.recorder is not None:

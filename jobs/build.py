@@ -45,6 +45,7 @@ class Placement:
     threads: int | None = None
     address: str | None = None
     exchange: str | None = None
+    deadline_s: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,12 +103,15 @@ class Job:
 
     def engine_arguments(self) -> dict[str, Any]:
         """Which of the arguments say where to compute."""
-        workers = self.spec.cluster.workers
+        cluster = self.spec.cluster
+        workers = cluster.workers
         return {
-            "backend": self.spec.cluster.backend,
-            "workers": None if workers is None else workers.max,
+            "backend": cluster.backend,
+            "workers": None if workers is None else (workers.min, workers.max),
             "address": self.address,
-            "exchange": self.spec.cluster.exchange,
+            "exchange": cluster.exchange,
+            "deadline_s": cluster.deadline_seconds,
+            "wait_s": cluster.wait_seconds,
         }
 
 
@@ -267,6 +271,8 @@ def settle(file: SpecFile, placement: Placement, num_train: int) -> JobSpec:
         cluster["workers"] = placement.workers
     if placement.exchange is not None:
         cluster["exchange"] = placement.exchange
+    if placement.deadline_s is not None:
+        cluster["deadline_seconds"] = placement.deadline_s
     cluster.setdefault("workers", _default_workers(cluster["backend"]))
     for key in ("source", "labels", "validation", "validation_labels"):
         name = plain["data"].get(key)

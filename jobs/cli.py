@@ -127,6 +127,16 @@ def _exchange_option(command: Command) -> Command:
     )(command)
 
 
+def _deadline_option(command: Command) -> Command:
+    return click.option(
+        "--deadline",
+        "deadline_s",
+        metavar="SECONDS",
+        type=click.FloatRange(min=0, min_open=True),
+        help="How long a worker may be silent before it is treated as dead.",
+    )(command)
+
+
 def _json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")(
         command
@@ -137,6 +147,7 @@ def _json_option(command: Command) -> Command:
 @click.argument("spec")
 @_placement_options(with_threads=True)
 @_exchange_option
+@_deadline_option
 @click.option("--run-dir", metavar="DIR", help="Keep the run here (default: $DISTNN_HOME/runs/NAME-ID).")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change the spec; repeatable.")
 @click.option("--dry-run", is_flag=True, help="Say what would happen, and write nothing.")
@@ -151,6 +162,7 @@ def run(
     threads: int | None,
     address: str | None,
     exchange: str | None,
+    deadline_s: float | None,
     run_dir: str | None,
     overrides: tuple[str, ...],
     dry_run: bool,
@@ -161,7 +173,7 @@ def run(
     from jobs.specfile import load_spec
 
     file = load_spec(spec, overrides)  # told before the slower imports
-    placement = _placement(backend, workers, threads, address, exchange)
+    placement = _placement(backend, workers, threads, address, exchange, deadline_s)
     if dry_run:
         from jobs import dryrun
 
@@ -187,6 +199,7 @@ def run(
 @_placement_options(with_threads=False)
 @_exchange_option
 @retries_option
+@_deadline_option
 @_json_option
 @click.pass_context
 def resume(
@@ -197,6 +210,7 @@ def resume(
     address: str | None,
     exchange: str | None,
     retries: int | None,
+    deadline_s: float | None,
     as_json: bool,
 ) -> None:
     """Go on with RUN (id or path) from its newest checkpoint, to the same bytes."""
@@ -213,7 +227,7 @@ def resume(
         _end(supervise(words_of(ctx, run=str(found.path)), found, retries, sys.stderr))
     from jobs.runner import resume_run
 
-    placement = _placement(backend, workers, None, address, exchange)
+    placement = _placement(backend, workers, None, address, exchange, deadline_s)
     _report(resume_run(found, placement=placement, err=sys.stderr), as_json)
 
 
@@ -306,6 +320,19 @@ def status(run: str, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("run")
+@click.argument("workers", metavar="N", type=click.IntRange(min=1))
+def scale(run: str, workers: int) -> None:
+    """Let a live RUN (id or path) go on with N workers; the bytes stay the same."""
+    from jobs.rundir import find_run
+
+    found = find_run(run)
+    from jobs import scaling
+
+    click.echo("\n".join(scaling.scale(found, workers)))
+
+
+@cli.command()
+@click.argument("run")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run ends.")
 def logs(run: str, follow: bool) -> None:
     """Show the logs of RUN (id or path)."""
@@ -374,12 +401,14 @@ def _placement(
     threads: int | None,
     address: str | None,
     exchange: str | None = None,
+    deadline_s: float | None = None,
 ) -> Placement:
     if address is not None and backend not in (None, "ray"):
         raise RequestError(f"--address is for --backend ray, not {backend}")
     from jobs.build import Placement
 
-    return Placement("ray" if address is not None else backend, workers, threads, address, exchange)
+    chosen = "ray" if address is not None else backend
+    return Placement(chosen, workers, threads, address, exchange, deadline_s)
 
 
 def _engine(backend: str | None, workers: int | None, address: str | None) -> dict[str, Any]:

@@ -53,6 +53,9 @@ def status_lines(run: RunDir, now: Callable[[], float] = time.time) -> list[str]
             f"{facts['epochs']}"
         )
         lines.append(f"  figures   {_figures(facts['logs']) or 'none yet'}")
+        if facts["workers"] or facts["losses"]:
+            lost = f", {facts['losses']} lost in this attempt" if facts["losses"] else ""
+            lines.append(f"  workers   {facts['workers']} computing{lost}")
         lines.append(
             f"  heartbeat {_age(now() - facts['time'])} ago, from process {facts['pid']} on {facts['host']}, "
             f"attempt {facts['attempt']}"

@@ -31,11 +31,13 @@ from jobs.errors import cause_of, in_words
 from jobs.identity import exact_digest, file_digest, settle_recipe, settle_spec
 from jobs.inspection import damaged_lines, lost_epochs, missing_files, tell_of_damage
 from jobs.journal import Journal, plain_json, read
+from jobs.lifecycle import changes_after
 from jobs.ownership import is_at, open_locked
 from jobs.pulse import Pulse
 from jobs.remarks import listen
 from jobs.rhythm import Rhythm
 from jobs.rundir import RunDir
+from jobs.scaling import ScaleRequests
 from jobs.status import Heartbeat, State
 from jobs.steplog import StepLog
 
@@ -142,6 +144,7 @@ class RunRecorder(Recorder):
 
     def _begin_attempt(self) -> None:
         self._writer = CheckpointWriter()
+        self._scale_requests = ScaleRequests(self.run, self._clock)
         self.heartbeat = Heartbeat(self.run, self.attempt)
         pulse = Pulse(self._beat)
         parts = (pulse, self.heartbeat, self._writer, listen(self.remark), self._log, self._files)
@@ -179,7 +182,7 @@ class RunRecorder(Recorder):
         self._cut_after(step, snapshot)
         self._last_saved = self._last_step_line = self._clock()
         self.heartbeat.update(
-            state=State.RUNNING,
+            force=True,
             step=step,
             total_steps=plan.last_step,
             epoch=step // max(1, plan.steps_per_epoch),
@@ -235,9 +238,15 @@ class RunRecorder(Recorder):
     def on_event(self, kind: str, **facts: Any) -> None:
         self._events.append({"kind": kind, "time": time.time(), **facts})
         self.note(kind + "".join(f" {name}={value}" for name, value in facts.items()))
+        changes = changes_after(self.heartbeat.status, kind, facts)
+        if changes:
+            self.heartbeat.update(**changes)
 
     def should_stop(self) -> bool:
         return self._stop_asked
+
+    def wanted_workers(self) -> int | None:
+        return self._scale_requests.take()
 
     def finish(self, snapshot: Snapshot) -> Path:
         plan = self._known_plan

@@ -66,6 +66,11 @@ class RunDir:
         return self.path / "digests.json"
 
     @property
+    def scale_request(self) -> Path:
+        """There while somebody asks a live run to go on with another number of workers."""
+        return self.path / "scale.json"
+
+    @property
     def model(self) -> Path:
         return self.path / "model.safetensors"
 

@@ -83,9 +83,10 @@ Objects = Annotated[tuple[NamedObject, ...], Field(strict=False)]
 
 
 class Workers(_Section):
-    """How many workers: a number, or a range within which they may join and leave."""
+    """How many workers: a number (at most so many, at least one), or a range within which they may join and
+    leave."""
 
-    min: Count = Field(description="The run waits until it has this many.")
+    min: Count = Field(default=1, description="With fewer the run waits.")
     max: Count = Field(description="The most that are used; the default of `shards` comes from it.")
 
     @model_validator(mode="before")
@@ -98,7 +99,7 @@ class Workers(_Section):
         if isinstance(value, int):
             if value < 1:
                 raise PydanticCustomError("workers", "expected a whole number above 0")
-            return {"min": value, "max": value}
+            return {"min": 1, "max": value}
         return value
 
     @model_validator(mode="after")
@@ -111,7 +112,7 @@ class Workers(_Section):
 
     @model_serializer(mode="wrap")
     def _to_plain(self, handler: SerializerFunctionWrapHandler) -> Any:
-        return self.max if self.min == self.max else handler(self)
+        return self.max if self.min == 1 else handler(self)
 
     @classmethod
     def __get_pydantic_json_schema__(
@@ -247,6 +248,14 @@ class ClusterSpec(_Section):
     retries: Annotated[int, Field(strict=True, ge=0)] = Field(
         default=0,
         description="How often to start the run's process again after a crash, from the newest checkpoint.",
+    )
+    deadline_seconds: Positive = Field(
+        default=10.0,
+        description="How long a worker may be silent before it is treated as dead, or twenty times what "
+        "a step usually takes, if that is longer.",
+    )
+    wait_seconds: Positive = Field(
+        default=600.0, description="How long the run waits for `workers.min` workers before it fails."
     )
 
 

@@ -26,11 +26,17 @@ BEAT_S = 2.0
 
 
 class State(Enum):
-    """Where a run is in its life."""
+    """Where a run is in its life.
+
+    STARTING until the first step can be computed; RECOVERING from the loss of a worker to the next committed
+    step; WAITING for workers without which the run does not go on.
+    """
 
     QUEUED = "QUEUED"
     STARTING = "STARTING"
     RUNNING = "RUNNING"
+    RECOVERING = "RECOVERING"
+    WAITING = "WAITING"
     SUCCEEDED = "SUCCEEDED"
     FAILED = "FAILED"
     STOPPED = "STOPPED"
@@ -43,7 +49,11 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class Status:
-    """One heartbeat. Times are seconds since 1970; `epoch` counts finished epochs."""
+    """One heartbeat. Times are seconds since 1970; `epoch` counts finished epochs.
+
+    `message`: why it is RECOVERING, what it is WAITING for, how it ended. `workers`: those that compute, 0 if
+    nobody said. `losses`: workers lost in this attempt.
+    """
 
     state: State
     step: int = 0
@@ -53,6 +63,8 @@ class Status:
     logs: Mapping[str, float] = field(default_factory=dict)
     attempt: int = 1
     message: str = ""
+    workers: int = 0
+    losses: int = 0
     pid: int = 0
     host: str = ""
     machine: str = ""

@@ -14,23 +14,24 @@ from cluster.exchange.hierarchical import HierarchicalExchange
 from cluster.exchange.object_store import ObjectStoreExchange
 from cluster.exchange.segment import SharedMemoryError
 from cluster.exchange.shared_memory import SharedMemoryExchange
+from cluster.patience import Patience
 from distnn.updater import Updater
 
 logger = logging.getLogger("distnn.cluster")
 
 
-def make_exchange(name: str, crew: Crew, deadline_s: float) -> Exchange:
+def make_exchange(name: str, crew: Crew, patience: Patience) -> Exchange:
     """The exchange called `name`, one of `distnn.engine.EXCHANGES`."""
     if name == "auto":
-        return AutoExchange(crew, deadline_s)
-    return _exchanges(crew, deadline_s)[name]
+        return AutoExchange(crew, patience)
+    return _exchanges(crew, patience)[name]
 
 
-def _exchanges(crew: Crew, deadline_s: float) -> dict[str, Exchange]:
+def _exchanges(crew: Crew, patience: Patience) -> dict[str, Exchange]:
     return {
-        "shared_memory": SharedMemoryExchange(crew, deadline_s),
-        "hierarchical": HierarchicalExchange(crew, deadline_s),
-        "object_store": ObjectStoreExchange(crew, deadline_s),
+        "shared_memory": SharedMemoryExchange(crew, patience),
+        "hierarchical": HierarchicalExchange(crew, patience),
+        "object_store": ObjectStoreExchange(crew, patience),
     }
 
 
@@ -60,9 +61,9 @@ class AutoExchange(Exchange):
     The choice is made anew with every generation. That shared memory has no room is told once.
     """
 
-    def __init__(self, crew: Crew, deadline_s: float) -> None:
+    def __init__(self, crew: Crew, patience: Patience) -> None:
         self._crew = crew
-        self._exchanges = _exchanges(crew, deadline_s)
+        self._exchanges = _exchanges(crew, patience)
         self._has_room = True
         self._has_warned = False
         self._updater: Updater | None = None

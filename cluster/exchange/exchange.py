@@ -23,15 +23,23 @@ class Segment:
     """Steps to commit, and the fingerprints of those that have been committed.
 
     `committed` counts them; it survives the loss of workers, so that the next generation goes on there.
+    `goal`: how many are to be committed before the coordinator looks up; all, unless it says otherwise.
     """
 
     first_step: int
     num_steps: int
     committed: int = 0
+    goal: int = field(init=False)
     fingerprints: Array = field(init=False)
 
     def __post_init__(self) -> None:
         self.fingerprints = np.zeros(self.num_steps, np.uint64)
+        self.goal = self.num_steps
+
+    @property
+    def left(self) -> int:
+        """Steps to commit for now."""
+        return self.goal - self.committed
 
     @property
     def is_complete(self) -> bool:
@@ -77,7 +85,7 @@ class Exchange(ABC):
 
     @abstractmethod
     def run(self, segment: Segment) -> None:
-        """Commit steps until the segment is complete.
+        """Commit steps until the segment has reached its goal.
 
         Raises:
             WorkersLost: the generation is over; the updater holds the newest committed state.

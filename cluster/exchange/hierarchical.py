@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,9 @@ from cluster.exchange.arrivals import Arrivals
 from cluster.exchange.exchange import Exchange, Segment, WorkersLost
 from cluster.exchange.node_steps import node_layout
 from cluster.exchange.phases import computing
-from cluster.exchange.segment import SharedLayout
+from cluster.exchange.segment import MAPPING_S_PER_BYTE, SharedLayout
 from cluster.failures import losses_of, raise_first_failure
+from cluster.patience import Patience
 from cluster.progress import LOOK_S, ProgressWatch
 from distnn.reduction import Range, combine
 from distnn.updater import Updater
@@ -36,12 +38,12 @@ class HierarchicalExchange(Exchange):
 
     Args:
         crew: where the workers are.
-        deadline_s: how long a worker may hold up the others.
+        patience: how long a worker may hold up the others.
     """
 
-    def __init__(self, crew: Crew, deadline_s: float) -> None:
+    def __init__(self, crew: Crew, patience: Patience) -> None:
         self._crew = crew
-        self._deadline_s = deadline_s
+        self._patience = patience
         self._assignment: Assignment = {}
         self._updater: Updater | None = None
         self._generation: _Generation | None = None
@@ -64,7 +66,7 @@ class HierarchicalExchange(Exchange):
     def run(self, segment: Segment) -> None:
         updater = self._updater
         assert updater is not None and updater.traced is not None, "only a training task has steps"
-        while not segment.is_complete:
+        while segment.left:
             generation = self._generation or self._start_generation(updater)
             segment.commit(np.array([self._commit_step(updater, generation)], np.uint64))
 
@@ -91,8 +93,10 @@ class HierarchicalExchange(Exchange):
             for node in generation.nodes
         }
         try:
-            paths = self._answers(generation, generation.open_requests(layouts), _JOINING)
-            self._answers(generation, generation.join_requests(layouts, paths), _JOINING)
+            needed = max((one.num_bytes for one in layouts.values() if one is not None), default=0)
+            deadline_s = self._patience.seconds + needed * MAPPING_S_PER_BYTE
+            paths = self._answers(generation, generation.open_requests(layouts), deadline_s, _JOINING)
+            self._answers(generation, generation.join_requests(layouts, paths), deadline_s, _JOINING)
         except BaseException:
             generation.release(LOOK_S)  # no name may stay behind, even if this program ends now
             raise
@@ -101,20 +105,26 @@ class HierarchicalExchange(Exchange):
         return generation
 
     def _answers(
-        self, generation: _Generation, requests: dict[int, Request], doing: str = ""
+        self, generation: _Generation, requests: dict[int, Request], deadline_s: float, doing: str = ""
     ) -> dict[int, Any]:
         """What every asked worker answers; `doing` tells what was asked for, if no step.
+
+        Before steps a loss comes first: others fail because of it. Shards are to blame only in steps.
 
         Raises:
             WorkersLost: some do not.
             Exception: raised in a worker.
         """
-        outcomes: dict[int, Outcome] = self._crew.ask(requests, self._deadline_s, generation.watch(requests))
-        raise_first_failure(outcomes, self._assignment)
+        outcomes: dict[int, Outcome] = self._crew.ask(requests, deadline_s, generation.watch(requests))
         shards = self._assignment
         losses = losses_of(
-            outcomes, shards, self._crew.workers, lambda worker: doing or computing(shards[worker])
+            outcomes,
+            {} if doing else shards,
+            self._crew.workers,
+            lambda worker: doing or computing(shards[worker]),
         )
+        if not (losses and doing):
+            raise_first_failure(outcomes, shards)
         if losses:
             raise WorkersLost(losses)
         return {worker: one.value for worker, one in outcomes.items() if isinstance(one, Answer)}
@@ -122,10 +132,12 @@ class HierarchicalExchange(Exchange):
     # Steps
 
     def _commit_step(self, updater: Updater, generation: _Generation) -> int:
+        began = time.monotonic()
         state = updater.state
         weights = self._crew.share(state.weights)
+        requests = generation.step_requests(state.step, weights)
         try:
-            answers = self._answers(generation, generation.step_requests(state.step, weights))
+            answers = self._answers(generation, requests, self._patience.now_s)
         except BaseException:
             # Ctrl-C included: workers may be anywhere in the step, and their memory is of no more use.
             self._generation = None
@@ -133,7 +145,9 @@ class HierarchicalExchange(Exchange):
             raise
         assert generation.arrivals is not None
         parts = generation.arrivals.take(state.step, answers.values())
-        return updater.update(combine(updater.task.batching.shards, parts))
+        fingerprint = updater.update(combine(updater.task.batching.shards, parts))
+        self._patience.took(1, time.monotonic() - began)
+        return fingerprint
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ Short and obvious, it works wherever workers can be asked; the others are tested
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 
 from cluster.assignment import Assignment
@@ -13,6 +15,7 @@ from cluster.exchange.arrivals import Arrivals
 from cluster.exchange.exchange import Exchange, Segment, WorkersLost
 from cluster.exchange.phases import computing
 from cluster.failures import losses_of, raise_first_failure
+from cluster.patience import Patience
 from distnn.reduction import combine
 from distnn.updater import Updater
 
@@ -22,12 +25,12 @@ class ObjectStoreExchange(Exchange):
 
     Args:
         crew: where the workers are.
-        deadline_s: how long a worker may compute a step.
+        patience: how long a worker may compute a step.
     """
 
-    def __init__(self, crew: Crew, deadline_s: float) -> None:
+    def __init__(self, crew: Crew, patience: Patience) -> None:
         self._crew = crew
-        self._deadline_s = deadline_s
+        self._patience = patience
         self._assignment: Assignment = {}
         self._updater: Updater | None = None
         self._arrivals: Arrivals | None = None
@@ -47,21 +50,26 @@ class ObjectStoreExchange(Exchange):
         updater = self._updater
         assert updater is not None and updater.traced is not None, "only a training task has steps"
         arrivals = self._arrivals = self._arrivals or Arrivals(updater.traced.sums_layout)
-        while not segment.is_complete:
+        while segment.left:
             segment.commit(np.array([self._commit_step(updater, arrivals)], np.uint64))
 
     def _commit_step(self, updater: Updater, arrivals: Arrivals) -> int:
+        began = time.monotonic()
         state = updater.state
         weights = self._crew.share(state.weights)
         requests = {
             worker: Request("compute", (state.step, *shards, weights))
             for worker, shards in self._assignment.items()
         }
-        outcomes = self._crew.ask(requests, self._deadline_s)
+        outcomes = self._crew.ask(requests, self._patience.now_s)
         raise_first_failure(outcomes, self._assignment)
         assignment = self._assignment
         losses = losses_of(outcomes, assignment, self._crew.workers, lambda w: computing(assignment[w]))
         if losses:
             raise WorkersLost(losses)
         answers = (outcome.value for outcome in outcomes.values() if isinstance(outcome, Answer))
-        return updater.update(combine(updater.task.batching.shards, arrivals.take(state.step, answers)))
+        fingerprint = updater.update(
+            combine(updater.task.batching.shards, arrivals.take(state.step, answers))
+        )
+        self._patience.took(1, time.monotonic() - began)
+        return fingerprint

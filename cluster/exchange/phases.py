@@ -19,6 +19,11 @@ _AFTER = {
 """What follows each barrier but the last of a step, by their number."""
 
 
+def is_computing(reached: int, others: int, barriers: int, steps: int) -> bool:
+    """Whether a worker computes its shards; the arguments are those of `phase`."""
+    return reached <= others and reached < steps * barriers and reached % barriers == 0
+
+
 def phase(shards: Range, reached: int, others: int, barriers: int, steps: int) -> str:
     """What a worker does, in words that follow `worker 1 died`.
 

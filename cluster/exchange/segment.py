@@ -30,6 +30,8 @@ _MAGIC = int.from_bytes(b"distnn 1", "little")
 _LINE_BYTES = 64
 FINGERPRINTS = 8192
 """Steps that workers do in one call at most: as many fingerprints have room."""
+MAPPING_S_PER_BYTE = 1 / 200e6
+"""What mapping may take beyond the deadline of a step: every page is touched."""
 _TRIES = 100
 
 

@@ -15,9 +15,10 @@ import numpy as np
 from cluster.assignment import Assignment
 from cluster.crew import Crew, Request, Watch
 from cluster.exchange.exchange import Exchange, Segment, WorkersLost
-from cluster.exchange.phases import phase
+from cluster.exchange.phases import is_computing, phase
 from cluster.exchange.segment import (
     FINGERPRINTS,
+    MAPPING_S_PER_BYTE,
     SharedLayout,
     SharedMemoryError,
     SharedSegment,
@@ -25,9 +26,10 @@ from cluster.exchange.segment import (
 )
 from cluster.exchange.shared_steps import barriers_per_step, shared_layout
 from cluster.failures import losses_of, raise_first_failure
+from cluster.patience import Patience
+from cluster.progress import Looks
 from cluster.transport import pack
 from distnn.kernels.waiting import LINE, read_word, write_word
-from distnn.reduction import Range
 from distnn.updater import Updater
 
 
@@ -36,12 +38,12 @@ class SharedMemoryExchange(Exchange):
 
     Args:
         crew: where the workers are; those that are joined must be on this node.
-        deadline_s: how long a worker may hold up the others.
+        patience: how long a worker may hold up the others.
     """
 
-    def __init__(self, crew: Crew, deadline_s: float) -> None:
+    def __init__(self, crew: Crew, patience: Patience) -> None:
         self._crew = crew
-        self._deadline_s = deadline_s
+        self._patience = patience
         self._assignment: Assignment = {}
         self._updater: Updater | None = None
         self._generation: _Generation | None = None
@@ -60,9 +62,9 @@ class SharedMemoryExchange(Exchange):
         check_room(self._layout().num_bytes)
 
     def run(self, segment: Segment) -> None:
-        while not segment.is_complete:
+        while segment.left:
             generation = self._generation or self._start_generation()
-            count = min(FINGERPRINTS, segment.num_steps - segment.committed)
+            count = min(FINGERPRINTS, segment.left)
             self._run_steps(generation, segment, count)
 
     @property
@@ -89,13 +91,14 @@ class SharedMemoryExchange(Exchange):
             requests = {
                 worker: Request("attach", (*arguments, rank)) for rank, worker in enumerate(assignment)
             }
-            outcomes = self._crew.ask(requests, self._deadline_s)
+            deadline_s = self._patience.seconds + layout.num_bytes * MAPPING_S_PER_BYTE
+            outcomes = self._crew.ask(requests, deadline_s)
         finally:
             memory.forget_name()
-        raise_first_failure(outcomes, assignment)
-        losses = losses_of(outcomes, assignment, self._crew.workers, lambda _: "while it mapped the memory")
+        losses = losses_of(outcomes, {}, self._crew.workers, lambda _: "while it mapped the memory")
         if losses:
             raise WorkersLost(losses)
+        raise_first_failure(outcomes, assignment)
         even, odd = memory.states
         updater.move_to((even, odd))
         self._generation = _Generation(memory, list(assignment), barriers_per_step(updater.plan))
@@ -113,12 +116,12 @@ class SharedMemoryExchange(Exchange):
         updater = self._running
         state = updater.state
         arguments = (state.step, count, state.iterations, pack(updater.plan.optimizer))
-        watch = generation.watch()
+        began, watch = time.monotonic(), generation.watch(self._patience)
         is_whole = False
         try:
             outcomes = self._crew.ask(
                 {worker: Request("run_steps", arguments) for worker in self._assignment},
-                self._deadline_s,
+                self._patience.seconds,
                 watch,
             )
             is_whole = watch.least() - watch.begun == count * generation.barriers
@@ -131,12 +134,14 @@ class SharedMemoryExchange(Exchange):
             updater.follow(state.step + committed, state.iterations + committed)
             parts = generation.memory.fingerprints[:, :committed]
             segment.commit(parts.sum(axis=0, dtype=np.uint64))
+            self._patience.took(committed, time.monotonic() - began if is_whole else None)
         raise_first_failure(outcomes, self._assignment)
+        at = {worker: watch.place(worker, generation.barriers, count) for worker in self._assignment}
         losses = losses_of(
             outcomes,
-            self._assignment,
+            {worker: shards for worker, shards in self._assignment.items() if is_computing(*at[worker])},
             self._crew.workers,
-            lambda worker: watch.phase(worker, self._assignment[worker], generation.barriers, count),
+            lambda worker: phase(self._assignment[worker], *at[worker]),
         )
         if losses:
             raise WorkersLost(losses)
@@ -156,8 +161,8 @@ class _Generation:
         self.barriers = barriers
         self._ranks = {worker: rank for rank, worker in enumerate(workers)}
 
-    def watch(self) -> _Words:
-        return _Words(self.memory, self._ranks)
+    def watch(self, patience: Patience) -> _Words:
+        return _Words(self.memory, self._ranks, patience, self.barriers)
 
 
 class _Words(Watch):
@@ -167,12 +172,17 @@ class _Words(Watch):
         begun: what all words were before.
     """
 
-    def __init__(self, memory: SharedSegment, ranks: dict[int, int]) -> None:
+    def __init__(
+        self, memory: SharedSegment, ranks: dict[int, int], patience: Patience, barriers: int
+    ) -> None:
         self._memory = memory
         self._ranks = ranks
+        self._patience = patience
+        self._barriers = barriers
         now = time.monotonic()
         self._seen = {worker: (self._read(worker), now) for worker in ranks}
         self.begun = self.least()
+        self._looks = Looks()
 
     def _read(self, worker: int) -> int:
         return int(read_word(self._memory.words, self._ranks[worker] * LINE))
@@ -181,20 +191,27 @@ class _Words(Watch):
         """Barriers that everybody has reached."""
         return min(self._read(worker) for worker in self._ranks)
 
-    def phase(self, worker: int, shards: Range, barriers: int, steps: int) -> str:
-        """What a worker was doing in a call of so many steps."""
+    def place(self, worker: int, barriers: int, steps: int) -> tuple[int, int, int, int]:
+        """Where a worker is in a call of so many steps, for `phase`."""
         mine = self._read(worker)
         others = min((self._read(one) for one in self._ranks if one != worker), default=mine)
-        return phase(shards, mine - self.begun, others - self.begun, barriers, steps)
+        return mine - self.begun, others - self.begun, barriers, steps
 
     def release(self) -> None:
         write_word(self._memory.words, self._memory.layout.abort, 1)
         # Who waited for the lost one is not to blame for that; it has as long again to leave.
+        self._count_anew()
+
+    def _count_anew(self) -> None:
         now = time.monotonic()
         self._seen = {worker: (self._read(worker), now) for worker in self._ranks}
 
     def late(self, workers: Iterable[int], deadline_s: float) -> dict[int, float]:
-        """Who waits for others is not late: only who is behind."""
+        """Only who is behind is late, not who waits for it. A task's first step has as long as loading."""
+        if not self._patience.has_begun and self.least() - self.begun < self._barriers:
+            deadline_s = self._patience.now_s
+        if self._looks.were_missed(deadline_s):
+            self._count_anew()
         now = time.monotonic()
         for worker, (value, _) in self._seen.items():
             current = self._read(worker)

@@ -19,7 +19,7 @@ from distnn.callbacks import CallbackList, History
 from distnn.data.arrays import ArrayData
 from distnn.data.dataset import ArrayDataset
 from distnn.data.pulling import BatchSource, is_pulled
-from distnn.engine import BACKENDS, EngineOptions
+from distnn.engine import BACKENDS, EngineOptions, Workers
 from distnn.feeding import Feed
 from distnn.layers.layer import Layer
 from distnn.models.fit_data import checked_data
@@ -64,13 +64,15 @@ class FitArguments:
     validation_batch_size: int | None = None
     validation_freq: int | Sequence[int] = 1
     backend: str = "local"
-    workers: int | None = None
+    workers: Workers | None = None
     shards: int | None = None
     threads: int | None = None
     seed: int | None = None
     run_dir: str | Path | None = None
     address: str | None = None
     exchange: str = "auto"
+    deadline_s: float = EngineOptions.deadline_s
+    wait_s: float = EngineOptions.wait_s
     recorder: Recorder | None = None
     progress_stream: Any = None
 
@@ -95,8 +97,9 @@ class FitArguments:
     def _check_counts(self) -> None:
         for name in ("batch_size", "epochs", "steps_per_epoch", "validation_steps", "validation_batch_size"):
             _check_positive(name, getattr(self, name))
-        for name in ("workers", "shards", "threads"):
+        for name in ("shards", "threads"):
             _check_positive(name, getattr(self, name))
+        _check_workers(self.workers)
         if not isinstance(self.validation_freq, list | tuple | set):
             _check_positive("validation_freq", self.validation_freq)
         if self.initial_epoch < 0:
@@ -110,17 +113,33 @@ def _check_positive(name: str, value: Any) -> None:
         raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
 
 
+def _check_workers(value: Any) -> None:
+    if not isinstance(value, tuple | list):
+        _check_positive("workers", value)
+        return
+    numbers = [one for one in value if isinstance(one, int | np.integer) and not isinstance(one, bool)]
+    if len(value) != 2 or len(numbers) != 2 or not 1 <= numbers[0] <= numbers[1]:
+        raise ValueError(
+            "`workers` must be a positive integer, or a pair of them: the least and the most. "
+            f"Received: workers={value!r}"
+        )
+
+
 def resolve_shards(arguments: FitArguments, batch_size: int) -> int:
-    """The number of shards: as asked, else as many as workers but at least 16 samples each."""
+    """The number of shards: as asked, else as many as workers (at most) but at least 16 samples each."""
     if arguments.shards is not None:
         return int(arguments.shards)
-    return default_shards(_workers(arguments), batch_size)
+    return default_shards(_workers(arguments)[1], batch_size)
 
 
-def _workers(arguments: FitArguments) -> int:
+def _workers(arguments: FitArguments) -> tuple[int, int]:
+    """How many at least, and at most."""
+    if isinstance(arguments.workers, tuple | list):
+        least, most = arguments.workers
+        return int(least), int(most)
     if arguments.workers is not None:
-        return int(arguments.workers)
-    return 1 if arguments.backend == "local" else available_cores()
+        return 1, int(arguments.workers)
+    return 1, 1 if arguments.backend == "local" else available_cores()
 
 
 def resolve_threads(arguments: FitArguments) -> int:
@@ -132,9 +151,17 @@ def resolve_threads(arguments: FitArguments) -> int:
 
 
 def engine_options(arguments: FitArguments, threads: int) -> EngineOptions:
-    workers = 1 if arguments.backend == "local" else _workers(arguments)
+    """Where to compute. In one process the threads are the task's alone, so that calls share an engine."""
+    least, most = (1, 1) if arguments.backend == "local" else _workers(arguments)
+    threads = threads if arguments.backend == "ray" else 1
     return EngineOptions(
-        workers=workers, threads=threads, address=arguments.address, exchange=arguments.exchange
+        workers=most,
+        min_workers=least,
+        threads=threads,
+        address=arguments.address,
+        exchange=arguments.exchange,
+        deadline_s=arguments.deadline_s,
+        wait_s=arguments.wait_s,
     )
 
 

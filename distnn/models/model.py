@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from distnn.models.fitting import FitArguments, fit_model, train_on_one_batch
 from distnn.models.functional_config import network_config, restored_network
 from distnn.models.graph_of_layers import GraphOfLayers
 from distnn.models.holding import Holding
+from distnn.models.mapping import map_model
 from distnn.models.outputs import check_compiled, make_objective
 from distnn.models.saving import (
     architecture,
@@ -41,7 +42,7 @@ from distnn.weights import WeightLayout
 
 if TYPE_CHECKING:
     from distnn.callbacks import History
-    from distnn.engine import Engine, EngineOptions
+    from distnn.engine import Engine, EngineOptions, Workers
     from distnn.optimizers import Optimizer
     from distnn.recording import Recorder
 
@@ -243,7 +244,7 @@ class Model(GraphOfLayers):
         validation_freq: int | Sequence[int] = 1,
         *,
         backend: str = "local",
-        workers: int | None = None,
+        workers: Workers | None = None,
         shards: int | None = None,
         threads: int | None = None,
         seed: int | None = None,
@@ -274,9 +275,11 @@ class Model(GraphOfLayers):
             validation_batch_size: batch size of the validation; that of the training by default.
             validation_freq: validate every so many epochs, or after the epochs named, counted from 1.
             backend: "local" (one process), "threads" (one process, shards in threads) or "ray".
-            workers: threads or Ray actors; with "local" only the number of shards follows from it.
+            workers: threads or Ray actors; with "local" only the number of shards follows from it. A pair
+                is a range: the training waits for the first number of actors, and goes on with up to the
+                second as they come and go.
             shards: fixed slices of the batch; part of what the bytes depend on. By default as many as
-                workers, but at least 16 samples each.
+                workers (the most of a range), but at least 16 samples each.
             threads: for the products of a shard; 1, but all cores for a plain `fit` of one process.
             seed: of order, dropout and (for a model that has none yet) initial weights; drawn if None.
             run_dir: a directory that keeps the run, so that it can be resumed.
@@ -302,7 +305,7 @@ class Model(GraphOfLayers):
         return_dict: bool = False,
         *,
         backend: str = "local",
-        workers: int | None = None,
+        workers: Workers | None = None,
         shards: int | None = None,
         address: str | None = None,
     ) -> Any:
@@ -342,7 +345,7 @@ class Model(GraphOfLayers):
         return_dict: bool = False,
         *,
         backend: str = "local",
-        workers: int | None = None,
+        workers: Workers | None = None,
         shards: int | None = None,
         address: str | None = None,
     ) -> Any:
@@ -364,13 +367,44 @@ class Model(GraphOfLayers):
         callbacks: Any = None,
         *,
         backend: str = "local",
-        workers: int | None = None,
+        workers: Workers | None = None,
         shards: int | None = None,
         address: str | None = None,
     ) -> Any:
         """The model's outputs for `x`, in its order."""
         how = prediction.Pass(batch_size, steps, callbacks, verbose, backend, workers, shards, address)
         return prediction.predict_model(self, x, how)
+
+    def map(
+        self,
+        function: Callable[[Any, Any], Any],
+        items: Iterable[Any],
+        *,
+        backend: str = "local",
+        workers: int | None = None,
+        address: str | None = None,
+    ) -> list[Any]:
+        """`function(model, item)` for each item, shared out among the workers: games, samples, evaluations.
+
+        Over Ray each worker has a copy of the model with the weights as they are now; in one process it is
+        called with the model itself, item after item. What the function does to the model is lost or not,
+        accordingly: let it only ask. If it depends on nothing but the weights and the item (random numbers
+        keyed by the item, say), the results are the same wherever it is called. Items of a worker that is
+        lost are done again by the others; one that takes more than five minutes counts as lost.
+
+        Args:
+            function: called with a model and an item.
+            items: what to call it for.
+            backend, workers, address: as of `fit`, whose workers are used where they are the same.
+
+        Returns:
+            The results, in the order of the items.
+
+        Raises:
+            UserCodeError: the function raised in a worker; in one process its own exception is raised.
+        """
+        how = prediction.Pass(backend=backend, workers=workers, address=address)
+        return map_model(self, function, items, how)
 
     # Engines
 

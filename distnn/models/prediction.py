@@ -13,6 +13,7 @@ from distnn.batching import Batching
 from distnn.callbacks import CallbackList
 from distnn.data.arrays import ArrayData
 from distnn.data.pulling import BatchSource, is_pulled
+from distnn.engine import EngineOptions, Workers
 from distnn.evaluation import batches
 from distnn.feeding import windows
 from distnn.models.fitting import FitArguments, engine_options, make_task, resolve_shards, resolve_threads
@@ -37,10 +38,12 @@ class Pass:
     callbacks: Any = None
     verbose: int | str = 0
     backend: str = "local"
-    workers: int | None = None
+    workers: Workers | None = None
     shards: int | None = None
     address: str | None = None
     exchange: str = "auto"
+    deadline_s: float = EngineOptions.deadline_s
+    wait_s: float = EngineOptions.wait_s
 
     def arguments(self) -> FitArguments:
         return FitArguments(
@@ -51,6 +54,8 @@ class Pass:
             shards=self.shards,
             address=self.address,
             exchange=self.exchange,
+            deadline_s=self.deadline_s,
+            wait_s=self.wait_s,
         )
 
     def cut(self, data: ArrayData) -> ArrayData:

@@ -43,16 +43,21 @@ def _walk(layer: Layer, found: list[Any], seen: set[int]) -> None:
 
 
 class Tasks:
-    """The tasks and output specs of one model, as long as its `structure` and `compile` are the same."""
+    """The tasks and output specs of one model, as long as its `structure` and `compile` are the same.
+
+    `version` is another number whenever they have changed.
+    """
 
     def __init__(self) -> None:
         self.structure: tuple[Any, ...] = ()
+        self.version = 0
         self._kept: OrderedDict[Any, Task] = OrderedDict()
         self._outputs: dict[tuple[Spec, ...], tuple[Spec, ...]] = {}
         self._states: list[Variable] | None = None
 
     def forget(self) -> None:
         """The model changed."""
+        self.version += 1
         self._kept.clear()
         self._outputs.clear()
         self._states = None
@@ -72,7 +77,7 @@ class Tasks:
 
     def training(self, model: Model, signature: Signature, batching: Batching, threads: int) -> Task:
         """The task of training or evaluating the model on such data."""
-        key = ("training", signature, replace(batching, seed=0), threads)
+        key = ("training", signature, batching.shards, batching.shuffle, threads)
 
         def objective() -> Objective:
             return model.objective(signature.targets, self.output_specs(model, signature.inputs))
@@ -81,7 +86,7 @@ class Tasks:
 
     def prediction(self, model: Model, signature: Signature, batching: Batching, threads: int) -> Task:
         """The task of predicting for such data."""
-        key = ("prediction", signature, replace(batching, seed=0), threads)
+        key = ("prediction", signature, batching.shards, threads)
         return self._task(key, model, lambda: None, signature, batching, threads)
 
     def _task(
@@ -93,6 +98,6 @@ class Tasks:
             self._kept[key] = task
             if len(self._kept) > _MAX_KEPT:
                 self._kept.popitem(last=False)
-        if task.batching.seed != batching.seed:
+        if task.batching != batching:
             task = self._kept[key] = replace(task, batching=batching)
         return task

@@ -167,6 +167,15 @@ def run(engine: Engine, kind: str = "rich", segments: tuple[int, ...] = (3, 4, 3
     )
 
 
+def local_fingerprints(steps: int, kind: str = "rich") -> list[int]:
+    """Of the training's first steps, however many, by the local engine."""
+    engine, training = LocalEngine(EngineOptions()), make_training(kind)
+    engine.load(training.task, training.data, training.model.training_state(0))
+    found = engine.run_segment(steps).fingerprints
+    engine.close()
+    return [int(one) for one in found]
+
+
 PULLED_SIZES = (16, 3, 30, 1, 25)
 
 

@@ -6,24 +6,53 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cluster.coordinator import Coordinator
-from cluster.crew import Answer, Crew, Died, Failed, Failure, Outcome, Request, Silent, Watch, WorkerInfo
+from cluster.crew import (
+    Answer,
+    Call,
+    Crew,
+    Died,
+    Failed,
+    Failure,
+    Outcome,
+    Request,
+    Silent,
+    Watch,
+    WorkerInfo,
+)
 from cluster.exchange.choice import make_exchange
+from cluster.mapping import Mapper
+from cluster.patience import Patience
 from cluster.worker import Worker
 from distnn.batching import Batching
 from distnn.data.arrays import ArrayData
 from distnn.engine import Engine, EngineOptions, SegmentReport
+from distnn.incidents import Incident
+from distnn.models import Model
 from distnn.recording import TrainingState
 from distnn.task import Task
 from distnn.tensor import Array
 
+if TYPE_CHECKING:
+    from cluster.ray_crew import RayCrew
+
 HERE = "the coordinator's node"
+
+
+class Done(Call):
+    """A call that ended as it was made."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self._outcome = outcome
+
+    def outcome(self) -> Outcome | None:
+        return self._outcome
 
 
 class Killed(BaseException):
@@ -39,6 +68,10 @@ class InProcessCrew(Crew):
         self._workers: dict[int, Worker] = {}
         self._infos: dict[int, WorkerInfo] = {}
         self._next_number = 0
+        self._coming = 0
+        self._failed_starts = 0
+        self.room, self.most = 0, 1000
+        self.failing = 0
         self.dead: set[int] = set()
         self.hung: set[int] = set()
         self.shared: list[Any] = []
@@ -52,12 +85,46 @@ class InProcessCrew(Crew):
     def here(self) -> str:
         return HERE
 
-    def recruit(self, count: int) -> None:
-        while len(self._infos) < count:
+    # Starting. `most`: workers that `recruit` finds at most; `room`: those that there is room for later,
+    # so that nobody is replaced unless a test says so. `failing`: so many more cannot be started.
+
+    def summon(self, count: int) -> None:
+        self._coming += count
+
+    @property
+    def coming(self) -> int:
+        return self._coming
+
+    @property
+    def failed_starts(self) -> int:
+        return self._failed_starts
+
+    def arrivals(self, timeout_s: float = 0.0) -> list[int]:
+        came = []
+        while self._coming and self.failing:
+            self.failing, self._coming = self.failing - 1, self._coming - 1
+            self._failed_starts += 1
+        while self._coming and len(self._infos) < self.room:
             number, self._next_number = self._next_number, self._next_number + 1
             self._workers[number] = Worker()
             node = self._nodes(number)
             self._infos[number] = WorkerInfo(number, 0, 0.0, node, node, "here", self._cores)
+            self._coming -= 1
+            self._failed_starts = 0
+            came.append(number)
+        return came
+
+    def recall(self, count: int) -> None:
+        self._coming -= count
+
+    def recruit(self, count: int) -> None:
+        self.summon(max(0, count - len(self._infos) - self._coming))
+        room, self.room = self.room, min(count, self.most)
+        self.arrivals()
+        self.room = room
+
+    def shortage(self, wanted: int) -> str:
+        return f"the test has room for {len(self._infos)} of {wanted} workers"
 
     def share(self, value: Any) -> Any:
         self.shared.append(value)
@@ -102,6 +169,9 @@ class InProcessCrew(Crew):
             return Died("killed by the test")
         return Failed(value) if isinstance(value, Failure) else Answer(value)
 
+    def call(self, worker: int, request: Request) -> Call:
+        return Done(self._ask(worker, request, 0.0))
+
     def aside(self, requests: Mapping[int, Request], timeout_s: float) -> dict[int, Any]:
         living = set(requests) & set(self._workers) - self.dead - self.hung
         return {w: getattr(self._workers[w], requests[w].method)(*requests[w].args) for w in living}
@@ -120,22 +190,45 @@ def _read_only(array: Array) -> Array:
     return copy
 
 
-class ManyCores(Crew):
-    """Lets every worker of a crew compute, even on a machine with two cores."""
+class Wrapped(Crew):
+    """Does all that another crew does."""
 
     def __init__(self, crew: Crew) -> None:
         self.crew = crew
 
     @property
     def workers(self) -> Mapping[int, WorkerInfo]:
-        return {number: replace(info, cores=64) for number, info in self.crew.workers.items()}
+        return self.crew.workers
 
     @property
     def here(self) -> str:
         return self.crew.here
 
+    def summon(self, count: int) -> None:
+        self.crew.summon(count)
+
+    @property
+    def coming(self) -> int:
+        return self.crew.coming
+
+    @property
+    def failed_starts(self) -> int:
+        return self.crew.failed_starts
+
+    def arrivals(self, timeout_s: float = 0.0) -> list[int]:
+        return self.crew.arrivals(timeout_s)
+
+    def recall(self, count: int) -> None:
+        self.crew.recall(count)
+
     def recruit(self, count: int) -> None:
         self.crew.recruit(count)
+
+    def shortage(self, wanted: int) -> str:
+        return self.crew.shortage(wanted)
+
+    def call(self, worker: int, request: Request) -> Call:
+        return self.crew.call(worker, request)
 
     def share(self, value: Any) -> Any:
         return self.crew.share(value)
@@ -155,6 +248,35 @@ class ManyCores(Crew):
         self.crew.close()
 
 
+class ManyCores(Wrapped):
+    """Lets every worker of a crew compute, even on a machine with two cores."""
+
+    @property
+    def workers(self) -> Mapping[int, WorkerInfo]:
+        return {number: replace(info, cores=64) for number, info in self.crew.workers.items()}
+
+
+class Merciful(Wrapped):
+    """Wakes a stopped worker that is given up, and lets it do what it likes until the end.
+
+    Attributes:
+        woken: asked, after all they were asked before, how they are.
+    """
+
+    def __init__(self, crew: RayCrew) -> None:
+        super().__init__(crew)
+        self.ray_crew = crew
+        self.woken: dict[int, Call] = {}
+        self._kept: list[Any] = []
+
+    def dismiss(self, worker: int) -> None:
+        os.kill(self.workers[worker].pid, signal.SIGCONT)
+        self.woken[worker] = self.call(worker, Request("progress"))
+        self._kept.append(self.ray_crew._actors.pop(worker))
+        self.ray_crew._workers.pop(worker)
+        self.ray_crew._greetings.pop(worker)
+
+
 @dataclass
 class _Fault:
     method: str
@@ -169,11 +291,11 @@ class _Fault:
         return self.step is None or request.args[0] == self.step
 
 
-class FaultyCrew(Crew):
+class FaultyCrew(Wrapped):
     """Lets workers fail: `FaultyCrew(crew).fail_at(worker=1, step=3)`. `assert_all_fired` at the end."""
 
     def __init__(self, crew: Crew) -> None:
-        self.crew = crew
+        super().__init__(crew)
         self._faults: list[_Fault] = []
         self._deadly: list[tuple[int, int]] = []
 
@@ -212,20 +334,6 @@ class FaultyCrew(Crew):
         else:
             os.kill(self.crew.workers[worker].pid, signal.SIGSTOP)
 
-    @property
-    def workers(self) -> Mapping[int, WorkerInfo]:
-        return self.crew.workers
-
-    @property
-    def here(self) -> str:
-        return self.crew.here
-
-    def recruit(self, count: int) -> None:
-        self.crew.recruit(count)
-
-    def share(self, value: Any) -> Any:
-        return self.crew.share(value)
-
     def ask(
         self, requests: Mapping[int, Request], deadline_s: float, watch: Watch | None = None
     ) -> dict[int, Outcome]:
@@ -239,14 +347,12 @@ class FaultyCrew(Crew):
                     self._kill(worker)
         return self.crew.ask(requests, deadline_s, watch)
 
-    def aside(self, requests: Mapping[int, Request], timeout_s: float) -> dict[int, Any]:
-        return self.crew.aside(requests, timeout_s)
-
-    def dismiss(self, worker: int) -> None:
-        self.crew.dismiss(worker)
-
-    def close(self) -> None:
-        self.crew.close()
+    def call(self, worker: int, request: Request) -> Call:
+        for fault in self._faults:
+            if fault.matches(worker, request):
+                fault.has_fired = True
+                fault.strike(worker)
+        return self.crew.call(worker, request)
 
 
 def _computes(request: Request, step: int, shard: int) -> bool:
@@ -258,12 +364,32 @@ class CrewEngine(Engine):
     """The coordinator over any crew, as an engine."""
 
     def __init__(
-        self, crew: Crew, workers: int, deadline_s: float = 60.0, exchange: str = "object_store"
+        self,
+        crew: Crew,
+        workers: int,
+        deadline_s: float = 60.0,
+        exchange: str = "object_store",
+        wait_s: float = 0.0,
+        **options: Any,
     ) -> None:
-        self.options = EngineOptions(workers=workers, deadline_s=deadline_s, exchange=exchange)
+        self.options = EngineOptions(
+            workers=workers, deadline_s=deadline_s, exchange=exchange, wait_s=wait_s, **options
+        )
         self.crew = crew
-        self.exchange = make_exchange(exchange, crew, deadline_s)
-        self.coordinator = Coordinator(crew, self.exchange, self.options)
+        patience = Patience(deadline_s)
+        self.exchange = make_exchange(exchange, crew, patience)
+        self.coordinator = Coordinator(crew, self.exchange, self.options, patience)
+        self.mapper = Mapper(crew, self.options)
+        self.incidents: list[Incident] = []
+        self.coordinator.observer = self.incidents.append
+
+    def told(self, kind: str) -> list[dict[str, Any]]:
+        """The facts of all incidents of a kind."""
+        return [{"step": one.step, **one.facts} for one in self.incidents if one.kind == kind]
+
+    def scale(self, workers: int) -> bool:
+        self.coordinator.scale(workers)
+        return True
 
     def load(self, task: Task, data: Mapping[str, ArrayData], state: TrainingState) -> None:
         self.coordinator.load(task, data, state)
@@ -288,6 +414,9 @@ class CrewEngine(Engine):
 
     def predict(self, data_name: str, batch_size: int) -> list[Array]:
         return self.coordinator.predict(data_name, batch_size)
+
+    def map(self, model: Model, function: Callable[[Any, Any], Any], items: Sequence[Any]) -> list[Any]:
+        return self.mapper.run(model, function, items)
 
     def close(self) -> None:
         self.crew.close()

@@ -8,11 +8,13 @@ import sys
 import tempfile
 import time
 import warnings
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
-from cases import arrays, make_training, reference, rich_model, run
+from cases import arrays, local_fingerprints, make_training, reference, rich_model, run
 
 from distnn.engine import EngineOptions, create_engine
 
@@ -27,8 +29,8 @@ def train_for_ever(address: str | None = None, workers: str = "2") -> None:
     """Trains until Ctrl-C, says what was committed, goes on, and is then killed by the test."""
     training = make_training("rich")
     engine = create_engine("ray", EngineOptions(workers=int(workers), address=address))
-    pids = engine.worker_pids  # type: ignore[attr-defined]
     engine.load(training.task, training.data, training.model.training_state(0))
+    pids = engine.worker_pids  # type: ignore[attr-defined]
     engine.run_segment(1)
     try:
         say("training", *pids)
@@ -185,6 +187,52 @@ def train_on_nodes(address: str, exchange: str, deadline_s: str, *fault: str) ->
     say("same", outcome == reference(), "survivors", len(crew.workers))
     crew.close()
     connection.close()
+
+
+def lose_and_gain_a_node(exchange: str) -> None:
+    """Trains on three nodes, one of which is killed and, later, another begun; says what happened."""
+    from cluster.ray_import import ray  # noqa: F401  (quietly, before anybody else)
+
+    from ray.cluster_utils import Cluster  # isort: skip
+    from crews import CrewEngine
+
+    from cluster.connect import connect
+    from cluster.ray_crew import RayCrew
+
+    with tempfile.TemporaryDirectory(prefix="three-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        head = {"num_cpus": 1, "include_dashboard": False, "temp_dir": folder, **STORE}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+        lost = cluster.add_node(num_cpus=2, **STORE)
+        cluster.add_node(num_cpus=1, **STORE)
+        connection = connect(cluster.address, 4)
+        crew = RayCrew(connection, threads=1)
+        engine = CrewEngine(crew, 4, exchange=exchange, wait_s=60.0)
+        training = make_training("rich")
+        engine.load(training.task, training.data, training.model.training_state(0))
+        found = train_until(engine, lambda: len(engine.coordinator.assignment) == 4)
+        joined = len(engine.told("worker-joined"))
+        say("nodes", *sorted(Counter(info.node for info in crew.workers.values()).values()))
+        cluster.remove_node(lost, allow_graceful=False)
+        found += train_until(engine, lambda: bool(engine.told("recovered")))
+        say("lost", len(engine.told("worker-lost")), "computing", engine.told("recovered")[0]["workers"])
+        cluster.add_node(num_cpus=2, **STORE)
+        found += train_until(engine, lambda: len(engine.coordinator.assignment) == 4)
+        say("joined", len(engine.told("worker-joined")) - joined)
+        found += engine.run_segment(5).fingerprints.tolist()
+        say("same", found == local_fingerprints(len(found)))
+        crew.close()
+        connection.close()
+        cluster.shutdown()
+
+
+def train_until(engine: Any, is_reached: Callable[[], bool]) -> list[int]:
+    """Segments of two steps until then, a hundred seconds at most; their fingerprints."""
+    found: list[int] = []
+    limit = time.monotonic() + 100
+    while not is_reached():
+        assert time.monotonic() < limit
+        found += engine.run_segment(2).fingerprints.tolist()
+    return found
 
 
 if __name__ == "__main__":

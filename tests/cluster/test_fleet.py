@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from cases import make_training
+from crews import CrewEngine
 
 from cluster.fleet import mixed_fleet_message, other_version_message
 from distnn.errors import EngineError
@@ -39,10 +41,16 @@ def test_files_that_changed_under_a_running_program_ask_for_a_new_start() -> Non
 def test_workers_of_another_version_are_refused(
     ray_cluster: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Those that are asked instead are no better, so nobody waits for long."""
     from cluster import ray_crew
 
     crew = ray_crew.RayCrew(ray_cluster, threads=1)
     monkeypatch.setattr(ray_crew, "PACKAGE_DIGEST", "0" * 32)
-    with pytest.raises(EngineError, match="have changed since this program started"):
-        crew.recruit(1)
+    monkeypatch.setattr("cluster.staff.pause_s", lambda failed: 0.0)
+    training = make_training("plain")
+    with pytest.raises(
+        EngineError, match=r"^loading: 0 of 1 workers could be started: the files of distnn have"
+    ):
+        CrewEngine(crew, 1, wait_s=60.0).load(training.task, training.data, training.model.training_state(0))
+    assert crew.failed_starts == 3 and not crew.workers
     crew.close()

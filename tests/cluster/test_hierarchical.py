@@ -20,6 +20,7 @@ from cluster.crew import Request
 from cluster.exchange import segment as segments
 from cluster.exchange.hierarchical import HierarchicalExchange
 from cluster.exchange.segment import SharedMemoryError
+from cluster.patience import Patience
 from distnn.engine import EngineOptions
 from distnn.errors import EngineError, UserCodeError
 from distnn.local_engine import LocalEngine
@@ -106,7 +107,7 @@ def test_the_state_and_the_optimizer_are_the_coordinators() -> None:
 def test_workers_may_have_seen_the_generations_of_another_exchange() -> None:
     engine = loaded(make_engine("aab"))
     found = [*engine.run_segment(3).fingerprints]
-    other = HierarchicalExchange(engine.crew, 60.0)
+    other = HierarchicalExchange(engine.crew, Patience(60.0))
     other.begin(engine.coordinator.updater)
     other.join(engine.coordinator.assignment)
     engine.coordinator._exchange = other

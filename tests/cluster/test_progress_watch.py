@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,3 +48,14 @@ def test_an_answer_is_progress_for_those_that_waited() -> None:
     assert watch.late([0, 1], 0.0) == {}
     assert watch.late([0], 0.0) == {}
     assert set(watch.late([0], 0.0)) == {0}
+
+
+def test_a_coordinator_that_was_away_blames_nobody() -> None:
+    """Stopped or suspended itself, it comes back after the deadline and finds the numbers as they were."""
+    watch = ProgressWatch(Told([[(1, 0)]] * 3), [0])
+    assert watch.late([0], 1.0) == {}
+    watch._looks._last -= 10.0
+    watch._heard = {0: ((1, 0), time.monotonic() - 10.0)}
+    assert watch.late([0], 1.0) == {}
+    watch._heard = {0: ((1, 0), time.monotonic() - 10.0)}
+    assert set(watch.late([0], 1.0)) == {0}, "from now on it counts"

@@ -203,6 +203,7 @@ def test_an_exit_in_the_users_code_ends_no_worker(engine: Engine) -> None:
     from user_layers import exiting_model
 
     x, y = arrays()
+    run(engine)
     pids = engine.worker_pids  # type: ignore[attr-defined]
     model = exiting_model()
     model.engine_for = lambda backend, options: engine  # type: ignore[method-assign]

@@ -26,11 +26,10 @@ def test_room_for_table(nodes: list[dict[str, object]], cpus: int, room: int) ->
     assert room_for(nodes, cpus) == room
 
 
-def test_message_says_what_is_free_and_what_happens() -> None:
+def test_message_says_what_is_free() -> None:
     free, total = {"CPU": 1.0}, {"CPU": 4.0}
     assert no_room_message(8, 3, 1, free, total) == (
-        "only 3 of 8 workers could be started (each worker asks for 1 CPU; now 1 of its 4 CPUs are free): "
-        "going on with 3"
+        "only 3 of 8 workers could be started (each worker asks for 1 CPU; now 1 of its 4 CPUs are free)"
     )
     message = no_room_message(8, 0, 2, {}, total)
     assert "no room for a worker: each worker asks for 2 CPUs, and 0 of its 4 CPUs are free" in message

@@ -22,8 +22,9 @@ def silent(worker: int, start: int, stop: int) -> Loss:
         ([], [died(1, 2, 4)], 1, Action.RETRY, ["step 12", "worker 1 died (killed)", "1 worker goes on"]),
         ([], [silent(1, 2, 4)], 3, Action.RETRY, ["worker 1 was silent for 10 s;", "3 workers go on"]),
         ([], [died(0, 0, 2), died(1, 2, 4)], 1, Action.RETRY, ["worker 0 died", "and worker 1 died"]),
-        ([], [died(0, 0, 4)], 0, Action.FAIL, ["step 12", "worker 0 died", "no worker is left"]),
-        ([], [silent(0, 0, 4)], 0, Action.FAIL, ["no worker is left", "raise the deadline"]),
+        # nobody, or too few: replacements are waited for
+        ([], [died(0, 0, 4)], 0, Action.WAIT, ["step 12", "worker 0 died", "no worker is left"]),
+        ([], [silent(0, 0, 4)], 0, Action.WAIT, ["no worker is left"]),
         # another shard: chance
         ([[died(0, 0, 2)]], [died(2, 2, 4)], 2, Action.RETRY, ["worker 2 died"]),
         # the same shard twice in a step: the shard is to blame
@@ -48,11 +49,11 @@ def test_decide_table(
     ("loss", "sentence"),
     [
         (
-            Loss(1, (2, 4), "silent", "60 s", "worker 1 (pid 7 on a)", computing((2, 4))),
+            Loss(1, (2, 4), "silent", "60 s", 7, "a", computing((2, 4))),
             "worker 1 (pid 7 on a) was silent for 60 s while it computed its shards 2-3",
         ),
         (
-            Loss(0, (0, 1), "died", "killed", "worker 0 (pid 7 on a)", computing((0, 1))),
+            Loss(0, (0, 1), "died", "killed", 7, "a", computing((0, 1))),
             "worker 0 (pid 7 on a) died while it computed its shard 0 (killed)",
         ),
         (Loss(0, (0, 0), "died", "killed"), "worker 0 died (killed)"),

@@ -451,7 +451,7 @@ def test_the_pulse_writes_the_status_whatever_the_training_does(tmp_path: Path) 
     recorder.heartbeat.beat = beat  # type: ignore[method-assign]
     assert beaten.wait(60)
     status = read_status(recorder.run)
-    assert status is not None and status.time > first.time and status.state is State.RUNNING
+    assert status is not None and status.time > first.time and status.state is State.STARTING
     recorder.close()
 
 

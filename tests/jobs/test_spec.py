@@ -86,11 +86,17 @@ def test_spec_is_frozen(spec_file: Path) -> None:
         spec.seed = 8
 
 
-def test_plain_number_of_workers_is_a_range_of_one(spec_file: Path) -> None:
+def test_plain_number_of_workers_is_the_most_and_one_the_least(spec_file: Path) -> None:
     spec = load_spec(spec_file, ["cluster.workers=3"]).spec
     assert spec.cluster.workers is not None
-    assert (spec.cluster.workers.min, spec.cluster.workers.max) == (3, 3)
+    assert (spec.cluster.workers.min, spec.cluster.workers.max) == (1, 3)
     assert spec.to_plain()["cluster"]["workers"] == 3
+
+
+def test_a_range_of_workers_survives(spec_file: Path) -> None:
+    spec = load_spec(spec_file, ["cluster.workers={min=3, max=3}"]).spec
+    assert spec.to_plain()["cluster"]["workers"] == {"min": 3, "max": 3}
+    assert JobSpec.model_validate(spec.to_plain()) == spec
 
 
 @pytest.mark.parametrize(
