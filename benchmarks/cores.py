@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import sys
 import time
@@ -39,5 +40,12 @@ def told(meetings: list[float]) -> str:
     return f"two cores met in {' '.join(f'{ns:.0f}' for ns in meetings)} ns, round by round"
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=10)
+    options = parser.parse_args()
+    print(told([meeting_ns() for _ in range(options.rounds)]))
+
+
 if __name__ == "__main__":
-    print(told([meeting_ns() for _ in range(10)]))
+    main()

@@ -14,18 +14,13 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parent.parent)]
 
-import numpy as np  # noqa: E402
-from models import LEARNING_RATE, MLPS, MOMENTUM, Mlp  # noqa: E402
+from models import NETS  # noqa: E402
+from nets import build_model, make_data  # noqa: E402
 
 from distnn.engine import Engine  # noqa: E402
-from distnn.layers import Dense, Input  # noqa: E402
-from distnn.models import Sequential  # noqa: E402
 from distnn.models.fitting import FitArguments, prepare  # noqa: E402
-from distnn.optimizers import SGD  # noqa: E402
 from distnn.training import SEGMENT_SECONDS, Training  # noqa: E402
 
-BATCHES_PER_EPOCH = 64
-"""Enough that gathering is real, few enough to fit a cache as the peer's one batch does."""
 _QUIET_SECONDS = 0.02
 """In one process short segments show the median of quiet moments; workers get those of the training loop."""
 
@@ -64,25 +59,14 @@ def setup_of(text: str, shards: int | None = None, threads: int = 1) -> Setup:
     return Setup(match[1], workers, shards or workers, threads)
 
 
-def build_model(mlp: Mlp, learning_rate: float = LEARNING_RATE, momentum: float = MOMENTUM) -> Sequential:
-    model = Sequential([Input((mlp.inputs,))])
-    for units in mlp.units[:-1]:
-        model.add(Dense(units, activation="relu"))
-    model.add(Dense(mlp.units[-1], activation="softmax"))
-    optimizer = SGD(learning_rate, momentum=momentum)
-    model.compile(optimizer, "sparse_categorical_crossentropy", ["accuracy"])
-    return model
-
-
 def prepare_training(name: str, setup: Setup) -> Training:
     """A training of the net on noise, with an engine that has loaded nothing yet."""
-    mlp = MLPS[name]
-    rng = np.random.default_rng(0)
-    samples = mlp.batch_size * BATCHES_PER_EPOCH
+    net = NETS[name]
+    x, y = make_data(net)
     arguments = FitArguments(
-        x=rng.normal(size=(samples, mlp.inputs)).astype(np.float32),
-        y=rng.integers(0, mlp.units[-1], samples),
-        batch_size=mlp.batch_size,
+        x=x,
+        y=y,
+        batch_size=net.batch_size,
         backend=setup.backend,
         workers=setup.workers,
         shards=setup.shards,
@@ -90,7 +74,7 @@ def prepare_training(name: str, setup: Setup) -> Training:
         seed=0,
         verbose=0,
     )
-    return prepare(build_model(mlp), arguments)
+    return prepare(build_model(net), arguments)
 
 
 @contextmanager

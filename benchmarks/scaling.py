@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parent)]
 
 from cores import meeting_ns, told  # noqa: E402
-from models import MLPS  # noqa: E402
+from models import MLPS, NETS  # noqa: E402
 from ours import Setup, one_ray, steps_round  # noqa: E402
 from timing import (  # noqa: E402
     Figures,
@@ -64,7 +64,7 @@ def against(base: Setup, found: Figures, setups: list[Setup], models: list[str])
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--models", nargs="+", choices=list(MLPS), default=list(MLPS))
+    parser.add_argument("--models", nargs="+", choices=list(NETS), default=list(MLPS))
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 8, 16])
     parser.add_argument("--shards", type=int, default=16, help="with those workers")
     parser.add_argument("--shard-counts", type=int, nargs="+", default=[1, 2, 4, 8, 16])

@@ -26,7 +26,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parent)]
 
 from fashion_data import DEBIAN_FOLDER  # noqa: E402
-from models import MLPS  # noqa: E402
+from models import NETS  # noqa: E402
 from peers import HERE, run_peer  # noqa: E402
 from timing import add_common_arguments, machine, spread, table, take_turns, write_figures  # noqa: E402
 
@@ -62,7 +62,7 @@ def peer_phases(options: argparse.Namespace) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--model", choices=list(MLPS), default="mlp_fmnist")
+    parser.add_argument("--model", choices=list(NETS), default="mlp_fmnist")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--peer-python", help="an interpreter that has ray[train] and torch")
     parser.add_argument("--data", type=Path, default=DEBIAN_FOLDER, help="for the peer")

@@ -22,7 +22,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parent)]
 
 from cores import meeting_ns, told  # noqa: E402
-from models import MLPS  # noqa: E402
+from models import NETS  # noqa: E402
 from ours import Setup, one_ray, setup_of, steps_round  # noqa: E402
 from peers import WAYS, torch_steps  # noqa: E402
 from timing import (  # noqa: E402
@@ -67,7 +67,7 @@ def report(found: Figures, setups: list[Setup], models: list[str]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--models", nargs="+", choices=list(MLPS), default=list(MLPS))
+    parser.add_argument("--models", nargs="+", choices=list(NETS), default=list(NETS))
     parser.add_argument(
         "--ours", nargs="+", default=["ray:2"], help="local, threads:N, ray:N (default ray:2)"
     )

@@ -99,7 +99,7 @@ class Coordinator:
     def load(self, task: Task, data: Mapping[str, ArrayData], state: TrainingState) -> None:
         """Give every worker the task and access to the data; workers lost before are replaced.
 
-        Those that hold it already, or one that differs in the seed only, are given seed and data.
+        Those that hold it already, or one with the same key, are given batching and data.
         """
         holders = set(self._staff.members)
         if self._updater is not None and self._updater.task.key == task.key:
@@ -211,14 +211,21 @@ class Coordinator:
         return assign(members, task.batching.shards, task.threads)
 
     def _warm_up(self, new: set[int]) -> None:
-        """Let one process of each machine compile the kernels, then the others find them compiled."""
+        """Let two processes of each machine share the compiling of kernels; the others find them."""
         first = self._first_of_machines(new)
         leaders = {w for machine, w in first.items() if machine not in self._warm_machines}
+        seconds = self._first_of_machines(new - set(first.values()))
+        partners = {w for machine, w in seconds.items() if machine not in self._warm_machines}
         state = self.updater.state
         weights = self._crew.share(state.weights)
-        for group in (leaders, new - leaders):
-            shards = {w: self._assignment.get(w, (0, 1))[0] for w in group if w in self._crew.workers}
-            requests = {w: Request("warm_up", (state.step, shard, weights)) for w, shard in shards.items()}
+        for group in (leaders | partners, new - leaders - partners):
+            requests = {
+                w: Request(
+                    "warm_up", (state.step, self._assignment.get(w, (0, 1))[0], weights, w in partners)
+                )
+                for w in group
+                if w in self._crew.workers
+            }
             self._ask_all(requests, "warming up")
         self._warm_machines |= set(first)
 

@@ -35,7 +35,7 @@ class CountingRunner:
         return self._runner.data
 
     def take(self, batching: Batching, data: Mapping[str, ArrayData]) -> None:
-        """Go on with another seed, or other steps, on other data of the same signature."""
+        """Go on in these batches, on other data of the same signature."""
         self._take_batching(batching)
         self._runner.set_data(data)
 

@@ -7,13 +7,14 @@ program, or forgetting the engine end its workers.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from cluster.connect import Connection, connect
 from cluster.coordinator import Coordinator
 from cluster.crew import Crew
 from cluster.exchange.choice import make_exchange
+from cluster.mapping import Mapper
 from cluster.patience import Patience
 from cluster.ray_crew import RayCrew
 from distnn.batching import Batching
@@ -23,6 +24,9 @@ from distnn.incidents import Observer
 from distnn.recording import TrainingState
 from distnn.task import Task
 from distnn.tensor import Array
+
+if TYPE_CHECKING:
+    from distnn.models.model import Model
 
 
 class RayEngine(Engine):
@@ -47,6 +51,7 @@ class RayEngine(Engine):
         patience = Patience(options.deadline_s)
         exchange = make_exchange(options.exchange, crew, patience)
         self._coordinator = Coordinator(crew, exchange, options, patience)
+        self._mapper = Mapper(crew, options)
 
     @property
     def observer(self) -> Observer | None:
@@ -110,6 +115,10 @@ class RayEngine(Engine):
             "min_workers": options.min_workers,
             "max_workers": options.workers,
         }
+
+    def map(self, model: Model, function: Callable[[Any, Any], Any], items: Sequence[Any]) -> list[Any]:
+        self._check_open()
+        return self._mapper.run(model, function, items)
 
     def close(self) -> None:
         self._coordinator.close()

@@ -25,11 +25,13 @@ def kill_process(pid: int, started: float) -> bool:
     return True
 
 
-def end_with_parent() -> None:
-    """Let the kernel kill this process when its parent ends, even if it is stopped or hangs then.
+def end_with_parent(number: signal.Signals = signal.SIGKILL) -> None:
+    """Let the kernel send this signal to this process when its parent ends.
+
+    SIGKILL works even if the process is stopped or hangs then.
 
     A worker's parent is Ray's process of the node, which an embedded Ray ends with the coordinator: workers
     that can still do anything leave by themselves then, one under SIGSTOP could not.
     """
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)

@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +27,7 @@ from cluster.exchange.segment import SharedLayout, SharedSegment
 from cluster.exchange.shared_steps import SharedSteps
 from cluster.fleet import PACKAGE_DIGEST, arithmetic_facts
 from cluster.machine import machine_identity
+from cluster.mapped_model import MappedModel
 from cluster.stopping import end_with_parent
 from cluster.transport import unpack
 from cluster.user_code import describe
@@ -34,6 +35,7 @@ from distnn.batching import Batching
 from distnn.data.arrays import ArrayData
 from distnn.errors import EngineError, FaultPlace
 from distnn.evaluation import Place, batches
+from distnn.kernels.compiling_order import compiling_as_second
 from distnn.kernels.jit import load_compiler
 from distnn.kernels.streaming import stream
 from distnn.kernels.waiting import (
@@ -65,6 +67,7 @@ class Worker:
         self._steps: SharedSteps | None = None
         self._optimizer = b""
         self._node = Membership()
+        self._mapped = MappedModel()
 
     def hello(self, find_node: Callable[[], str]) -> dict[str, Any]:
         """Settle in a process of its own, and say who this is (`WorkerInfo`) and what it computes with.
@@ -88,8 +91,9 @@ class Worker:
         return {"info": info, "package": PACKAGE_DIGEST, "arithmetic": arithmetic_facts()}
 
     def progress(self) -> tuple[int, int]:
-        """Numbers that change with every shard, and while this worker waits for others of its node."""
-        return 0 if self._runner is None else self._runner.progress, self._node.waits
+        """Numbers that change with every shard or item, and while this worker waits for its node's others."""
+        computed = 0 if self._runner is None else self._runner.progress
+        return computed + self._mapped.finished, self._node.waits
 
     def load(
         self, search_path: Sequence[str], task: bytes, names: Sequence[str], *data: ArrayData
@@ -116,7 +120,7 @@ class Worker:
         self._node.let_go()
 
     def take_data(self, batching: Batching, names: Sequence[str], *data: ArrayData) -> None:
-        """Compute the task it has with another seed, on other data of the same signature."""
+        """Compute the task it has in these batches, on other data of the same signature."""
         self._running.take(batching, dict(zip(names, data, strict=True)))
 
     def take_batches(self, batching: Batching | None, name: str, data: ArrayData) -> None:
@@ -133,18 +137,27 @@ class Worker:
         np.copyto(self._weights, weights)
         return self._weights
 
-    def warm_up(self, step: int, shard: int, weights: Array) -> None:
+    def warm_up(self, step: int, shard: int, weights: Array, is_second: bool = False) -> None:
         """Compute a shard for nothing, so that kernels are compiled (and cached for the node).
 
-        What goes wrong here goes wrong again in the step itself, and is told there.
+        A second process of the machine begins with what the first does last, and shares the compiling. What
+        goes wrong here goes wrong again in the step itself, and is told there.
         """
         runner = self._running
-        try:
+
+        def compute() -> None:
             sums = ShardSums(runner.training.sums_layout)
             runner.compute(step, shard, self._take(weights), sums)
             sums.add(ShardSums(sums.layout))
+
+        def update() -> None:
             UpdatePlan(runner.task, runner.training).warm_up()
-            _warm_up_shared_memory()
+
+        parts = [compute, update, _warm_up_shared_memory]
+        try:
+            with compiling_as_second() if is_second else nullcontext():
+                for part in parts[::-1] if is_second else parts:
+                    part()
         except Exception:
             return
 
@@ -274,6 +287,12 @@ class Worker:
 
     def _predict(self, name: str, batch_size: int, shards: Range, weights: Array) -> dict[Place, list[Array]]:
         return self._running.predict(name, batch_size, shards, self._take(weights))
+
+    # Functions of the user's
+
+    def map(self, search_path: Sequence[str], version: int, *packed: bytes) -> bytes | Failure:
+        """Results of a function for some items; see `MappedModel.run`."""
+        return self._guarded(None, self._mapped.run, search_path, version, *packed)
 
     def _guarded(self, step: int | None, function: Callable[..., T], *args: Any) -> T | Failure:
         """`function(*args)`, or what the user's code raised (a `sys.exit` in it must not end the worker)."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from distnn.tensor import Array
 if TYPE_CHECKING:
     from distnn.batching import Batching
     from distnn.data.arrays import ArrayData
+    from distnn.models.model import Model
     from distnn.task import Task
 
 BACKENDS = {
@@ -173,6 +174,10 @@ class Engine(ABC):
     def facts(self) -> dict[str, Any]:
         """What a run's journal is to hold about the engine when it is ready."""
         return {}
+
+    @abstractmethod
+    def map(self, model: Model, function: Callable[[Any, Any], Any], items: Sequence[Any]) -> list[Any]:
+        """`function(model, item)` of every item, in order; needs no task. See `Model.map`."""
 
     @abstractmethod
     def close(self) -> None:

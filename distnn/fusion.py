@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from distnn.graph import Node
+from distnn.ops.op import ELSEWHERE, FIRST_OUTPUT
 from distnn.tensor import Tensor
 
 
@@ -30,26 +31,47 @@ def _live(nodes: Sequence[Node], results: Sequence[Tensor]) -> list[Node]:
 
 
 def _fuse_pairs(nodes: Sequence[Node], results: Sequence[Tensor]) -> list[Node]:
+    """Each node one with the only reader of its first output, again and again while ops know how."""
     readers: dict[Tensor, list[Node]] = {}
-    for node in nodes:
+    made_at: dict[Tensor, int] = {}
+    for position, node in enumerate(nodes):
         for tensor in node.inputs:
             readers.setdefault(tensor, []).append(node)
-    wanted = set(results)
-    fused_away: set[Node] = set()
+        made_at.update(dict.fromkeys(node.outputs, position))
+    wanted, fused_away = set(results), set[Node]()
     fused: list[Node] = []
-    for node in nodes:
+    for position, node in enumerate(nodes):
         if node in fused_away:
             continue
-        replacement = node
-        users = readers.get(node.outputs[0], [])
-        if len(node.outputs) == 1 and len(users) == 1 and node.outputs[0] not in wanted:
-            consumer = users[0]
-            op = node.op.fused_with(consumer.op) if len(consumer.inputs) == 1 else None
-            if op is not None:
-                replacement = Node(op, node.inputs, consumer.outputs, consumer.name)
-                fused_away.add(consumer)
-        fused.append(replacement)
+        while (consumer := _only_reader(node, readers, wanted)) is not None:
+            others = [t for t in consumer.inputs if t not in (node.outputs[0], *node.inputs)]
+            if any(made_at.get(tensor, -1) >= position for tensor in others):
+                break
+            op = node.op.fused_with(consumer.op, _sources(node, consumer))
+            if op is None:
+                break
+            outputs = (*consumer.outputs, *node.outputs[1:])
+            node = Node(op, (*node.inputs, *others), outputs, consumer.name)
+            fused_away.add(consumer)
+        fused.append(node)
     return fused
+
+
+def _only_reader(node: Node, readers: dict[Tensor, list[Node]], wanted: set[Tensor]) -> Node | None:
+    users = readers.get(node.outputs[0], [])
+    return users[0] if len(users) == 1 and node.outputs[0] not in wanted else None
+
+
+def _sources(node: Node, consumer: Node) -> tuple[int, ...]:
+    """Where each of the consumer's inputs comes from, as `Op.fused_with` takes it."""
+    return tuple(
+        FIRST_OUTPUT
+        if tensor is node.outputs[0]
+        else node.inputs.index(tensor)
+        if tensor in node.inputs
+        else ELSEWHERE
+        for tensor in consumer.inputs
+    )
 
 
 def _share_byproducts(nodes: Sequence[Node], results: Sequence[Tensor]) -> list[Node]:

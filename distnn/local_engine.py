@@ -7,10 +7,10 @@ middle of a step (Ctrl-C included), the last committed state is whole.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from distnn.updater import Updater
 if TYPE_CHECKING:
     from distnn.batching import Batching
     from distnn.data.arrays import ArrayData
+    from distnn.models.model import Model
     from distnn.task import Task
 
 T = TypeVar("T")
@@ -151,6 +152,10 @@ class LocalEngine(Engine):
 
         with product_threads(updater.task.threads):
             return whole_predictions(self._map(work))
+
+    def map(self, model: Model, function: Callable[[Any, Any], Any], items: Sequence[Any]) -> list[Any]:
+        """In turn, also where shards are computed in threads: a model is used by one thread at a time."""
+        return [function(model, item) for item in items]
 
     def close(self) -> None:
         self._held.clear()

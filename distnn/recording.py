@@ -7,7 +7,7 @@ nothing has no recorder. The run directory's recorder lives in `jobs`, found by 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,8 +92,15 @@ class Recorder(ABC):
         """Whether to save now, at the committed `step`."""
 
     @abstractmethod
-    def save_checkpoint(self, snapshot: Snapshot) -> Path:
-        """Write the snapshot, whole or not at all; raises OSError and leaves the ones before."""
+    def save_checkpoint(self, snapshot: Snapshot) -> None:
+        """Keep the snapshot, whole or not at all; the writing may go on beside the next steps.
+
+        One that cannot be written is told as an event, and leaves the ones before. `finish` and `abandon`
+        wait for one that is being written.
+        """
+
+    def offer(self, last_committed: Callable[[], Snapshot | None]) -> None:  # noqa: B027  (may be ignored)
+        """How to have the last committed state from another thread, while a call of the engine is long."""
 
     @abstractmethod
     def on_steps(

@@ -39,8 +39,8 @@ class Task:
         batching: of the training data.
         threads: threads for the products of a shard; part of the recipe only where BLAS computes them.
         eager: run ops one by one in `call`, without a program.
-        key: equal for two tasks of a process that differ in nothing but the seed; then their programs are
-            the same.
+        key: equal for two tasks of a process that differ in nothing but the seed and the sizes of data and
+            batches; then their programs are the same.
     """
 
     model: Model

@@ -11,6 +11,7 @@ from typing import Any
 from distnn.kernels.products import product_settings, products_kind
 
 _controllers: list[Any] = []
+_limits: list[int] = []
 
 
 def _controller() -> Any:
@@ -45,4 +46,14 @@ def blas_description() -> list[dict[str, Any]]:
 
 def available_cores() -> int:
     """Cores this process may use."""
-    return len(os.sched_getaffinity(0))
+    return min([len(os.sched_getaffinity(0)), *_limits])
+
+
+@contextmanager
+def limited_cores(count: int) -> Iterator[None]:
+    """Inside, this process leaves the cores beyond `count` to others of the machine."""
+    _limits.append(count)
+    try:
+        yield
+    finally:
+        _limits.pop()

@@ -8,6 +8,7 @@ step.
 from __future__ import annotations
 
 import contextlib
+import copy
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -24,12 +25,15 @@ from distnn.feeding import Feed
 from distnn.incidents import Incident
 from distnn.objective import Objective
 from distnn.recording import Plan, Recorder, Snapshot, TrainingState
+from distnn.rescue import Rescue
 from distnn.tensor import Array
 
 if TYPE_CHECKING:
     from distnn.data.arrays import ArrayData
     from distnn.models.model import Model
     from distnn.task import Task
+
+_BEFORE_A_BATCH = ("on_train_batch_begin", "on_batch_begin")
 
 SEGMENT_SECONDS = 0.2
 """How long a segment should take: often enough for Ctrl-C, progress and timed checkpoints."""
@@ -85,6 +89,7 @@ class Training:
 
     def __post_init__(self) -> None:
         self.layout = self.model.layout
+        self._rescue = Rescue(lambda epoch: self._snapshot(epoch, is_within_epoch=True))
 
     def run(self, state: TrainingState) -> TrainingState:
         """Train from `state` (or from the recorder's newest snapshot) to the plan's end.
@@ -108,6 +113,8 @@ class Training:
         snapshot = None if self.recorder is None else self.recorder.begin(self.recipe, self.plan)
         if snapshot is not None:
             state = self._read(snapshot, state)
+        if self.recorder is not None:
+            self.recorder.offer(self._rescue.snapshot)
         try:
             self.engine.load(self._task_at(state.step), self.data, state)
         except StopAsked:
@@ -203,21 +210,24 @@ class Training:
             self._take_callbacks_changes()
         logs = self._run_steps(epoch, has_ended)
         if self.validation is not None and self.validation.follows(epoch):
-            logs.update({f"val_{name}": value for name, value in self._validate(self.validation).items()})
+            validated = self._validate(epoch, self.validation)
+            logs.update({f"val_{name}": value for name, value in validated.items()})
         step = self.engine.state().step
         self.model.take_state(self.engine.state())
         self.callbacks.on_epoch_end(epoch, logs)
         self._take_callbacks_changes()
         if self.recorder is not None:
             self.recorder.on_epoch(epoch, step, logs, self.clock() - began)
-            if self.recorder.wants_checkpoint(step, at_epoch_end=True):
-                self._save(epoch + 1, is_within_epoch=False)
             if self.recorder.should_stop() and epoch + 1 < self.plan.epochs and not self.model.stop_training:
                 self._stop(epoch + 1, is_within_epoch=False)
+            if self.recorder.wants_checkpoint(step, at_epoch_end=True):
+                self._save(epoch + 1, is_within_epoch=False)
 
-    def _validate(self, validation: Validation) -> dict[str, float]:
+    def _validate(self, epoch: int, validation: Validation) -> dict[str, float]:
         self.callbacks.on_test_begin()
-        sums = self.engine.evaluate("validation", validation.batch_size)
+        begins_anew = self.feed is None and not self.callbacks.users_override("on_test_begin")
+        with self._rescue.possible(epoch, self.engine.state().step, begins_anew):
+            sums = self.engine.evaluate("validation", validation.batch_size)
         self.engine.add_penalty(sums, validation.samples)
         logs = self.objective.means(sums, validation.samples)
         self.callbacks.on_test_end(logs)
@@ -243,7 +253,7 @@ class Training:
             if self.recorder is not None and (workers := self.recorder.wanted_workers()) is not None:
                 self.engine.scale(workers)
             began = self.clock()
-            report = self._run_segment(size)
+            report = self._run_segment(epoch, step, size)
             per_second = size / max(self.clock() - began, 1e-9)
             sums, step = report.sums, step + size
             self._after_segment(epoch, step, report, each_batch)
@@ -252,10 +262,16 @@ class Training:
             self.feed.end_epoch()
         return self.objective.means(sums, self._samples_done(self.engine.state().step))
 
-    def _run_segment(self, size: int) -> SegmentReport:
-        """What the engine commits is recorded even if it is asked to stop in the middle."""
+    def _run_segment(self, epoch: int, step: int, size: int) -> SegmentReport:
+        """Steps; a single one may take long, so its beginning can be saved while it runs.
+
+        What the engine commits is recorded even if it is asked to stop in the middle.
+        """
+        is_single = size == 1 and not self.model.stop_training
+        begins_anew = is_single and not self.callbacks.users_override(*_BEFORE_A_BATCH)
         try:
-            return self.engine.run_segment(size)
+            with self._rescue.possible(epoch, step, begins_anew):
+                return self.engine.run_segment(size)
         except StopAsked as asked:
             report = asked.report
             if self.recorder is not None and report is not None and len(report.fingerprints):
@@ -275,7 +291,7 @@ class Training:
         return window.steps
 
     def _after_segment(self, epoch: int, step: int, report: SegmentReport, each_batch: bool) -> None:
-        """Tell who wants to know; save, or stop, if asked to."""
+        """Tell who wants to know; stop (which saves), or save, if asked to."""
         logs = self.objective.means(report.sums, self._samples_done(step))
         if self.recorder is not None:
             self.recorder.on_steps(report.first_step, report.fingerprints, logs)
@@ -286,10 +302,10 @@ class Training:
             self._take_callbacks_changes()
         if self.recorder is None or step == (epoch + 1) * self.plan.steps_per_epoch:
             return
-        if self.recorder.wants_checkpoint(step, at_epoch_end=False):
-            self._save(epoch, is_within_epoch=True)
         if self.recorder.should_stop():
             self._stop(epoch, is_within_epoch=True)
+        if self.recorder.wants_checkpoint(step, at_epoch_end=False):
+            self._save(epoch, is_within_epoch=True)
 
     def _segment_size(self, step: int, end: int, per_second: float) -> int:
         """How many steps to run before looking up again; the bytes do not depend on it."""
@@ -334,15 +350,15 @@ class Training:
         raise Stopped(step, self.plan.last_step)
 
     def _snapshot(self, epoch: int, is_within_epoch: bool) -> Snapshot:
-        """The committed state; a run that goes on from it is in `epoch`, or about to begin it."""
+        """The committed state, copied; a run that goes on from it is in `epoch`, or about to begin it."""
         states, arrays = _without_arrays(self.callbacks.get_states())
         training = {
             "epoch": epoch,
             "is_within_epoch": is_within_epoch,
-            "history": self.history.history,
-            "epochs": self.history.epoch,
-            "callbacks": states,
-            "optimizer": self.model.optimizer.get_state(),
+            "history": {name: list(values) for name, values in self.history.history.items()},
+            "epochs": list(self.history.epoch),
+            "callbacks": copy.deepcopy(states),
+            "optimizer": copy.deepcopy(self.model.optimizer.get_state()),
             "stop_training": self.model.stop_training,
         }
         if self.feed is not None:

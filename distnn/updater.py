@@ -74,10 +74,9 @@ class Updater:
 
     def move_to(self, buffers: Buffers) -> None:
         """Let the states lie in `buffers` from now on; the current one is copied."""
-        current = self.state
+        self._fill(buffers[self._step % 2], self.state)  # first: another thread may be reading the state
         self._buffers = buffers
         self._tapes.clear()
-        self._fill(self.state, current)
 
     def move_out(self) -> None:
         """Let the states lie in memory of this process alone, whoever shared it before."""

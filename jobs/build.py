@@ -18,6 +18,7 @@ from distnn.batching import default_shards
 from distnn.callbacks import Callback
 from distnn.data import ArrayData, Preprocessor, fit_preprocessor, load_source, split_validation
 from distnn.data.preprocessing import count_classes
+from distnn.data.python_loader import LoaderOptionError
 from distnn.data.sources import LoadedData, SourceOptions, source_files
 from distnn.errors import DataError, UserCodeError
 from distnn.models import Model, Sequential
@@ -202,7 +203,8 @@ def load_data(file: SpecFile) -> JobData:
 
 def source_options(spec: DataSpec) -> SourceOptions:
     """How the spec says its source is to be read."""
-    return SourceOptions(spec.labels, spec.target, spec.categorical, spec.drop, spec.delimiter)
+    loader = spec.options or {}
+    return SourceOptions(spec.labels, spec.target, spec.categorical, spec.drop, spec.delimiter, loader)
 
 
 def data_files(spec: DataSpec, base_dir: Path) -> list[tuple[str, Path]]:
@@ -243,6 +245,8 @@ def _placed(file: SpecFile, key: str, work: Callable[[], Any]) -> Any:
     """Do `work`; a refusal of the data becomes one that names the key in the spec."""
     try:
         return work()
+    except LoaderOptionError as error:
+        raise file.fail([Problem(("data", "options", error.option), str(error))]) from None
     except DataError as error:
         raise file.fail([Problem(("data", key), str(error))]) from None
 

@@ -234,16 +234,22 @@ def _nested_kind(key: str) -> Kind | None:
 
 
 def _parameters(cls: type[Any]) -> dict[str, inspect.Parameter]:
-    """The named parameters of a class, through `**kwargs` to those of its bases."""
+    """The named parameters of a class, through `**kwargs` to the optional ones of its bases.
+
+    What a base requires and the class does not name, such as a convolution's rank, the class gives by itself.
+    """
     found: dict[str, inspect.Parameter] = {}
+    is_own = True
     for base in cls.__mro__:
         init = base.__dict__.get("__init__")
         if base is object or init is None:
             continue
         parameters = list(inspect.signature(init).parameters.values())[1:]
         for parameter in parameters:
-            if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            is_named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+            if is_named and (is_own or parameter.default is not parameter.empty):
                 found.setdefault(parameter.name, parameter)
+        is_own = False
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
             break
     return found

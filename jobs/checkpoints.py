@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from distnn.checkpoint import load_tensors, save_tensors
 from distnn.errors import CheckpointError
 from distnn.recording import Snapshot
 from jobs.rundir import RunDir
+from jobs.steplog import StepLog
 
 _RECIPE_KEY = "recipe_digest"
+_STEPS_KEY = "steps_digest"
 
 
 class CheckpointStore:
@@ -26,33 +29,39 @@ class CheckpointStore:
         self._recipe_digest = recipe_digest
         self._keep = keep
 
+    def marked(self, snapshot: Snapshot, steps_digest: str) -> Snapshot:
+        """The snapshot with what binds it to this run: its recipe, and the fingerprints up to its step."""
+        marks = {_RECIPE_KEY: self._recipe_digest, _STEPS_KEY: steps_digest}
+        return replace(snapshot, metadata={**snapshot.metadata, **marks})
+
     def save(self, snapshot: Snapshot) -> Path:
-        """Write a checkpoint, then remove those that are too many.
+        """Write a `marked` snapshot as a checkpoint, then remove those that are too many.
 
         Raises:
             OSError: it could not be written; the ones before are untouched.
         """
         path = self._run.checkpoint(snapshot.step)
-        save_tensors(path, snapshot.tensors, {**snapshot.metadata, _RECIPE_KEY: self._recipe_digest})
+        save_tensors(path, snapshot.tensors, snapshot.metadata)
         for step in self._run.checkpoint_steps()[: -self._keep]:
             with contextlib.suppress(FileNotFoundError):
                 self._run.checkpoint(step).unlink()
         return path
 
-    def load_newest(self, last_step: int, on_unusable: Callable[[Path, str], None]) -> Snapshot | None:
-        """The newest checkpoint that is whole, of this recipe, and not beyond `last_step`.
+    def load_newest(self, steps: StepLog, on_unusable: Callable[[Path, str], None]) -> Snapshot | None:
+        """The newest checkpoint that is whole, of this recipe, and whose steps are all recorded.
 
         Args:
-            last_step: of what else the run directory holds.
+            steps: the fingerprints that the run directory holds.
             on_unusable: told of each file that is passed over, with the reason.
         """
         for step in reversed(self._run.checkpoint_steps()):
             path = self._run.checkpoint(step)
-            if step > last_step:
-                on_unusable(path, f"the steps before it are recorded only up to {last_step}")
+            if step > steps.last_step():
+                recorded = f"recorded only up to {steps.last_step()} in {self._run.steps.name}"
+                on_unusable(path, f"the steps before it are {recorded}")
                 continue
             try:
-                return self._load(path, step)
+                return self._load(path, step, steps)
             except CheckpointError as error:
                 on_unusable(path, str(error))
         return None
@@ -63,11 +72,13 @@ class CheckpointStore:
             if other > step:
                 self._run.checkpoint(other).unlink()
 
-    def _load(self, path: Path, step: int) -> Snapshot:
+    def _load(self, path: Path, step: int, steps: StepLog) -> Snapshot:
         tensors, metadata = load_tensors(path)
         facts: dict[str, Any] = dict(metadata)
         if facts.pop(_RECIPE_KEY, None) != self._recipe_digest:
             raise CheckpointError(f"{path}: belongs to another run (its recipe differs)")
         if facts.get("step", step) != step:
             raise CheckpointError(f"{path}: is the checkpoint of step {facts['step']}, renamed")
+        if facts.pop(_STEPS_KEY, None) != steps.digest_up_to(step):
+            raise CheckpointError(f"{path}: the fingerprints in {self._run.steps.name} before it are damaged")
         return Snapshot(step, tensors, facts)

@@ -11,11 +11,14 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from jobs.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REQUEST, RequestError
+from jobs.retry_option import retries_option, words_of
+from jobs.stop_command import stop
 
 if TYPE_CHECKING:
     from jobs.build import Placement
@@ -148,8 +151,11 @@ def _json_option(command: Command) -> Command:
 @click.option("--run-dir", metavar="DIR", help="Keep the run here (default: $DISTNN_HOME/runs/NAME-ID).")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change the spec; repeatable.")
 @click.option("--dry-run", is_flag=True, help="Say what would happen, and write nothing.")
+@retries_option
 @_json_option
+@click.pass_context
 def run(
+    ctx: click.Context,
     spec: str,
     backend: str | None,
     workers: int | None,
@@ -160,12 +166,13 @@ def run(
     run_dir: str | None,
     overrides: tuple[str, ...],
     dry_run: bool,
+    retries: int | None,
     as_json: bool,
 ) -> None:
     """Train what SPEC (.toml or .json) describes."""
     from jobs.specfile import load_spec
 
-    load_spec(spec, overrides)  # told before the slower imports
+    file = load_spec(spec, overrides)  # told before the slower imports
     placement = _placement(backend, workers, threads, address, exchange, deadline_s)
     if dry_run:
         from jobs import dryrun
@@ -173,6 +180,13 @@ def run(
         lines, facts = dryrun.dry_run(spec, overrides, placement, run_dir)
         click.echo(json.dumps(facts, sort_keys=True) if as_json else "\n".join(lines))
         return
+    retries = file.spec.cluster.retries if retries is None else retries
+    if retries:
+        from jobs.retries import supervise
+        from jobs.rundir import RunDir, new_run_dir
+
+        place = new_run_dir(file.spec.name) if run_dir is None else RunDir(Path(run_dir))
+        _end(supervise(words_of(ctx, run_dir=str(place.path)), place, retries, sys.stderr))
     from jobs.runner import run_spec
 
     _report(
@@ -185,20 +199,32 @@ def run(
 @_placement_options(with_threads=False)
 @_exchange_option
 @_deadline_option
+@retries_option
 @_json_option
+@click.pass_context
 def resume(
+    ctx: click.Context,
     run: str,
     backend: str | None,
     workers: int | None,
     address: str | None,
     exchange: str | None,
     deadline_s: float | None,
+    retries: int | None,
     as_json: bool,
 ) -> None:
     """Go on with RUN (id or path) from its newest checkpoint, to the same bytes."""
     from jobs.rundir import find_run
 
     found = find_run(run)
+    if retries is None and found.spec.is_file():
+        from jobs.specfile import load_spec
+
+        retries = load_spec(found.spec).spec.cluster.retries
+    if retries:
+        from jobs.retries import supervise
+
+        _end(supervise(words_of(ctx, run=str(found.path)), found, retries, sys.stderr))
     from jobs.runner import resume_run
 
     placement = _placement(backend, workers, None, address, exchange, deadline_s)
@@ -410,6 +436,9 @@ def _report(outcome: Outcome, as_json: bool) -> NoReturn:
         click.echo(f"{'next':<14} {program()} predict {name} --data FILE --out predictions.csv")
         click.echo(f"{'':<14} {program()} evaluate {name} --data FILE")
     _end(outcome.exit_code)
+
+
+cli.add_command(stop)
 
 
 def main() -> NoReturn:

@@ -8,11 +8,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from distnn.errors import EngineError, UserCodeError
+
 EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_REQUEST = 2
 EXIT_STOPPED = 3
 EXIT_INTERRUPTED = 130
+
+ENGINE = "engine"
+"""The cause of a failed run that another try may help."""
+
+
+def in_words(error: BaseException) -> str:
+    """What an error says, in one line."""
+    if isinstance(error, OSError) and error.strerror:
+        place = "" if error.filename is None else f"{error.filename}: "
+        return f"{place}{error.strerror}"
+    return " ".join(str(error).split()) or "no message"
+
+
+def cause_of(error: BaseException) -> str:
+    """Who is to blame, in a word: another try may help if the engine is."""
+    if isinstance(error, UserCodeError):
+        return "user-code"
+    if isinstance(error, EngineError):
+        return ENGINE
+    if isinstance(error, OSError):
+        return "storage"
+    return "request" if isinstance(error, ValueError) else "bug"
 
 
 class RequestError(ValueError):

@@ -20,7 +20,7 @@ from distnn.data.sources import LoadedData, SourceOptions
 from distnn.errors import DataError
 from distnn.models import Model, load_model
 from distnn.naming import did_you_mean
-from jobs.build import allow_modules_of, load_data, make_model
+from jobs.build import allow_modules_of, load_data, make_model, source_options
 from jobs.catalog import make_parts
 from jobs.errors import RequestError
 from jobs.rundir import RunDir, find_run
@@ -149,7 +149,7 @@ def _labelled(trained: Trained, source: str, labels: str | None) -> ArrayData:
     if source.endswith(".csv"):
         raw = trained.preprocessor.read_csv(_existing(source), needs_target=True)
     else:
-        raw = _test_part(load_source(source, base_dir=Path.cwd(), options=SourceOptions(labels=labels)))
+        raw = _test_part(_load(trained, source, SourceOptions(labels=labels)))
     if not raw.y:
         raise DataError(f"{source}: has no targets to compare with")
     return trained.preprocessor.transform(raw)
@@ -160,7 +160,16 @@ def _inputs(trained: Trained, source: str) -> tuple[Array, ...]:
         return trained.preprocessor.read_csv(_existing(source), needs_target=False).x
     if source.endswith((".npy", ".npz")):
         return _numpy_inputs(_existing(source))
-    return _test_part(load_source(source, base_dir=Path.cwd())).x
+    return _test_part(_load(trained, source, SourceOptions())).x
+
+
+def _load(trained: Trained, source: str, options: SourceOptions) -> LoadedData:
+    """A source; the run's own loader is called as the run called it: with its options, in its folder."""
+    if trained.run is not None and trained.run.spec.is_file() and source.startswith("python:"):
+        file = spec_of_run(trained.run)
+        if source == file.spec.data.source:
+            return load_source(source, base_dir=file.base_dir, options=source_options(file.spec.data))
+    return load_source(source, base_dir=Path.cwd(), options=options)
 
 
 def _numpy_inputs(path: Path) -> tuple[Array, ...]:

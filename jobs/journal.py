@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from distnn.checkpoint import canonical_json
+from jobs.appending import AppendedFile
 
 _KEY = "check"
 
@@ -34,12 +34,13 @@ class Contents:
     """What a journal holds.
 
     `damaged`: numbers (from 1) of lines whose checksum does not fit. `size`: up to the end of the last
-    complete line; what lies beyond was torn.
+    complete line; what lies beyond was torn. `is_torn`: whether anything does.
     """
 
     lines: tuple[Line, ...]
     damaged: tuple[int, ...]
     size: int
+    is_torn: bool = False
 
     @property
     def records(self) -> list[dict[str, Any]]:
@@ -70,46 +71,35 @@ def read(path: Path) -> Contents:
         else:
             lines.append(Line(record, start, stop + 1))
         start = stop + 1
-    return Contents(tuple(lines), tuple(damaged), start)
+    return Contents(tuple(lines), tuple(damaged), start, start < len(data))
 
 
 class Journal:
-    """The writing side of a journal, kept open; a torn last line is cut when it is opened."""
+    """The writing side of a journal, kept open; a torn last line is cut by `repair`."""
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-        self.path = path
-
-    @property
-    def descriptor(self) -> int:
-        """Of the open file, to lock it."""
-        return self._descriptor
+        self.file = AppendedFile(path)
 
     def repair(self) -> Contents:
         """Cut a torn last line; returns what is left."""
-        contents = read(self.path)
-        os.ftruncate(self._descriptor, contents.size)
+        contents = read(self.file.path)
+        self.file.cut_at(contents.size)
         return contents
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Add a line, with one write."""
-        data = encode(record)
-        written = os.write(self._descriptor, data)
-        while written < len(data):
-            written += os.write(self._descriptor, data[written:])
+        """Add a line."""
+        self.file.append(encode(record))
 
     def cut_at(self, size: int) -> None:
         """Leave the first `size` bytes."""
-        os.ftruncate(self._descriptor, size)
+        self.file.cut_at(size)
 
     def sync(self) -> None:
         """Wait until all is on the disk."""
-        os.fsync(self._descriptor)
+        self.file.sync()
 
     def close(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        self.file.close()
 
 
 def _decode(data: bytes) -> dict[str, Any] | None:

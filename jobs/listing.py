@@ -6,9 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
-from distnn.errors import RunDirectoryError
 from jobs.rundir import RunDir, list_runs
-from jobs.status import State, Status, is_being_written, read_status
+from jobs.status import State, Status, is_being_written, status_or_none
 
 INTERRUPTED = "INTERRUPTED"
 """Shown for a run that says it is going though nobody writes it: its process died."""
@@ -27,7 +26,7 @@ def shown_state(run: RunDir, status: Status | None) -> str:
 
 def describe_run(run: RunDir) -> dict[str, Any]:
     """What is known of a run, for programs."""
-    status = _status_or_none(run)
+    status = status_or_none(run)
     facts: dict[str, Any] = {"name": run.name, "path": str(run.path), "state": shown_state(run, status)}
     if status is not None:
         facts |= {key: value for key, value in status.to_plain().items() if key != "state"}
@@ -86,13 +85,6 @@ def follow_logs(run: RunDir, out: TextIO, *, follow: bool, poll_s: float = 0.3) 
         if not goes_on:
             return
         time.sleep(poll_s)
-
-
-def _status_or_none(run: RunDir) -> Status | None:
-    try:
-        return read_status(run)
-    except RunDirectoryError:
-        return None
 
 
 def _row(facts: dict[str, Any], now: float) -> tuple[str, ...]:

@@ -1,56 +1,50 @@
 """`RunRecorder`: keeps a training in its run directory, and hands it back to go on from.
 
 One process at a time writes a run: it holds a lock on the journal of events from `open_recorder` to `close`.
-The training loop calls the recorder through `distnn.recording.Recorder`; nothing here computes.
+The training loop calls the recorder through `distnn.recording.Recorder`; nothing here computes. Checkpoints
+are written beside the training (`jobs.checkpoint_writer`); what came of them is told at the loop's next call.
 """
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
+import errno
 import os
 import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from distnn.checkpoint import canonical_json, save_tensors
+from distnn.checkpoint import save_tensors
 from distnn.errors import RunDirectoryError
-from distnn.recipe import differences
 from distnn.recording import Plan, Recorder, Snapshot
+from jobs.appending import AppendedFile
+from jobs.checkpoint_writer import CheckpointWriter, Written
 from jobs.checkpoints import CheckpointStore
+from jobs.errors import cause_of, in_words
+from jobs.identity import exact_digest, file_digest, settle_recipe, settle_spec
+from jobs.inspection import damaged_lines, lost_epochs, missing_files, tell_of_damage
 from jobs.journal import Journal, plain_json, read
 from jobs.lifecycle import changes_after
+from jobs.ownership import is_at, open_locked
+from jobs.pulse import Pulse
 from jobs.remarks import listen
+from jobs.rhythm import Rhythm
 from jobs.rundir import RunDir
 from jobs.scaling import ScaleRequests
-from jobs.status import Heartbeat, State, lock_journal, read_status
+from jobs.status import Heartbeat, State
 from jobs.steplog import StepLog
-
-ARITHMETIC_KEY = "arithmetic"
-"""The entry of a recipe on machine and versions: a change there is a warning, not another run."""
 
 LOG_STEPS_EVERY_S = 10.0
 """How often a line about the running epoch goes to metrics.jsonl, beside the line per epoch."""
 
-EPOCH_CHECKPOINT_S = 1.0
-"""A checkpoint at the end of an epoch is left out if the last one is younger than this."""
-
 Clock = Callable[[], float]
-
-
-@dataclass(frozen=True)
-class Rhythm:
-    """When to save. `every_steps` takes the place of the clock; ends of epochs are saved either way."""
-
-    every_seconds: float = 30.0
-    every_steps: int | None = None
-    keep: int = 3
 
 
 def open_recorder(
@@ -105,34 +99,63 @@ class RunRecorder(Recorder):
         self._stop_asked = False
         self._may_end_early = may_end_early
         self._plan: Plan | None = None
+        self._last_committed: Callable[[], Snapshot | None] = lambda: None
+        self._checkpoint_cost_s = 0.0
+        self._replaced: RunDirectoryError | None = None
         self._open: weakref.finalize[..., RunRecorder] | None = None
 
     def open(self) -> None:
         """Make the directory if need be, take the lock, and begin an attempt. Twice is fine.
 
         Raises:
-            RunDirectoryError: another process is writing the run, or the directory holds something else.
+            RunDirectoryError: another process is writing the run, the directory holds something else, or
+                nothing can be written there.
         """
         if self._open is not None:
             return
+        try:
+            self._open_files()
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+                raise
+            raise RunDirectoryError(
+                f"{self.run.path}: cannot be written ({error.strerror}): mount it for writing, or give a "
+                "folder that can be written"
+            ) from None
+        self._begin_attempt()
+
+    def _open_files(self) -> None:
+        self._missing = missing_files(self.run)
         self.run.create()
         _let_go_of_left(self.run)
-        self._events = _open_locked(self.run)
-        earlier = self._events.repair()
-        attempts = [r["attempt"] for r in earlier.records if r.get("kind") == "attempt"]
-        self.attempt = 1 + max(attempts, default=0)
-        self._metrics = Journal(self.run.metrics)
-        self._log = os.open(self.run.log(self.attempt), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        stop_listening = listen(self.remark)
-        self._open = weakref.finalize(self, _close, self._events, self._metrics, self._log, stop_listening)
-        _OPEN[threading.get_ident(), self.run.path.resolve()] = self
+        self._events = open_locked(self.run)
+        try:
+            self._earlier = self._events.repair()
+            self.run.sweep()
+            self.run.stop_request.unlink(missing_ok=True)
+            attempts = [r["attempt"] for r in self._earlier.records if r.get("kind") == "attempt"]
+            self.attempt = 1 + max(attempts, default=0)
+            self._metrics = Journal(self.run.metrics)
+            self._log = os.open(self.run.log(self.attempt), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+            self._files = [self._metrics.file, self._events.file]
+        except BaseException:
+            self._events.close()
+            raise
+
+    def _begin_attempt(self) -> None:
+        self._writer = CheckpointWriter()
         self._scale_requests = ScaleRequests(self.run, self._clock)
         self.heartbeat = Heartbeat(self.run, self.attempt)
+        pulse = Pulse(self._beat)
+        parts = (pulse, self.heartbeat, self._writer, listen(self.remark), self._log, self._files)
+        self._open = weakref.finalize(self, _close, *parts)
+        _OPEN[threading.get_ident(), self.run.path.resolve()] = self
         status = self.heartbeat.status
         self.on_event("attempt", attempt=self.attempt, pid=status.pid, host=status.host, **self._origin)
-        for number in earlier.damaged:
-            self.on_event("damaged-line", file=self.run.events.name, line=number)
-        self._settle_spec()
+        tell_of_damage(self._missing, self._earlier, self.on_event, self._warn)
+        if self._spec is not None:
+            with self._closed_if_refused():
+                settle_spec(self.run, self._spec, self._earlier.records, self.on_event)
         if not self.run.status.exists():
             self.heartbeat.update(force=True)
 
@@ -146,14 +169,17 @@ class RunRecorder(Recorder):
     def begin(self, recipe: dict[str, Any], plan: Plan) -> Snapshot | None:
         self.open()
         recipe = plain_json(recipe)
-        self._settle_recipe(recipe)
+        with self._closed_if_refused():
+            settle_recipe(self.run, recipe, self._earlier.records, self.on_event, self._warn)
         self._plan = plan
-        digest = hashlib.sha256(canonical_json(_exact(recipe)).encode()).hexdigest()
-        self._store = CheckpointStore(self.run, digest, self._rhythm.keep)
+        self._store = CheckpointStore(self.run, exact_digest(recipe), self._rhythm.keep)
         self._steps = StepLog(self.run.steps, plan.first_step)
-        snapshot = self._store.load_newest(self._steps.last_step(), self._pass_over)
+        self._files.insert(0, self._steps.file)
+        snapshot = self._store.load_newest(self._steps, self._pass_over)
         step = plan.first_step if snapshot is None else snapshot.step
-        self._cut_after(step)
+        if snapshot is None and any(r.get("kind") == "checkpoint" for r in self._earlier.records):
+            self._warn(f"there is no checkpoint left to go on from: the run begins again at step {step}")
+        self._cut_after(step, snapshot)
         self._last_saved = self._last_step_line = self._clock()
         self.heartbeat.update(
             force=True,
@@ -165,29 +191,34 @@ class RunRecorder(Recorder):
         self.on_event("begin", step=step, total_steps=plan.last_step, resumed=snapshot is not None)
         return snapshot
 
+    def offer(self, last_committed: Callable[[], Snapshot | None]) -> None:
+        self._last_committed = last_committed
+
     def next_checkpoint_step(self, step: int) -> int | None:
-        every = self._rhythm.every_steps
-        return None if every is None else (step // every + 1) * every
+        return self._rhythm.next_step(step)
 
     def wants_checkpoint(self, step: int, at_epoch_end: bool) -> bool:
+        self._take_stock()
+        if at_epoch_end and step == self._known_plan.last_step:
+            return True
+        if self._writer.is_busy and self._rhythm.every_steps is None:
+            return False
         age = self._clock() - self._last_saved
         if at_epoch_end:
-            return age >= EPOCH_CHECKPOINT_S or step == self._known_plan.last_step
-        if self._rhythm.every_steps is not None:
-            return step % self._rhythm.every_steps == 0
-        return age >= self._rhythm.every_seconds
+            return self._rhythm.is_due_at_epoch_end(step, age, self._checkpoint_cost_s)
+        return self._rhythm.is_due(step, age)
 
-    def save_checkpoint(self, snapshot: Snapshot) -> Path:
-        for part in (self._steps, self._metrics, self._events):
-            part.sync()
-        path = self._store.save(snapshot)
-        self._last_saved = self._clock()
-        self.on_event("checkpoint", step=snapshot.step, file=path.name)
-        return path
+    def save_checkpoint(self, snapshot: Snapshot) -> None:
+        self._writer.wait()
+        self._take_stock()
+        self._last_saved = self._clock()  # of the last try: one that fails is not tried again at once
+        marked = self._store.marked(snapshot, self._steps.digest())
+        self._writer.begin(snapshot.step, partial(_save, self._store, marked, tuple(self._files)))
 
     def on_steps(
         self, first_step: int, fingerprints: np.ndarray[Any, Any], logs: Mapping[str, float]
     ) -> None:
+        self._take_stock()
         self._steps.write(first_step, fingerprints)
         step = first_step + len(fingerprints)
         self.heartbeat.update(step=step, logs=dict(logs))
@@ -226,11 +257,13 @@ class RunRecorder(Recorder):
                 f"{self.run.path}: the training ended at step {snapshot.step} of {plan.last_step} with "
                 f"{recorded} steps recorded, so it is not complete: resume the run"
             )
+        self._writer.wait()
+        self._take_stock()
         save_tensors(self.run.model, snapshot.tensors, snapshot.metadata)
         for part in (self._steps, self._metrics):
             part.sync()
         files = (self.run.spec, self.run.recipe, self.run.steps, self.run.model)
-        self.run.write_json(self.run.digests, {f.name: _digest(f) for f in files if f.is_file()})
+        self.run.write_json(self.run.digests, {f.name: file_digest(f) for f in files if f.is_file()})
         self.on_event("finished", step=snapshot.step)
         self._events.sync()
         message = "" if is_whole else f"a callback ended it at step {snapshot.step} of {plan.last_step}"
@@ -245,31 +278,57 @@ class RunRecorder(Recorder):
         self._stop_asked = True
 
     def note(self, text: str) -> None:
-        """A line for people in the log of this attempt."""
-        os.write(self._log, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n".encode())
+        """A line for people in the log of this attempt; lost if the disk does not take it."""
+        with contextlib.suppress(OSError):
+            os.write(self._log, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n".encode())
 
     def remark(self, message: str) -> None:
         """Keep a warning of whatever computes (a worker was lost); one that comes too late is dropped."""
         if self._open is not None and self._open.alive:
             self.on_event("warning", message=message)
 
+    def rescue(self) -> int | None:
+        """From another thread, while the one that trains is kept by a call of the engine: save what is
+        committed; its step, or None if that is not to be had."""
+        snapshot = self._last_committed()
+        if snapshot is None:
+            return None
+        self._writer.wait()
+        if snapshot.step not in self.run.checkpoint_steps():
+            self.save_checkpoint(snapshot)
+            self._writer.wait()
+        return snapshot.step
+
     def abandon(self, error: BaseException) -> None:
         """The training ended by `error`: say so in the directory, and let go of it."""
         from distnn.training import Stopped  # late: only the loop itself gets here
 
-        is_stop = isinstance(error, (KeyboardInterrupt, Stopped))
         text = " ".join(str(error).split()) or type(error).__name__
-        self.close(State.STOPPED if is_stop else State.FAILED, text)
+        if isinstance(error, (KeyboardInterrupt, Stopped)):
+            self.close(State.STOPPED, text)
+        else:
+            self.close(State.FAILED, text, cause=cause_of(error))
 
-    def close(self, state: State | None = None, message: str = "") -> None:
+    def leave(self, message: str) -> None:
+        """The process ends now, whatever is under way: only say so."""
+        if self._open is not None and self._open.alive:
+            with contextlib.suppress(OSError):
+                self.on_event(State.STOPPED.value.lower(), message=message)
+            self.heartbeat.update(force=True, state=State.STOPPED, message=message)
+
+    def close(self, state: State | None = None, message: str = "", **facts: Any) -> None:
         """Let go of the run: say how it ended if it did not finish, and free the lock. Twice is fine."""
         if self._open is None or not self._open.alive:
             return
+        self._writer.wait()
+        outcome = self._writer.take_outcome()
+        with contextlib.suppress(OSError):  # the disk takes nothing: nobody can be told
+            if outcome is not None:
+                self._tell_of(outcome)
+            if state is not None:
+                self.on_event(state.value.lower(), message=message, **facts)
         if state is not None:
-            self.on_event(state.value.lower(), message=message)
             self.heartbeat.update(force=True, state=state, message=message)
-        if self._plan is not None:
-            self._steps.close()
         self._open()
 
     @property
@@ -277,49 +336,77 @@ class RunRecorder(Recorder):
         assert self._plan is not None, "begin comes first"
         return self._plan
 
-    def _settle_spec(self) -> None:
-        """Keep the spec; one that asks for another training than the one kept here is refused."""
-        if self._spec is None:
-            return
-        there = self.run.read_json(self.run.spec)
-        if there is not None:
-            self._refuse_if(differences(_decisive(there), _decisive(self._spec)))
-        self.run.write_json(self.run.spec, self._spec)
+    # Beside the training
 
-    def _refuse_if(self, found: list[str]) -> None:
-        if found:
+    def _beat(self) -> None:
+        """In the pulse's thread."""
+        if self.run.stop_request.exists():
+            self._stop_asked = True
+        if self._replaced is None and not is_at(self.run.events, self._events.file.descriptor):
+            self._replaced = RunDirectoryError(
+                f"{self.run.path}: was removed or replaced while the run was going; nothing of it can be kept"
+            )
+            self.heartbeat.end()  # what is there now may be another's
+        self.heartbeat.beat()
+
+    def _take_stock(self) -> None:
+        """Tell what happened beside the training, on its thread.
+
+        Raises:
+            RunDirectoryError: the directory is not there any more.
+            Exception: a bug, or something in a callback's state that cannot be written.
+        """
+        if self._replaced is not None:
+            raise self._replaced
+        outcome = self._writer.take_outcome()
+        if outcome is not None:
+            self._tell_of(outcome)
+            if outcome.error is not None and not isinstance(outcome.error, OSError):
+                raise outcome.error
+        for file in self._files:
+            if (trouble := file.take_trouble()) is not None:
+                name, reason = file.path.name, trouble.strerror
+                self.on_event("write-failed", file=name, reason=reason)
+                self._warn(f"{name} cannot be written ({reason}): what is to be written waits in memory")
+
+    def _tell_of(self, outcome: Written) -> None:
+        self._checkpoint_cost_s = outcome.busy_s
+        if outcome.path is not None:
+            took_s = round(outcome.took_s, 3)
+            self.on_event("checkpoint", step=outcome.step, file=outcome.path.name, took_s=took_s)
+            return
+        assert outcome.error is not None
+        reason = in_words(outcome.error)
+        self.on_event("checkpoint-failed", step=outcome.step, reason=reason)
+        if isinstance(outcome.error, OSError):
+            self._warn(f"the checkpoint of step {outcome.step} could not be written: {reason}")
+
+    # Beginning
+
+    @contextlib.contextmanager
+    def _closed_if_refused(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
             self.close()
-            more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
-            raise RunDirectoryError(
-                f"{self.run.path}: holds another run ({'; '.join(found[:3])}{more}): give another directory"
-            )
-
-    def _settle_recipe(self, recipe: dict[str, Any]) -> None:
-        there = self.run.read_json(self.run.recipe)
-        if there is None:
-            self.run.write_json(self.run.recipe, recipe)
-            return
-        self._refuse_if(differences(_exact(there), _exact(recipe)))
-        changed = differences(there.get(ARITHMETIC_KEY) or {}, recipe.get(ARITHMETIC_KEY) or {})
-        if changed:
-            self._warn(
-                f"the arithmetic of this machine differs from that of the run so far ({'; '.join(changed)}): "
-                "the last bits of the weights may differ from those of an unbroken run"
-            )
+            raise
 
     def _pass_over(self, path: Path, reason: str) -> None:
         self.on_event("checkpoint-unusable", file=path.name, reason=reason)
         self._warn(f"checkpoint {path.name} is not used: {reason}")
 
-    def _cut_after(self, step: int) -> None:
+    def _cut_after(self, step: int, snapshot: Snapshot | None) -> None:
         self._steps.cut_after(step)
         self._store.remove_after(step)
         contents = self._metrics.repair()
         beyond = [line.start for line in contents.lines if line.record.get("step", 0) > step]
         if beyond:
             self._metrics.cut_at(min(beyond))
-        for number in contents.damaged:
+        for number in damaged_lines(contents):
             self.on_event("damaged-line", file=self.run.metrics.name, line=number)
+        lost = ", ".join(str(epoch + 1) for epoch in lost_epochs(contents, snapshot))
+        if lost:
+            self._warn(f"{self.run.metrics.name} has lost the lines of epoch {lost}")
 
 
 def read_metrics(run: RunDir) -> list[dict[str, Any]]:
@@ -342,37 +429,27 @@ def _let_go_of_left(run: RunDir) -> None:
         left.close(State.STOPPED, "interrupted")
 
 
-def _open_locked(run: RunDir) -> Journal:
-    journal = Journal(run.events)
-    if lock_journal(journal.descriptor):
-        return journal
-    journal.close()
-    status = read_status(run)
-    who = f" (process {status.pid} on {status.host}, attempt {status.attempt})" if status else ""
-    raise RunDirectoryError(
-        f"{run.path}: is being written by another process{who}: wait for it, or stop it first"
-    )
+def _save(store: CheckpointStore, snapshot: Snapshot, rests_on: Sequence[AppendedFile]) -> Path:
+    """In the writer's thread: what a checkpoint rests on is on the disk before it is."""
+    for file in rests_on:
+        file.sync()
+    return store.save(snapshot)
 
 
-def _close(events: Journal, metrics: Journal, log: int, stop_listening: Callable[[], None]) -> None:
+def _close(
+    pulse: Pulse,
+    heartbeat: Heartbeat,
+    writer: CheckpointWriter,
+    stop_listening: Callable[[], None],
+    log: int,
+    files: list[AppendedFile],
+) -> None:
+    pulse.stop()
     stop_listening()
+    writer.wait()
+    heartbeat.end()
     os.close(log)
-    metrics.close()
-    events.close()
-
-
-def _exact(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """What must be equal for a run to go on."""
-    return {key: value for key, value in recipe.items() if key != ARITHMETIC_KEY}
-
-
-def _decisive(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a spec decides the training; files may have moved, their content is in the recipe."""
-    data = {k: v for k, v in spec["data"].items() if k not in ("source", "labels", "validation")}
-    kept = {key: spec[key] for key in ("seed", "model", "training") if key in spec}
-    return {**kept, "data": data}
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    for file in files:  # that of the lock last
+        with contextlib.suppress(OSError):
+            file.sync()
+        file.close()

@@ -6,6 +6,7 @@ server; writing is the recorder's (`jobs.recorder`), one process at a time.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -81,6 +82,11 @@ class RunDir:
     def logs(self) -> Path:
         return self.path / "logs"
 
+    @property
+    def stop_request(self) -> Path:
+        """There while somebody asks the run to stop (`distnn stop`)."""
+        return self.path / "stop"
+
     def checkpoint(self, step: int) -> Path:
         """Where the checkpoint of `step` is."""
         return self.checkpoints / f"step-{step:08d}.safetensors"
@@ -97,8 +103,9 @@ class RunDir:
         return self.logs / f"attempt-{attempt:04d}.log"
 
     def holds_run(self) -> bool:
-        """Whether there is a run here, as far as the names tell."""
-        return self.events.is_file() and (self.status.is_file() or self.recipe.is_file())
+        """Whether there is a run here, as far as the names tell; any one file of it may be missing."""
+        marks = (self.events, self.status, self.recipe, self.steps)
+        return (self.events.is_file() or self.recipe.is_file()) and sum(m.is_file() for m in marks) > 1
 
     def create(self) -> None:
         """Make the folders.
@@ -124,10 +131,17 @@ class RunDir:
             ) from None
 
     def _strangers(self) -> list[str]:
-        if not self.path.is_dir() or self.events.exists():
+        if not self.path.is_dir() or self.events.exists() or self.holds_run():
             return []
         own = {entry.name for entry in (self.spec, self.status, self.checkpoints, self.logs)}
         return sorted(entry.name for entry in self.path.iterdir() if entry.name not in own)
+
+    def sweep(self) -> None:
+        """Remove what killed writers left half-written. Only for who holds the run's lock."""
+        for folder in (self.path, self.checkpoints):
+            for left in folder.glob(".*.tmp"):
+                with contextlib.suppress(OSError):
+                    left.unlink()
 
     def write_json(self, file: Path, value: Any, *, durable: bool = True) -> None:
         """Replace a JSON file of this run, whole or not at all.
@@ -214,4 +228,11 @@ def list_runs(root: Path | None = None) -> list[RunDir]:
     if not root.is_dir():
         return []
     runs = [run for run in map(RunDir, root.iterdir()) if run.holds_run()]
-    return sorted(runs, key=lambda run: (run.events.stat().st_ctime_ns, run.name))
+    return sorted(runs, key=lambda run: (_ctime_ns(run), run.name))
+
+
+def _ctime_ns(run: RunDir) -> int:
+    try:
+        return run.events.stat().st_ctime_ns
+    except OSError:
+        return 0

@@ -6,8 +6,10 @@ returned; the exit code says how it ended.
 
 from __future__ import annotations
 
+import contextlib
 import socket
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -20,16 +22,19 @@ from distnn.progress import is_terminal
 from distnn.training import Stopped
 from jobs import journal
 from jobs.build import Job, Placement, build_job
-from jobs.errors import EXIT_DONE, EXIT_FAILED, RequestError
+from jobs.errors import ENGINE, EXIT_DONE, EXIT_FAILED, RequestError, cause_of, in_words
+from jobs.identity import SPEC_EVENT, damaged_results, file_digest, is_as_written
 from jobs.installation import program
 from jobs.problems import Source
-from jobs.recorder import Rhythm, RunRecorder
+from jobs.recorder import RunRecorder
 from jobs.remarks import listen, shown_warnings
+from jobs.retries import settle_in
+from jobs.rhythm import Rhythm
 from jobs.rundir import RunDir, command_name, new_run_dir
 from jobs.signals import StopSignals
 from jobs.spec import JobSpec
 from jobs.specfile import SpecFile, load_spec
-from jobs.status import State, read_status
+from jobs.status import State, status_or_none
 
 DEFAULT_CHECKPOINT_S = 30.0
 _CLEARED_LINE = "\r\x1b[2K"
@@ -61,9 +66,7 @@ def run_spec(
     run = new_run_dir(file.spec.name) if run_dir is None else RunDir(Path(run_dir))
     seed = None
     if run.holds_run():
-        there = run.read_json(run.spec) or {}
-        seed = there.get("seed")
-        _refuse_finished_other(run)
+        seed = _seed_of(run)
     origin = {"base_dir": str(file.base_dir), "spec_file": str(Path(path).absolute())}
     return _Session(run, origin, err).run(file, placement, seed)
 
@@ -75,10 +78,13 @@ def resume_run(run: RunDir, *, placement: Placement | None = None, err: TextIO) 
         RequestError, ValueError: there is nothing to resume.
     """
     file = spec_of_run(run)
-    status = read_status(run)
+    status = status_or_none(run)
     if status is not None and status.state is State.SUCCEEDED:
-        err.write(f"{run.name} has finished (step {status.step}); there is nothing to resume\n")
-        return Outcome(EXIT_DONE, run, _finished_facts(run, {}))
+        damaged = damaged_results(run)
+        if not damaged:
+            err.write(f"{run.name} has finished (step {status.step}); there is nothing to resume\n")
+            return Outcome(EXIT_DONE, run, _finished_facts(run, {}))
+        err.write(f"distnn: warning: {run.name} has finished, but {'; '.join(damaged)}: going on with it\n")
     return _Session(run, {"base_dir": str(file.base_dir)}, err).run(file, placement, None)
 
 
@@ -88,22 +94,40 @@ def spec_of_run(run: RunDir) -> SpecFile:
     Raises:
         RequestError: the run was not begun from a spec.
     """
-    if not run.spec.is_file():
+    events = journal.read(run.events).records
+    if not run.spec.is_file() and not _was_begun_by_command(events):
         raise RequestError(
             f"{run.path}: was not begun by `distnn run` (there is no spec.json): go on with it by the same "
             "program, with fit(run_dir=...)"
         )
+    if not run.spec.is_file() or not is_as_written(run.spec, events, SPEC_EVENT):
+        raise RequestError(
+            f"{run.spec}: is missing, or not what the run wrote: run the spec again "
+            f"(distnn run SPEC --run-dir {run.path}), which goes on if it is the same"
+        )
     file = load_spec(run.spec)
-    folders = [r["base_dir"] for r in journal.read(run.events).records if "base_dir" in r]
+    folders = [r["base_dir"] for r in events if "base_dir" in r]
     base_dir = Path(folders[-1]) if folders else run.path
     return SpecFile(file.spec, base_dir, Source(str(run.spec), file.source.text, True, {}))
 
 
-def _refuse_finished_other(run: RunDir) -> None:
-    if not run.spec.is_file():
+def _seed_of(run: RunDir) -> int | None:
+    """The seed that a run was begun with, for a spec that has none.
+
+    Raises:
+        RequestError: it was not begun by this command, or its spec is damaged.
+    """
+    events = journal.read(run.events).records
+    if not run.spec.is_file() and not _was_begun_by_command(events):
         raise RequestError(
             f"{run.path}: holds a run that was not begun by `distnn run`: give another directory"
         )
+    seeds = [event["seed"] for event in events if event.get("kind") == SPEC_EVENT and "seed" in event]
+    return seeds[-1] if seeds else (run.read_json(run.spec) or {}).get("seed")
+
+
+def _was_begun_by_command(events: Sequence[Mapping[str, Any]]) -> bool:
+    return any("spec_file" in event for event in events)
 
 
 @dataclass
@@ -114,16 +138,33 @@ class _Session:
     origin: dict[str, str]
     err: TextIO
 
+    def __post_init__(self) -> None:
+        self._ending = threading.Lock()
+        self._has_ended = False
+
     def run(self, file: SpecFile, placement: Placement | None, seed: int | None) -> Outcome:
-        signals = StopSignals(self._request_stop, self._say_now)
+        crash = settle_in()
+        if crash:
+            self.origin["after"] = crash
+        is_supervised = crash is not None
+        signals = self._signals = StopSignals(
+            self._request_stop,
+            self._rescue,
+            self._end_at_once,
+            self._say_now,
+            is_supervised=is_supervised,
+        )
         self.recorder: RunRecorder | None = None
         stop_listening = listen(self._warn)
         try:
             with signals.installed(), shown_warnings(self._warn_and_keep):
                 try:
-                    return self._run(file, placement, seed, signals)
+                    outcome = self._run(file, placement, seed, signals)
                 except KeyboardInterrupt:
-                    return self._stopped(signals, None)
+                    return self._stopped("at once")
+                if not self._has_ended:
+                    signals.outcome = outcome.exit_code
+                return outcome
         finally:
             stop_listening()
 
@@ -151,9 +192,9 @@ class _Session:
         except Stopped as stopped:
             # The workers end with the process: whoever sent the signal may not wait for long.
             signals.leave_soon()
-            return self._stopped(signals, stopped)
+            return self._stopped(f"at step {stopped.step} of {stopped.total_steps}", stopped.step)
         except ClusterUnreachableError:
-            self._close(State.FAILED, "the cluster could not be reached")
+            self._close(State.FAILED, "the cluster could not be reached", cause=ENGINE)
             raise
         except Exception as error:
             if not self.recorder.has_begun and isinstance(error, ValueError):
@@ -168,16 +209,40 @@ class _Session:
         if self.recorder is not None:
             self.recorder.request_stop()
 
-    def _stopped(self, signals: StopSignals, stopped: Stopped | None) -> Outcome:
-        where = f"at step {stopped.step} of {stopped.total_steps}" if stopped else "at once"
+    def _rescue(self) -> bool:
+        """No commit came in time (a long step, a validation): keep the last one."""
+        step = None
+        with contextlib.suppress(Exception):  # there is no time left to do something about it
+            step = None if self.recorder is None else self.recorder.rescue()
+        if step is not None:
+            self._stopped(f"at step {step}", step)
+        return step is not None
+
+    def _end_at_once(self) -> None:
+        if self.recorder is not None and not self._has_ended:
+            self.recorder.leave("stopped at once")
+        self._tell_stopped("at once")
+
+    def _stopped(self, where: str, step: int | None = None) -> Outcome:
+        """The run is given up; the step is the committed one, whether or not it could be saved."""
         self._close(State.STOPPED, f"stopped {where}")
+        self._tell_stopped(where, step)
         facts = {"state": State.STOPPED.value, "run": str(self.run_dir.path)}
-        if stopped is not None:
-            facts["step"] = str(stopped.step)
+        if step is not None:
+            facts["step"] = str(step)
+        return Outcome(self._signals.exit_code, self.run_dir, facts)
+
+    def _tell_stopped(self, where: str, step: int | None = None) -> None:
+        """Once, whichever thread comes first."""
+        with self._ending:
+            if self._has_ended:
+                return
+            self._has_ended = True
+        saved = self.run_dir.checkpoint_steps()
+        lost = f" (saved: {saved[-1]})" if step is not None and saved and saved[-1] < step else ""
         is_there = self.run_dir.holds_run()
         hint = f"; go on with: {program()} resume {command_name(self.run_dir)}" if is_there else ""
-        self.err.write(f"stopped {where}{hint}\n")
-        return Outcome(signals.exit_code, self.run_dir, facts)
+        self._say_now(f"stopped {where}{lost}{hint}", begin="")
 
     def _failed(self, error: Exception) -> Outcome:
         """The user's own traceback once, or ours if it is our bug; then one line."""
@@ -186,7 +251,7 @@ class _Session:
             is_known = isinstance(error, (EngineError, OSError, ValueError))
             self.err.write(failure.user_traceback or ("" if is_known else failure.traceback))
         message = one_line(error)
-        self._close(State.FAILED, message)
+        self._close(State.FAILED, message, cause=cause_of(error))
         text = str(error) if isinstance(error, UserCodeError) else message
         self.err.write(
             f"{text}\n" if isinstance(error, UserCodeError) else f"distnn: the run failed: {text}\n"
@@ -196,9 +261,9 @@ class _Session:
         facts = {"state": State.FAILED.value, "run": str(self.run_dir.path), "error": message}
         return Outcome(EXIT_FAILED, self.run_dir, facts)
 
-    def _close(self, state: State, message: str) -> None:
+    def _close(self, state: State, message: str, **facts: str) -> None:
         if self.recorder is not None:
-            self.recorder.close(state, message)
+            self.recorder.close(state, message, **facts)
 
     def _warn(self, message: str) -> None:
         begin = _CLEARED_LINE if is_terminal(self.err) else ""  # of a progress bar, which is drawn again
@@ -210,13 +275,11 @@ class _Session:
         if self.recorder is not None:
             self.recorder.remark(message)
 
-    def _say_now(self, message: str) -> None:
-        """From a signal handler: the stream may be in the middle of something, so it is only tried."""
-        try:
-            self.err.write(f"\n{message}\n")
+    def _say_now(self, message: str, begin: str = "\n") -> None:
+        """From another thread: the stream may be in the middle of something, so it is only tried."""
+        with contextlib.suppress(RuntimeError, ValueError, OSError):
+            self.err.write(f"{begin}{message}\n")
             self.err.flush()
-        except RuntimeError:
-            pass
 
     def _announce(self, job: Job) -> None:
         for line in announcement(job, self.run_dir):
@@ -277,7 +340,7 @@ def one_line(error: BaseException) -> str:
     """What happened, and where in the run if it is known."""
     if isinstance(error, UserCodeError):
         return str(error).splitlines()[-1]
-    text = " ".join(str(error).split()) or "no message"
+    text = in_words(error)
     notes = [note.removeprefix("distnn: ") for note in getattr(error, "__notes__", ())]
     place = f" ({'; '.join(notes)})" if notes else ""
     is_told = isinstance(error, (EngineError, OSError, ValueError))
@@ -285,8 +348,8 @@ def one_line(error: BaseException) -> str:
 
 
 def _finished_facts(run: RunDir, metrics: dict[str, float]) -> dict[str, Any]:
-    status = read_status(run)
-    digests = run.read_json(run.digests) or {}
+    status = status_or_none(run)
+    sha256 = file_digest(run.model)
     if not metrics and status is not None:
         metrics = {key: value for key, value in status.logs.items() if key.startswith("val_")} or dict(
             status.logs
@@ -295,7 +358,7 @@ def _finished_facts(run: RunDir, metrics: dict[str, float]) -> dict[str, Any]:
         "state": State.SUCCEEDED.value,
         "run": str(run.path),
         "model": str(run.model),
-        "sha256": digests.get(run.model.name),
+        "sha256": sha256,
         "step": 0 if status is None else status.step,
         "metrics": metrics,
     }

@@ -102,6 +102,12 @@ def _ship_data(file: SpecFile, data: dict[str, Any], shipment: Shipment) -> None
         data[key] = f"data/{key}{path.suffix}"
         (shipment.folder / "data").mkdir(exist_ok=True)
         shutil.copyfile(path, shipment.folder / data[key])
+    for name, value in (file.spec.data.options or {}).items():
+        if isinstance(value, str) and Path(value).expanduser().exists():
+            by_its = "" if Path(value).is_absolute() else " by an absolute path"
+            shipment.remarks.append(
+                f"data.options.{name} does not travel: the cluster must see {value}{by_its}"
+            )
 
 
 # The user's modules

@@ -14,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
+    JsonValue,
     SerializerFunctionWrapHandler,
     WithJsonSchema,
     model_serializer,
@@ -141,6 +142,11 @@ class DataSpec(_Section):
         description="'builtin:digits', a .npz, .npy or .csv file (relative to the spec), "
         "or 'python:MODULE:FUNCTION' whose function returns the arrays."
     )
+    options: dict[Text, JsonValue] | None = Field(
+        default=None,
+        description="For a python source: keyword arguments of its function, handed over as they are "
+        "(a relative path counts from the folder in which distnn is called).",
+    )
     labels: Text | None = Field(
         default=None, description="For a .npy source: the .npy file with the targets."
     )
@@ -246,6 +252,10 @@ class ClusterSpec(_Section):
     )
     wait_seconds: Positive = Field(
         default=600.0, description="How long the run waits for `workers.min` workers before it fails."
+    )
+    retries: Annotated[int, Field(strict=True, ge=0)] = Field(
+        default=0,
+        description="How often to start the run's process again after a crash, from the newest checkpoint.",
     )
 
 

@@ -5,18 +5,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import socket
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import Enum
 from typing import Any
 
+from cluster.machine import machine_identity
 from distnn.errors import RunDirectoryError
 from jobs.journal import plain_json
 from jobs.rundir import RunDir
+
+BEAT_S = 2.0
+"""A living run's status is never older than this by much, whatever the training does."""
 
 
 class State(Enum):
@@ -61,6 +67,7 @@ class Status:
     losses: int = 0
     pid: int = 0
     host: str = ""
+    machine: str = ""
     started: float = 0.0
     time: float = 0.0
 
@@ -72,25 +79,53 @@ class Status:
 
 
 class Heartbeat:
-    """Writes a run's status, at most once a second unless the state changes."""
+    """Writes a run's status, at most once a second unless the state changes. May be used by several threads.
+
+    A disk that does not take it is no reason to end a training: readers see an older one.
+    """
 
     def __init__(self, run: RunDir, attempt: int, interval_s: float = 1.0) -> None:
         self._run = run
         self._interval_s = interval_s
         self._written = float("-inf")
+        self._lock = threading.RLock()
+        self._has_ended = False
         now = time.time()
         self.status = Status(
-            State.STARTING, attempt=attempt, pid=os.getpid(), host=socket.gethostname(), started=now, time=now
+            State.STARTING,
+            attempt=attempt,
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            machine=machine_identity(),
+            started=now,
+            time=now,
         )
 
     def update(self, *, force: bool = False, **changes: Any) -> None:
         """Change the status; written now if it is due, if the state changed, or if forced."""
-        force = force or changes.get("state", self.status.state) is not self.status.state
-        self.status = replace(self.status, **changes)
-        now = time.monotonic()
-        if force or now - self._written >= self._interval_s:
-            self._written = now
-            self.status = replace(self.status, time=time.time())
+        with self._lock:
+            force = force or changes.get("state", self.status.state) is not self.status.state
+            self.status = replace(self.status, **changes)
+            if force or time.monotonic() - self._written >= self._interval_s:
+                self._write()
+
+    def beat(self) -> None:
+        """Write the status again if nobody has for a while."""
+        with self._lock:
+            if time.monotonic() - self._written >= BEAT_S:
+                self._write()
+
+    def end(self) -> None:
+        """Write nothing any more: the run may be another process's soon."""
+        with self._lock:
+            self._has_ended = True
+
+    def _write(self) -> None:
+        if self._has_ended:
+            return
+        self._written = time.monotonic()
+        self.status = replace(self.status, time=time.time())
+        with contextlib.suppress(OSError):
             self._run.write_json(self._run.status, self.status.to_plain(), durable=False)
 
 
@@ -110,17 +145,11 @@ def read_status(run: RunDir) -> Status | None:
         raise RunDirectoryError(f"{run.status}: is not the status of a run") from None
 
 
-def lock_journal(descriptor: int, *, wait_s: float = 0.5) -> bool:
-    """Take the writer's lock; it is freed by closing the file, or by the death of the process."""
-    deadline = time.monotonic() + wait_s
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(0.02)
+def status_or_none(run: RunDir) -> Status | None:
+    """The last heartbeat, or None if there is none that can be read."""
+    with contextlib.suppress(RunDirectoryError):
+        return read_status(run)
+    return None
 
 
 def is_being_written(run: RunDir) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from jobs.appending import AppendedFile
 
 BYTES_PER_STEP = 8
 
@@ -18,34 +21,47 @@ class StepLog:
     """The writing side, kept open. `first_step` is the step before the first one in the file."""
 
     def __init__(self, path: Path, first_step: int) -> None:
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        self.file = AppendedFile(path)
         self._first_step = first_step
+        self._last_step = first_step + os.fstat(self.file.descriptor).st_size // BYTES_PER_STEP
+        self._digest = hashlib.sha256()
 
     def last_step(self) -> int:
-        """The last step that is whole in the file."""
-        return self._first_step + os.fstat(self._descriptor).st_size // BYTES_PER_STEP
+        """The last step that is recorded."""
+        return self._last_step
+
+    def digest_up_to(self, step: int) -> str:
+        """SHA-256 over the file's fingerprints up to `step`; of what it has, if it ends before."""
+        return str(self._read_up_to(step).hexdigest())
+
+    def digest(self) -> str:
+        """The same up to the last step, of what was written and not of what the disk has made of it."""
+        return self._digest.hexdigest()
 
     def cut_after(self, step: int) -> None:
         """Forget all steps after `step`."""
-        os.ftruncate(self._descriptor, (step - self._first_step) * BYTES_PER_STEP)
+        self.file.cut_at((step - self._first_step) * BYTES_PER_STEP)
+        self._last_step = step
+        self._digest = self._read_up_to(step)
+
+    def _read_up_to(self, step: int) -> Any:
+        with self.file.path.open("rb") as opened:
+            return hashlib.sha256(opened.read((step - self._first_step) * BYTES_PER_STEP))
 
     def write(self, first: int, fingerprints: npt.NDArray[Any]) -> None:
         """Add the fingerprints of the steps after `first`."""
-        assert first == self.last_step(), f"step {first} does not follow step {self.last_step()}"
+        assert first == self._last_step, f"step {first} does not follow step {self._last_step}"
         data = np.ascontiguousarray(fingerprints, dtype="<u8").tobytes()
-        offset = (first - self._first_step) * BYTES_PER_STEP
-        while data:
-            written = os.pwrite(self._descriptor, data, offset)
-            data, offset = data[written:], offset + written
+        self._last_step += len(fingerprints)
+        self._digest.update(data)
+        self.file.append(data)
 
     def sync(self) -> None:
         """Wait until all is on the disk."""
-        os.fsync(self._descriptor)
+        self.file.sync()
 
     def close(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        self.file.close()
 
 
 def read_steps(path: Path) -> Fingerprints:

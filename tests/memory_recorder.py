@@ -53,9 +53,8 @@ class MemoryRecorder(Recorder):
     def wants_checkpoint(self, step: int, at_epoch_end: bool) -> bool:
         return step in self.save_at
 
-    def save_checkpoint(self, snapshot: Snapshot) -> Path:
+    def save_checkpoint(self, snapshot: Snapshot) -> None:
         self.saved.append(stored(snapshot))
-        return Path(f"step-{snapshot.step}")
 
     def on_steps(
         self, first_step: int, fingerprints: np.ndarray[Any, Any], logs: Mapping[str, float]

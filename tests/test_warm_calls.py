@@ -97,3 +97,22 @@ def test_what_changes_the_model_is_traced_anew(traces: list[str]) -> None:
     model.pop()
     assert model.predict(X[:2]).shape == (2, 5)
     assert traces == ["train", "train", "train", "predict"]
+
+
+def test_games_of_other_lengths_trace_nothing_anew(traces: list[str]) -> None:
+    """Nor do batches of other sizes, and what they give is what cold calls give."""
+    found: dict[str, list[bytes]] = {"warm": [], "cold": []}
+    for kind, seen in found.items():
+        model = make_model()
+        model.ensure_initialized(1)
+        for length in (20, 33, 7, 40):
+            seen.append(model.predict(X[:length], batch_size=64).tobytes())
+            model.train_on_batch(X[:length], Y[:length])
+            model.fit(X[:length], Y[:length], batch_size=16, epochs=2, shards=2, verbose=0, seed=length)
+            seen.append(weight_bytes(model))
+            if kind == "cold":
+                model.close()
+                model.tasks.forget()
+        if kind == "warm":
+            assert sorted(traces) == ["predict", "train", "train"]
+    assert found["warm"] == found["cold"]

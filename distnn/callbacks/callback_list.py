@@ -56,6 +56,15 @@ class CallbackList:
         """Whether any callback must be called for every batch."""
         return any(callback.wants_batches() for callback in self.callbacks)
 
+    def users_override(self, *hooks: str) -> bool:
+        """Whether any callback written by users has one of these hooks."""
+        return any(
+            is_overridden(callback, hook)
+            for callback in self.callbacks
+            if not type(callback).__module__.startswith("distnn.")
+            for hook in hooks
+        )
+
     def without_state(self) -> list[str]:
         """Names of the classes, written by users, that keep no state for a checkpoint.
 

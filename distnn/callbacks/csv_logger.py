@@ -15,7 +15,8 @@ from distnn.callbacks.callback import Callback, Logs
 class CSVLogger(Callback):
     """Write each epoch's number and logs as a row; the file is whole after every epoch.
 
-    A training that goes on from a checkpoint cuts the rows that lie beyond it, and adds its own.
+    A training that goes on from a checkpoint cuts the rows that lie beyond it, and adds its own. (With
+    `append`, rows of a training that was killed before its first checkpoint stay.)
 
     Args:
         filename: of the file.
@@ -28,19 +29,19 @@ class CSVLogger(Callback):
         self.sep = separator
         self.append = append
         self.keys: list[str] | None = None
-        self._size: int | None = None
+        self._size = 0
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        self.keys, self._size = None, None
+        self.keys = None
+        self._size = os.path.getsize(self.filename) if self.append and os.path.exists(self.filename) else 0
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         logs = logs or {}
-        mode = "a"
-        if self.keys is None:
-            mode = "a" if self.append else "w"
-            self.keys = _columns(logs)
-        else:
+        mode = "w" if self.keys is None and not self.append else "a"
+        if mode == "a":
             self._cut()
+        if self.keys is None:
+            self.keys = _columns(logs)
         with open(self.filename, mode, newline="", encoding="utf-8") as file:
             writer = csv.writer(file, delimiter=self.sep)
             if file.tell() == 0:
@@ -52,7 +53,7 @@ class CSVLogger(Callback):
     def _cut(self) -> None:
         """Let the file end where this training's last row does."""
         held = os.path.getsize(self.filename) if os.path.exists(self.filename) else 0
-        wanted = self._size or 0
+        wanted = self._size
         if held > wanted:
             os.truncate(self.filename, wanted)
         elif held < wanted:
@@ -63,10 +64,10 @@ class CSVLogger(Callback):
             )
 
     def get_state(self) -> dict[str, Any]:
-        return {} if self.keys is None else {"keys": self.keys, "size": self._size}
+        return {"keys": self.keys, "size": self._size}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        self.keys, self._size = list(state["keys"]), state["size"]
+        self.keys, self._size = state["keys"], state["size"]
 
 
 def _columns(logs: Logs) -> list[str]:

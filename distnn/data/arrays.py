@@ -208,6 +208,8 @@ def _stored(array: Array, name: str, keep_float64: bool) -> Array:
 
 
 def _check_finite(result: Array, given: Array, name: str) -> None:
+    if result.nbytes <= _CHUNK_BYTES and np.isfinite(result).all():
+        return
     first: tuple[int, ...] | None = None
     count = 0
     for start, stop in _row_chunks(result):

@@ -6,11 +6,9 @@ file, what was found in it, and what is allowed.
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ import numpy as np
 
 from distnn.data.arrays import ArrayData, as_array_data
 from distnn.data.csv import TableColumns, read_csv
+from distnn.data.python_loader import call_loader, split_name
 from distnn.errors import DataError
 from distnn.naming import did_you_mean
 
@@ -50,6 +49,7 @@ class SourceOptions:
         categorical: for .csv: columns to take as names though they look like numbers.
         drop: for .csv: columns to leave out.
         delimiter: for .csv.
+        loader: for `python:`: keyword arguments of the function.
     """
 
     labels: str | None = None
@@ -57,6 +57,7 @@ class SourceOptions:
     categorical: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     delimiter: str = ","
+    loader: Mapping[str, Any] = field(default_factory=dict)
 
 
 def load_source(source: str, *, base_dir: Path, options: SourceOptions | None = None) -> LoadedData:
@@ -75,7 +76,7 @@ def load_source(source: str, *, base_dir: Path, options: SourceOptions | None = 
     if source.startswith("builtin:"):
         return _load_builtin(source.removeprefix("builtin:"))
     if source.startswith("python:"):
-        return _load_python(source, base_dir)
+        return _from_loader(source, call_loader(source, base_dir, options.loader))
     path = _resolve(source, base_dir)
     if path.suffix == ".npz":
         return _load_npz(path)
@@ -96,7 +97,7 @@ def source_files(source: str, *, base_dir: Path, options: SourceOptions | None =
     if source.startswith("builtin:"):
         return ()
     if source.startswith("python:"):
-        module, _ = _split_python(source)
+        module, _ = split_name(source)
         parts = module.split(".")
         candidates = [base_dir.joinpath(*parts).with_suffix(".py"), base_dir.joinpath(*parts, "__init__.py")]
         return tuple(path for path in candidates if path.is_file())
@@ -116,6 +117,8 @@ def _check_options(source: str, options: SourceOptions) -> None:
             "`target`, `categorical`, `drop` and `delimiter` are for .csv sources. "
             f"Received: source = {source!r}"
         )
+    if options.loader and not source.startswith("python:"):
+        raise DataError(f"`options` are for 'python:MODULE:FUNCTION' sources. Received: source = {source!r}")
 
 
 def _resolve(source: str, base_dir: Path) -> Path:
@@ -218,59 +221,6 @@ def _checked(place: str, x: Any, y: Any, weight: Any) -> ArrayData:
         raise DataError(f"{place}: {error}") from error
 
 
-def _split_python(source: str) -> tuple[str, str]:
-    parts = source.split(":")
-    if len(parts) != 3 or not parts[1] or not parts[2]:
-        raise DataError(f"data source {source!r} is not complete: expected 'python:MODULE:FUNCTION'")
-    return parts[1], parts[2]
-
-
-def _load_python(source: str, base_dir: Path) -> LoadedData:
-    module_name, function_name = _split_python(source)
-    with _on_path(base_dir):
-        function = _find_function(source, module_name, function_name, base_dir)
-        try:
-            result = function()
-        except Exception as error:
-            raise DataError(f"{source}: the loader failed: {type(error).__name__}: {error}") from error
-    return _from_loader(source, result)
-
-
-def _find_function(source: str, module_name: str, name: str, base_dir: Path) -> Callable[[], Any]:
-    _forget_namesake(module_name, base_dir)
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        missing = error.name or module_name
-        where = f" (looked in {base_dir} and the Python path)" if missing == module_name else ""
-        raise DataError(f"{source}: there is no module '{missing}'{where}") from error
-    except Exception as error:
-        raise DataError(
-            f"{source}: importing '{module_name}' failed: {type(error).__name__}: {error}"
-        ) from error
-    function = getattr(module, name, None)
-    if not callable(function):
-        there = sorted(n for n, v in vars(module).items() if callable(v) and not n.startswith("_"))
-        raise DataError(
-            f"{source}: module '{module_name}' has no function '{name}'.{did_you_mean(name, there)} "
-            f"It has: {', '.join(there) or 'none'}"
-        )
-    found: Callable[[], Any] = function
-    return found
-
-
-def _forget_namesake(module_name: str, base_dir: Path) -> None:
-    """Drop an imported module of that name if `base_dir` has another one, so that the latter is found."""
-    importlib.invalidate_caches()
-    top = module_name.partition(".")[0]
-    loaded = getattr(sys.modules.get(top), "__file__", None)
-    candidates = (base_dir / f"{top}.py", base_dir / top / "__init__.py")
-    own = next((path.resolve() for path in candidates if path.is_file()), None)
-    if loaded is not None and own is not None and Path(loaded).resolve() != own:
-        for name in [n for n in sys.modules if n == top or n.startswith(top + ".")]:
-            del sys.modules[name]
-
-
 def _from_loader(source: str, result: Any) -> LoadedData:
     if isinstance(result, ArrayData):
         return LoadedData(result)
@@ -293,14 +243,3 @@ def _described(value: Any) -> str:
     if isinstance(value, (tuple, list)):
         return f"a {type(value).__name__} of {len(value)}"
     return "None" if value is None else f"a {type(value).__name__}"
-
-
-@contextmanager
-def _on_path(folder: Path) -> Iterator[None]:
-    """Let modules beside the spec be imported, before all others, for the time of the call."""
-    entry = str(folder.absolute())
-    sys.path.insert(0, entry)
-    try:
-        yield
-    finally:
-        sys.path.remove(entry)

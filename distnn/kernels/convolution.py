@@ -7,21 +7,23 @@ Letters as in `convolution_reference`.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 from numba.core import types
 
+from distnn.kernels import activations, patches, winograd
 from distnn.kernels import convolution_reference as reference
-from distnn.kernels import patches, winograd
 from distnn.kernels.jit import Array
 from distnn.kernels.products import products_kind, products_threads
 from distnn.kernels.shared_code import address_of
 from distnn.kernels.shared_tile import multiply_panel
+from distnn.kernels.tape import Tape
 from distnn.kernels.team import run_together
 from distnn.kernels.windows import Windows
 from distnn.kernels.winograd_transforms import TILE
@@ -34,6 +36,25 @@ _MIN_PART_FLOPS = 4_000_000
 """A thread is not woken for less."""
 _BLOCK_FLOATS, _GRAIN_FLOATS = 32 * 1024, 64 * 1024
 _WINOGRAD_CHANNELS, _WINOGRAD_FLOATS, _WINOGRAD_GAIN = 16, 256 * 1024, 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Finish:
+    """What is done to each value of a convolution at last: a bias added, then relu."""
+
+    bias: Array
+    is_rectified: bool
+
+
+@functools.cache
+def _no_bias(filters: int) -> Array:
+    """What leaves every value as it is, -0 too."""
+    return np.full(filters, -0.0, np.float32)
+
+
+def _bits(value: float) -> int:
+    """Of a float32."""
+    return int(np.float32(value).view(np.int32))
 
 
 def _rounded(size: int, grain: int = _WIDEST_PANEL) -> int:
@@ -120,7 +141,7 @@ def _make_plan(
     numbers = (*head, gather, groups, channels, filters, part, block, lines)
     both = (*windows.inputs, *windows.kernel, *windows.outputs)
     steps = (*windows.strides, *windows.dilation, *windows.before)
-    return np.array((*numbers, *both, *steps), np.int64)
+    return np.array((*numbers, *both, *steps, 0, 0), np.int64)
 
 
 def _make_winograd_plan(
@@ -139,6 +160,8 @@ def _make_winograd_plan(
         block,
         *sizes,
         int(is_inverse),
+        _no_bias(filters).ctypes.data,
+        _bits(-math.inf),
     )
     return np.array(numbers, np.int64)
 
@@ -156,7 +179,7 @@ def _parts(count: int, grain: int, flops: int) -> list[slice]:
     return [slice(start, stop) for start, stop in itertools.pairwise(bounds)]
 
 
-def _bind(kernel: Kernel, plans: Sequence[Array], *arrays: Array) -> Call:
+def _bind(kernel: Kernel, plans: Sequence[Array], *arrays: Array | Finish | None) -> Call:
     call = partial(kernel, plans[0])
     if len(plans) > 1:
         call = partial(run_together, kernel, plans)
@@ -173,10 +196,26 @@ def _copies(scratch: Array, count: int) -> list[Array]:
     return [scratch, *(np.empty_like(scratch) for _ in range(count - 1))]
 
 
-def bind_convolution(x: Array, w: Array, y: Array, scratch: Array, windows: Windows, groups: int = 1) -> Call:
-    """A call without arguments that writes the convolution of x with w to y."""
+def _finished_reference(call: Call, y: Array, finish: Finish | None) -> Call:
+    if finish is None:
+        return call
+    rows = y.reshape(-1, y.shape[-1])
+    kernel = activations.bias_relu if finish.is_rectified else activations.bias_add
+    return Tape([call, partial(kernel, rows, finish.bias, rows)])
+
+
+def bind_convolution(
+    x: Array,
+    w: Array,
+    y: Array,
+    scratch: Array,
+    windows: Windows,
+    groups: int = 1,
+    finish: Finish | None = None,
+) -> Call:
+    """A call without arguments that writes the convolution of x with w, and what finishes it, to y."""
     if not _has_tiles(x, w, y):
-        return partial(reference.convolve, x, w, y, windows, groups)
+        return _finished_reference(partial(reference.convolve, x, w, y, windows, groups), y, finish)
     parts = _parts(len(x), 1, 2 * y[..., :1].size * w.size)
     works = _copies(scratch, len(parts))
     if _fits_winograd(windows, x.shape[-1], y.shape[-1], groups):
@@ -184,12 +223,19 @@ def bind_convolution(x: Array, w: Array, y: Array, scratch: Array, windows: Wind
             _make_winograd_plan(x[part], w, y[part], work, windows, y.shape[-1])
             for part, work in zip(parts, works, strict=True)
         ]
-        return _bind(winograd.convolve_winograd, plans, x, w, y, *works)
+        if finish is not None:
+            for plan in plans:
+                plan[winograd.BIAS] = finish.bias.ctypes.data
+                plan[winograd.FLOOR] = _bits(0.0 if finish.is_rectified else -math.inf)
+        return _bind(winograd.convolve_winograd, plans, x, w, y, finish, *works)
     plans = [
         _make_plan(x[part], w, y[part], work, windows, y.shape[-1], groups)
         for part, work in zip(parts, works, strict=True)
     ]
-    return _bind(patches.convolve_patches, plans, x, w, y, *works)
+    if finish is not None:
+        for plan in plans:
+            plan[patches.BIAS], plan[patches.IS_RECTIFIED] = finish.bias.ctypes.data, finish.is_rectified
+    return _bind(patches.convolve_patches, plans, x, w, y, finish, *works)
 
 
 def bind_input_gradient(

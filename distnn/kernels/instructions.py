@@ -87,9 +87,11 @@ def masked_store(builder: Any, address: Any, vector: Any, mask: Any) -> None:
 
 
 def splat_at(builder: Any, address: Any, lanes: int) -> Any:
-    vector = vector_type(lanes)
-    undefined = ir.Constant(vector, ir.Undefined)
-    scalar = builder.load(at(builder, address, FLOAT), align=4)
+    return splat(builder, builder.load(at(builder, address, FLOAT), align=4), lanes)
+
+
+def splat(builder: Any, scalar: Any, lanes: int) -> Any:
+    undefined = ir.Constant(vector_type(lanes), ir.Undefined)
     zeros = ir.Constant(ir.VectorType(I32, lanes), [0] * lanes)
     return builder.shuffle_vector(builder.insert_element(undefined, scalar, int32(0)), undefined, zeros)
 

@@ -48,9 +48,17 @@ def _lanes_intrinsic(combine: Callable[[Any, Any, Any], Any]) -> Any:
     return operation
 
 
+def _rectified_sum(builder: Any, new: Any, old: Any) -> Any:
+    total = builder.fadd(old, new)
+    zero = ir.Constant(total.type, [0.0] * LANES)
+    return builder.select(builder.fcmp_ordered("<", total, zero), zero, total)
+
+
 put_lanes = _lanes_intrinsic(lambda builder, new, old: new)
 """Copy."""
 add_lanes = _lanes_intrinsic(lambda builder, new, old: builder.fadd(old, new))
 """Add to what is there."""
+rectify_lanes = _lanes_intrinsic(_rectified_sum)
+"""Add to what is there, and 0 where the sum is below 0."""
 clear_lanes = _lanes_intrinsic(lambda builder, new, old: ir.Constant(vector_type(LANES), [0.0] * LANES))
 """Zeros; the source is not looked at."""

@@ -11,9 +11,17 @@ import math
 
 import numpy as np
 
-from distnn.kernels.channel_sums import add_up, add_up_products, add_up_squares
+from distnn.kernels.channel_sums import (
+    add_up,
+    add_up_products,
+    add_up_squares,
+    kept_gradient,
+    kept_value,
+)
 from distnn.kernels.jit import Array, kernel
 from distnn.kernels.rows import run_deviation_sum, run_scaled_deviation_dot, run_sum
+from distnn.kernels.vector_stores import multiply_add, narrow, not_below, store
+from distnn.kernels.vectors import LANES, load, splat, widen
 
 # Over rows
 
@@ -37,21 +45,31 @@ def batch_norm_training(
     gamma_C: Array,
     beta_C: Array,
     epsilon: float,
+    is_rectified: int,
     y_RC: Array,
     mean_C: Array,
     inverse_std_C: Array,
     moments: Array,
 ) -> None:
-    """y = (x - mean) * inverse_std * gamma + beta with the statistics of these rows."""
+    """y = (x - mean) * inverse_std * gamma + beta with the statistics of these rows; relu of it if asked."""
     rows, channels = x_RC.shape
     channel_moments(x_RC, moments)
     for c in range(channels):
         variance = moments[1 + channels + c] / np.float64(rows)
         mean_C[c] = moments[1 + c]
         inverse_std_C[c] = 1.0 / math.sqrt(variance + epsilon)
+    x, y = x_RC.reshape(-1), y_RC.reshape(-1)
+    whole = channels // LANES * LANES
+    lowest = x_RC.dtype.type(0.0 if is_rectified != 0 else -math.inf)
     for r in range(rows):
-        for c in range(channels):
-            y_RC[r, c] = (x_RC[r, c] - mean_C[c]) * (inverse_std_C[c] * gamma_C[c]) + beta_C[c]
+        start = r * channels
+        for c in range(0, whole, LANES):
+            scale = load(inverse_std_C, c) * load(gamma_C, c)
+            value = multiply_add(load(x, start + c) - load(mean_C, c), scale, load(beta_C, c))
+            store(y, start + c, not_below(value, splat(lowest)))
+        for c in range(whole, channels):
+            value_ = (x[start + c] - mean_C[c]) * (inverse_std_C[c] * gamma_C[c]) + beta_C[c]
+            y[start + c] = lowest if value_ < lowest else value_
 
 
 @kernel
@@ -60,29 +78,41 @@ def batch_norm_gradient(
     gamma_C: Array,
     mean_C: Array,
     inverse_std_C: Array,
+    y_RC: Array,
     dy_RC: Array,
+    is_rectified: int,
     dx_RC: Array,
     dgamma_C: Array,
     dbeta_C: Array,
     scratch_2C: Array,
 ) -> None:
-    """Gradients of `batch_norm_training`; `scratch_2C` is float64 [2, C]."""
+    """Gradients of `batch_norm_training`, from y only if `is_rectified`; `scratch_2C` is float64 [2, C]."""
     rows, channels = x_RC.shape
     one_over = 1.0 / np.float64(rows)
-    x, dy = x_RC.reshape(-1), dy_RC.reshape(-1)
-    add_up_products(dy, x, rows, channels, mean_C, scratch_2C[0], scratch_2C[1])
+    x, y, dy, dx = x_RC.reshape(-1), y_RC.reshape(-1), dy_RC.reshape(-1), dx_RC.reshape(-1)
+    level, slope = scratch_2C[0], scratch_2C[1]
+    add_up_products(dy, y, is_rectified, x, rows, channels, mean_C, level, slope)
     for c in range(channels):
-        dbeta_C[c] = scratch_2C[0, c]
-        dgamma_C[c] = scratch_2C[1, c] * np.float64(inverse_std_C[c])
+        dbeta_C[c] = level[c]
+        dgamma_C[c] = slope[c] * np.float64(inverse_std_C[c])
         # dx = gamma inv (dy - mean(dy) - (x - m) inv^2 mean(dy (x - m)))
         inverse = np.float64(inverse_std_C[c])
-        scratch_2C[0, c] = scratch_2C[0, c] * one_over
-        scratch_2C[1, c] = scratch_2C[1, c] * one_over * (inverse * inverse)
+        level[c] = level[c] * one_over
+        slope[c] = -(slope[c] * one_over * (inverse * inverse))
+    whole = channels // LANES * LANES
     for r in range(rows):
-        for c in range(channels):
-            centred = np.float64(x_RC[r, c] - mean_C[c])
-            rest = (np.float64(dy_RC[r, c]) - scratch_2C[0, c]) - centred * scratch_2C[1, c]
-            dx_RC[r, c] = rest * np.float64(inverse_std_C[c] * gamma_C[c])
+        start = r * channels
+        for c in range(0, whole, LANES):
+            centred = widen(load(x, start + c) - load(mean_C, c))
+            rest = widen(kept_gradient(y, dy, start + c, is_rectified)) - load(level, c)
+            rest = multiply_add(centred, load(slope, c), rest)
+            scale = widen(load(inverse_std_C, c) * load(gamma_C, c))
+            store(dx, start + c, narrow(rest * scale, dx))
+        for c in range(whole, channels):
+            centred_ = np.float64(x[start + c] - mean_C[c])
+            dy_ = np.float64(kept_value(y, dy, start + c, is_rectified))
+            rest_ = (dy_ - level[c]) + centred_ * slope[c]
+            dx[start + c] = rest_ * np.float64(inverse_std_C[c] * gamma_C[c])
 
 
 @kernel

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from distnn.kernels.instructions import LANES
 from distnn.kernels.jit import Array, inlined, kernel
-from distnn.kernels.masked_lanes import add_lanes, clear_lanes, put_lanes
+from distnn.kernels.masked_lanes import add_lanes, clear_lanes, put_lanes, rectify_lanes
 from distnn.kernels.panels import copy_lanes, transpose_in
 from distnn.kernels.shared_code import call_at
 from distnn.kernels.tiles import PANEL
@@ -21,7 +21,9 @@ from distnn.kernels.tiles import PANEL
 # PART of a group's filters have their weight gradient computed, from the first that W and Y point to.
 X, W, Y, WORK, TILES, IMAGES, GATHER, GROUPS, CHANNELS, FILTERS, PART, BLOCK, LINES = range(13)
 IN_D, IN_H, IN_W, KERNEL_D, KERNEL_H, KERNEL_W, OUT_D, OUT_H, OUT_W = range(13, 22)
-STRIDE_D, STRIDE_H, STRIDE_W, STEP_D, STEP_H, STEP_W, BEFORE_D, BEFORE_H, BEFORE_W, WORDS = range(22, 32)
+STRIDE_D, STRIDE_H, STRIDE_W, STEP_D, STEP_H, STEP_W, BEFORE_D, BEFORE_H, BEFORE_W = range(22, 31)
+BIAS, IS_RECTIFIED, WORDS = range(31, 34)
+# Unless BIAS is 0, the values there are added to Y; with IS_RECTIFIED what is below 0 becomes 0.
 GRAIN = 256
 """Windows whose part of a weight gradient is one chain."""
 RESULT_ROWS = 48
@@ -159,6 +161,20 @@ def _scatter(plan: Array, group: int, first: int, count: int, source: int, row: 
                     add_lanes(start + 4 * i, floats - i, target + 4 * i)
 
 
+@inlined
+def _finish(plan: Array, column: int, columns: int, first: int, count: int) -> None:
+    """Bias and relu of `count` windows, while they are in the cache."""
+    row = 4 * plan[FILTERS]
+    corner, bias = plan[Y] + first * row + 4 * column, plan[BIAS] + 4 * column
+    for p in range(count):
+        for i in range(0, columns, LANES):
+            place = corner + p * row + 4 * i
+            if plan[IS_RECTIFIED] != 0:
+                rectify_lanes(bias + 4 * i, columns - i, place)
+            else:
+                add_lanes(bias + 4 * i, columns - i, place)
+
+
 @kernel
 def convolve_patches(plan: Array) -> None:
     """y from x and w."""
@@ -193,6 +209,8 @@ def convolve_patches(plan: Array) -> None:
                         inner,
                     ),
                 )
+            if plan[BIAS] != 0:
+                _finish(plan, group * filters, filters, first, count)
 
 
 @kernel

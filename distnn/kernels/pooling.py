@@ -8,7 +8,7 @@ by comparing: no index is kept. A value of dx adds up in the order of the window
 from __future__ import annotations
 
 from distnn.kernels.jit import Array, helper, kernel
-from distnn.kernels.vector_stores import store, where_equal
+from distnn.kernels.vector_stores import store, where_above, where_equal
 from distnn.kernels.vectors import LANES, larger, load, splat
 
 
@@ -55,11 +55,12 @@ def max_pool(x: Array, sizes: Array, channels: int, y: Array) -> None:
 
 @kernel
 def max_pool_gradient(
-    x: Array, y: Array, dy: Array, sizes: Array, channels: int, is_apart: int, dx: Array
+    x: Array, y: Array, dy: Array, sizes: Array, channels: int, is_apart: int, is_rectified: int, dx: Array
 ) -> None:
     """dx = dy where x is the first of its window to equal y, added up over windows.
 
     `is_apart`: 1 if no two windows meet, so that there is nothing to add; 2 if each value is in one window.
+    `is_rectified`: only where y is above 0, as relu's gradient would have it.
     """
     image = sizes[0] * sizes[1] * sizes[2] * channels
     whole = channels // LANES * LANES
@@ -78,6 +79,8 @@ def max_pool_gradient(
                     low_w, high_w = _bounds(sizes, 2, out_w)
                     for c in range(0, whole, LANES):
                         largest, left = load(y, source + c), load(dy, source + c)
+                        if is_rectified != 0:
+                            left = where_above(largest, nothing, left, nothing)
                         for d in range(low_d, high_d):
                             for h in range(low_h, high_h):
                                 line = start + (d * sizes[1] + h) * sizes[2] * channels + c
@@ -91,6 +94,8 @@ def max_pool_gradient(
                                     store(dx, place, part)
                     for c in range(whole, channels):
                         rest = dy[source + c]
+                        if is_rectified != 0 and not y[source + c] > zero:
+                            rest = zero
                         for d in range(low_d, high_d):
                             for h in range(low_h, high_h):
                                 line = start + (d * sizes[1] + h) * sizes[2] * channels + c

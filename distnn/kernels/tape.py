@@ -26,6 +26,7 @@ from numba.core import types
 from numba.core.dispatcher import Dispatcher
 from numba.extending import intrinsic
 
+from distnn.kernels.compiling_order import in_compiling_order
 from distnn.kernels.jit import Array, kernel
 
 Call = Callable[[], object]
@@ -156,6 +157,27 @@ def _fits(kind: Any) -> bool:
     return isinstance(kind, types.Array | types.Integer | types.Boolean) or kind == types.float64
 
 
+def _key_of(call: Call) -> tuple[Any, ...] | None:
+    """The kernel that is called, and the types of its arguments; None for calls of anything else."""
+    if not HAS_TAPES or not isinstance(call, partial) or call.keywords:
+        return None
+    if not isinstance(call.func, Dispatcher):
+        return None
+    return (call.func, *map(_type_key, call.args))
+
+
+def _compile_all(calls: Sequence[Call]) -> None:
+    """Compile (or load) each kernel that is called, in the order of `compiling_order`."""
+    found: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+    for call in calls:
+        key = _key_of(call)
+        if key is not None and key not in _codes:
+            assert isinstance(call, partial)
+            found.setdefault(key, call.args)
+    for key in in_compiling_order(list(found)):
+        _codes[key] = _compiled(key[0], found[key])
+
+
 def _entry(call: Call) -> list[int]:
     """The words of a call of a kernel.
 
@@ -164,14 +186,13 @@ def _entry(call: Call) -> list[int]:
     """
     if isinstance(call, Tape) and call.whole is not None:
         return _entry(partial(_run_whole, *call.whole))
-    if not HAS_TAPES or not isinstance(call, partial) or call.keywords:
+    key = _key_of(call)
+    if key is None:
         raise _Unfit
-    function, arguments = call.func, call.args
-    if not isinstance(function, Dispatcher):
-        raise _Unfit
-    key = (function, *map(_type_key, arguments))
+    assert isinstance(call, partial)
+    arguments = call.args
     if key not in _codes:
-        _codes[key] = _compiled(function, arguments)
+        _codes[key] = _compiled(key[0], arguments)
     code = _codes[key]
     if code is None:
         raise _Unfit
@@ -235,12 +256,11 @@ class Tape:
     def __init__(self, calls: Sequence[Call]) -> None:
         self.calls: tuple[Call, ...] = tuple(calls)
         self._parts: list[_Stretch | Call] = []
+        _compile_all([_native(call) for call in self.calls])
         for call in self.calls:
-            native, fallback = call, call
-            if isinstance(call, WithFallback):
-                native, fallback = call.native, call.fallback
+            fallback = call.fallback if isinstance(call, WithFallback) else call
             try:
-                entry = _entry(native)
+                entry = _entry(_native(call))
             except _Unfit:
                 self._parts.append(call)
                 continue
@@ -284,3 +304,7 @@ class WithFallback:
             self.native()
         except RuntimeError:
             self.fallback()
+
+
+def _native(call: Call) -> Call:
+    return call.native if isinstance(call, WithFallback) else call

@@ -1,15 +1,16 @@
-"""Writing and choosing among the sixteen-lane vectors of `vectors`; used by pooling."""
+"""Writing and choosing among the sixteen-lane vectors of `vectors`; used by pooling and normalization."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from numba.core import types
+from llvmlite import ir
+from numba.core import cgutils, types
 from numba.extending import intrinsic, overload
 
 from distnn.kernels.jit import Array
-from distnn.kernels.vectors import LANES
+from distnn.kernels.vectors import LANES, VectorType
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -33,6 +34,48 @@ def _where_equal(typing_context: Any, left: Any, right: Any, taken: Any, other: 
     return left(left, right, taken, other), generate
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def _where_above(typing_context: Any, left: Any, right: Any, taken: Any, other: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        is_above = builder.fcmp_ordered(">", arguments[0], arguments[1])
+        return builder.select(is_above, arguments[2], arguments[3])
+
+    return taken(left, right, taken, other), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _multiply_add(typing_context: Any, left: Any, right: Any, added: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        name = "llvm.fma.v16f64" if left.scalar == types.float64 else "llvm.fma.v16f32"
+        kind = arguments[0].type
+        function_type = ir.FunctionType(kind, [kind] * 3)
+        function = cgutils.get_or_insert_function(builder.module, function_type, name)
+        return builder.call(function, arguments)
+
+    return left(left, right, added), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _not_below(typing_context: Any, vector: Any, floor: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        value, lowest = arguments
+        return builder.select(builder.fcmp_ordered("<", value, lowest), lowest, value)
+
+    return vector(vector, floor), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _narrow(typing_context: Any, vector: Any, array: Any) -> Any:
+    narrow_vector = VectorType(array.dtype)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        if array.dtype == types.float64:
+            return arguments[0]
+        return builder.fptrunc(arguments[0], context.get_value_type(narrow_vector))
+
+    return narrow_vector(vector, array), generate
+
+
 def store(array: Array, index: int, vector: Array) -> None:
     """Sixteen elements of a contiguous 1-D array, from `index` on, become the lanes."""
     array[index : index + LANES] = vector
@@ -43,6 +86,26 @@ def where_equal(left: Array, right: Array, taken: Array, other: Array) -> Array:
     return np.where(left == right, taken, other)
 
 
+def where_above(left: Array, right: Array, taken: Array, other: Array) -> Array:
+    """Lanes of `taken` where those of `left` are above those of `right`, else of `other`."""
+    return np.where(left > right, taken, other)
+
+
+def multiply_add(left: Array, right: Array, added: Array) -> Array:
+    """left * right + added, rounded once where it is compiled."""
+    return left * right + added
+
+
+def not_below(vector: Array, floor: Array) -> Array:
+    """Lanes below those of `floor` become these; NaN stays."""
+    return np.where(vector < floor, floor, vector)
+
+
+def narrow(vector: Array, array: Array) -> Array:
+    """float64 lanes in the dtype of an array."""
+    return vector.astype(array.dtype)
+
+
 @overload(store, strict=False)  # type: ignore[untyped-decorator]
 def _overload_store(array: Any, index: Any, vector: Any) -> Any:
     return lambda array, index, vector: _store(array, index, vector)
@@ -51,3 +114,23 @@ def _overload_store(array: Any, index: Any, vector: Any) -> Any:
 @overload(where_equal, strict=False)  # type: ignore[untyped-decorator]
 def _overload_where_equal(left: Any, right: Any, taken: Any, other: Any) -> Any:
     return lambda left, right, taken, other: _where_equal(left, right, taken, other)
+
+
+@overload(where_above, strict=False)  # type: ignore[untyped-decorator]
+def _overload_where_above(left: Any, right: Any, taken: Any, other: Any) -> Any:
+    return lambda left, right, taken, other: _where_above(left, right, taken, other)
+
+
+@overload(multiply_add, strict=False)  # type: ignore[untyped-decorator]
+def _overload_multiply_add(left: Any, right: Any, added: Any) -> Any:
+    return lambda left, right, added: _multiply_add(left, right, added)
+
+
+@overload(not_below, strict=False)  # type: ignore[untyped-decorator]
+def _overload_not_below(vector: Any, floor: Any) -> Any:
+    return lambda vector, floor: _not_below(vector, floor)
+
+
+@overload(narrow, strict=False)  # type: ignore[untyped-decorator]
+def _overload_narrow(vector: Any, array: Any) -> Any:
+    return lambda vector, array: _narrow(vector, array)

@@ -31,7 +31,8 @@ from distnn.kernels.winograd_transforms import (
 # TILES and FRAME are addresses of compiled functions (see `shared_code`).
 # PART of the filters have their weight gradient computed, from the first that W and Y point to.
 X, W, Y, WORK, TILES, IMAGES, FRAME, CHANNELS, FILTERS, PART, BLOCK, IN_H, IN_W, OUT_H, OUT_W = range(15)
-BEFORE_H, BEFORE_W, IS_INVERSE, WORDS = range(15, 19)
+BEFORE_H, BEFORE_W, IS_INVERSE, BIAS, FLOOR, WORDS = range(15, 21)
+# At last the values at BIAS are added to Y, and what is below FLOOR (the bits of a float) becomes that.
 PLANES = SIDE * SIDE
 RESULT_ROWS = 48
 """Rows of a weight gradient's plane that are summed aside before they are added."""
@@ -142,7 +143,8 @@ def _place_outputs(plan: Array, first: int, count: int, outputs: int, small: int
             if is_whole:
                 target, row, column = corner + 4 * f, 4 * plan[OUT_W] * filters, 4 * filters
             source = outputs + 4 * (t * filters + f)
-            transform_outputs(source, SIDE * plane, plane, target, row, column)
+            bias = plan[BIAS] + 4 * f
+            transform_outputs(source, SIDE * plane, plane, target, row, column, bias, plan[FLOOR])
             if not is_whole:
                 for y in range(rows):
                     for x in range(columns):

@@ -20,7 +20,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from distnn.kernels.instructions import LANES, call, int64, load, store, vector_type
+from distnn.kernels.instructions import FLOAT, I32, LANES, call, int64, load, splat, store, vector_type
 
 TILE, TAPS, SIDE = 4, 3, 6
 """Outputs, kernel and inputs of a tile along an axis."""
@@ -108,6 +108,13 @@ def _along_both_axes(builder: Any, grid: list[Line], transform: Transform) -> li
     return [list(row) for row in zip(*columns, strict=True)]
 
 
+def _grid(builder: Any, place: Line, size: int) -> list[Line]:
+    """The addresses of size x size vectors, from (base, row stride, column stride)."""
+    base, row, column = place
+    lines = [builder.add(base, builder.mul(row, int64(i))) for i in range(size)]
+    return [[builder.add(line, builder.mul(column, int64(j))) for j in range(size)] for line in lines]
+
+
 def _transform_intrinsic(transform: Transform, size: int) -> Any:
     """target[i, j] = the transform, along both axes, of source[i, j] with i, j < size."""
 
@@ -122,15 +129,14 @@ def _transform_intrinsic(transform: Transform, size: int) -> Any:
         target_column: Any,
     ) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            def place(first: int, i: int, j: int) -> Any:
-                base, row, column = arguments[first : first + 3]
-                along = builder.add(base, builder.mul(row, int64(i)))
-                return builder.add(along, builder.mul(column, int64(j)))
-
-            grid = [[load(builder, place(0, i, j), LANES) for j in range(size)] for i in range(size)]
-            for i, line in enumerate(_along_both_axes(builder, grid, transform)):
-                for j, vector in enumerate(line):
-                    store(builder, place(3, i, j), vector)
+            grid = [
+                [load(builder, address, LANES) for address in line]
+                for line in _grid(builder, arguments[:3], size)
+            ]
+            done = _along_both_axes(builder, grid, transform)
+            for line, addresses in zip(done, _grid(builder, arguments[3:], len(done)), strict=True):
+                for vector, address in zip(line, addresses, strict=True):
+                    store(builder, address, vector)
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * 6), generate
@@ -138,10 +144,46 @@ def _transform_intrinsic(transform: Transform, size: int) -> Any:
     return operation
 
 
+def _finished(builder: Any, vector: Any, bias: Any, floor: Any) -> Any:
+    total = builder.fadd(vector, bias)
+    return builder.select(builder.fcmp_ordered("<", total, floor), floor, total)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def transform_outputs(
+    typing_context: Any,
+    source: Any,
+    source_row: Any,
+    source_column: Any,
+    target: Any,
+    target_row: Any,
+    target_column: Any,
+    bias: Any,
+    floor: Any,
+) -> Any:
+    """y = A^T M A: 6 x 6 to 4 x 4; plus the bias at an address, and at least `floor`, the bits of a float.
+
+    A bias of -0 and a floor of minus infinity change nothing.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        added = load(builder, arguments[6], LANES)
+        lowest = splat(builder, builder.bitcast(builder.trunc(arguments[7], I32), FLOAT), LANES)
+        grid = [
+            [load(builder, address, LANES) for address in line]
+            for line in _grid(builder, arguments[:3], SIDE)
+        ]
+        done = _along_both_axes(builder, grid, _outputs)
+        for line, addresses in zip(done, _grid(builder, arguments[3:6], TILE), strict=True):
+            for vector, address in zip(line, addresses, strict=True):
+                store(builder, address, _finished(builder, vector, added, lowest))
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 8), generate
+
+
 transform_inputs = _transform_intrinsic(_inputs, SIDE)
 """V = B^T d B: 6 x 6 to 6 x 6."""
-transform_outputs = _transform_intrinsic(_outputs, SIDE)
-"""y = A^T M A: 6 x 6 to 4 x 4."""
 transform_output_gradients = _transform_intrinsic(_output_gradients, TILE)
 """dM = A dy A^T: 4 x 4 to 6 x 6."""
 transform_kernels = _transform_intrinsic(_kernels, TAPS)

@@ -153,7 +153,9 @@ class Layer:
         seen: set[int] = set()
         for attribute, value in self.__dict__.items():
             # Most attributes are plain settings: they are passed over quickly.
-            if attribute == "_own_weights" or not isinstance(value, _MAY_HOLD_LAYERS):
+            if type(value) in _PLAIN or attribute == "_own_weights":
+                continue
+            if not isinstance(value, _MAY_HOLD_LAYERS):
                 continue
             for key, found in _layers_in(attribute, value):
                 if id(found) not in seen:
@@ -476,6 +478,7 @@ def _layers_in(attribute: str, value: Any) -> Iterator[tuple[str, Layer]]:
             yield from _layers_in(f"{attribute}_{key}", item)
 
 
+_PLAIN = frozenset((bool, int, float, str, type(None), set, Variable))
 _MAY_HOLD_LAYERS = (Layer, list, tuple, dict)
 
 

@@ -151,7 +151,9 @@ def resolve_threads(arguments: FitArguments) -> int:
 
 
 def engine_options(arguments: FitArguments, threads: int) -> EngineOptions:
+    """Where to compute. In one process the threads are the task's alone, so that calls share an engine."""
     least, most = (1, 1) if arguments.backend == "local" else _workers(arguments)
+    threads = threads if arguments.backend == "ray" else 1
     return EngineOptions(
         workers=most,
         min_workers=least,
@@ -188,7 +190,7 @@ def prepare(model: Model, arguments: FitArguments) -> Training:
     shards, steps, batch_size = batching.shards, batching.steps_per_epoch, batching.batch_size
     threads = resolve_threads(arguments)
     model.ensure_initialized(seed)
-    check_batches(model, min(train.num_samples, steps * batch_size), batch_size)
+    check_batches(model.tasks.state_variables(model), min(train.num_samples, steps * batch_size), batch_size)
     task, objective = make_task(model, train, batching, threads)
     _warn_of_small_shards(model, batching)
     engine = model.engine_for(arguments.backend, engine_options(arguments, threads))
@@ -345,7 +347,7 @@ def train_on_one_batch(model: Model, arguments: FitArguments) -> dict[str, float
         data = class_weights(data, arguments.class_weight)
     check_against_model(model, data)
     model.ensure_initialized()
-    check_batches(model, data.num_samples, data.num_samples)
+    check_batches(model.tasks.state_variables(model), data.num_samples, data.num_samples)
     shards, threads = resolve_shards(arguments, data.num_samples), resolve_threads(arguments)
     batching = Batching(data.num_samples, data.num_samples, shards, False, 0, 1)
     task, objective = make_task(model, data, batching, threads)

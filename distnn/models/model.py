@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from distnn.models.fitting import FitArguments, fit_model, train_on_one_batch
 from distnn.models.functional_config import network_config, restored_network
 from distnn.models.graph_of_layers import GraphOfLayers
 from distnn.models.holding import Holding
+from distnn.models.mapping import map_model
 from distnn.models.outputs import check_compiled, make_objective
 from distnn.models.saving import (
     architecture,
@@ -373,6 +374,37 @@ class Model(GraphOfLayers):
         """The model's outputs for `x`, in its order."""
         how = prediction.Pass(batch_size, steps, callbacks, verbose, backend, workers, shards, address)
         return prediction.predict_model(self, x, how)
+
+    def map(
+        self,
+        function: Callable[[Any, Any], Any],
+        items: Iterable[Any],
+        *,
+        backend: str = "local",
+        workers: int | None = None,
+        address: str | None = None,
+    ) -> list[Any]:
+        """`function(model, item)` for each item, shared out among the workers: games, samples, evaluations.
+
+        Over Ray each worker has a copy of the model with the weights as they are now; in one process it is
+        called with the model itself, item after item. What the function does to the model is lost or not,
+        accordingly: let it only ask. If it depends on nothing but the weights and the item (random numbers
+        keyed by the item, say), the results are the same wherever it is called. Items of a worker that is
+        lost are done again by the others; one that takes more than five minutes counts as lost.
+
+        Args:
+            function: called with a model and an item.
+            items: what to call it for.
+            backend, workers, address: as of `fit`, whose workers are used where they are the same.
+
+        Returns:
+            The results, in the order of the items.
+
+        Raises:
+            UserCodeError: the function raised in a worker; in one process its own exception is raised.
+        """
+        how = prediction.Pass(backend=backend, workers=workers, address=address)
+        return map_model(self, function, items, how)
 
     # Engines
 

@@ -19,7 +19,7 @@ from distnn.feeding import windows
 from distnn.models.fitting import FitArguments, engine_options, make_task, resolve_shards, resolve_threads
 from distnn.models.intake import check_against_model, intake, signature_of
 from distnn.models.pulled import open_source, pulled_whole, refuse_beside_pulled
-from distnn.models.states import check_batches, state_variables, take_states
+from distnn.models.states import check_batches, take_states
 from distnn.progress import ProgressCallback, in_notebook, is_terminal
 from distnn.structure import leaves
 from distnn.task import Task
@@ -100,7 +100,7 @@ def evaluate_model(model: Model, x: Any, y: Any, sample_weight: Any, how: Pass) 
     opened = _open(model, x, how, y=y, sample_weight=sample_weight)
     model.ensure_initialized()
     batching = _batching(opened.first, arguments)
-    check_batches(model, opened.first.num_samples, batching.batch_size)
+    check_batches(model.tasks.state_variables(model), opened.first.num_samples, batching.batch_size)
     task, objective = make_task(model, opened.first, batching, resolve_threads(arguments))
     told = how.told(model, opened.steps(batching))
     told.on_test_begin()
@@ -125,8 +125,8 @@ def predict_model(model: Model, x: Any, how: Pass) -> Any:
     opened = _open(model, x, how, needs_targets=False)
     model.ensure_initialized()
     batching = _batching(opened.first, arguments)
-    states = state_variables(model)
-    check_batches(model, opened.first.num_samples, batching.batch_size)
+    states = model.tasks.state_variables(model)
+    check_batches(states, opened.first.num_samples, batching.batch_size)
     task = model.tasks.prediction(
         model, signature_of(model, opened.first), batching, resolve_threads(arguments)
     )
@@ -190,7 +190,7 @@ def _open(model: Model, x: Any, how: Pass, *, needs_targets: bool = True, **besi
             check_against_model(model, data, "evaluation data")
         return _Opened(data)
     refuse_beside_pulled(x, **beside)
-    if state_variables(model):  # the states go from batch to batch: all of them in one pass
+    if model.tasks.state_variables(model):  # the states go from batch to batch: all of them in one pass
         return _Opened(pulled_whole(model, x, how.steps, needs_targets=needs_targets))
     source, first = open_source(model, x, needs_targets=needs_targets)
     if source.has_numbers and source.num_batches is None and how.steps is None:

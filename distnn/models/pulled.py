@@ -144,7 +144,7 @@ class BatchIntake:
             data = class_weights(data, self._class_weight)
         if self._needs_targets:
             check_against_model(self._model, data, "targets")
-        check_batches(self._model, data.num_samples, data.num_samples)
+        check_batches(self._model.tasks.state_variables(self._model), data.num_samples, data.num_samples)
         return data
 
     def _like_the_first(self, data: ArrayData) -> ArrayData:

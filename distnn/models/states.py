@@ -25,16 +25,16 @@ def stateful_layers(layer: Layer) -> Iterator[Any]:
 def state_variables(layer: Layer) -> list[Variable]:
     """The variables that hold states, in the order of all variables."""
     found = {variable for one in stateful_layers(layer) for variable in one.states or ()}
-    return [variable for variable in layer.variables if variable in found]
+    return [variable for variable in layer.variables if variable in found] if found else []
 
 
-def check_batches(layer: Layer, samples: int, batch_size: int) -> None:
-    """Refuse batches whose samples the states do not fit.
+def check_batches(states: Sequence[Variable], samples: int, batch_size: int) -> None:
+    """Refuse batches whose samples the state variables do not fit.
 
     Raises:
         DataError: naming batch size and samples.
     """
-    expected = sorted({variable.shape[0] for variable in state_variables(layer)})
+    expected = sorted({variable.shape[0] for variable in states})
     if not expected or (expected == [batch_size] and samples % batch_size == 0):
         return
     raise DataError(

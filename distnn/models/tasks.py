@@ -11,9 +11,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from distnn.batching import Batching
+from distnn.models.states import state_variables
 from distnn.objective import Objective
 from distnn.task import Signature, Task
 from distnn.tensor import Spec
+from distnn.variable import Variable
 
 if TYPE_CHECKING:
     from distnn.layers.layer import Layer
@@ -23,7 +25,7 @@ _MAX_KEPT = 8
 
 
 def structure_of(layer: Layer) -> tuple[Any, ...]:
-    """What layers and weights there are inside, which are trained, and what they are called."""
+    """What layers and weights there are inside, which are trained or keep states, and their names."""
     found: list[Any] = []
     _walk(layer, found, set())
     return tuple(found)
@@ -33,7 +35,7 @@ def _walk(layer: Layer, found: list[Any], seen: set[int]) -> None:
     if id(layer) in seen:
         return
     seen.add(id(layer))
-    found += (layer, layer.trainable, layer.name)
+    found += (layer, layer.trainable, layer.name, getattr(layer, "stateful", False))
     for variable in layer._own_weights:
         found += (variable, variable.path)
     for _, inner in layer.sublayers():
@@ -41,17 +43,30 @@ def _walk(layer: Layer, found: list[Any], seen: set[int]) -> None:
 
 
 class Tasks:
-    """The tasks and output specs of one model, as long as its `structure` and `compile` are the same."""
+    """The tasks and output specs of one model, as long as its `structure` and `compile` are the same.
+
+    `version` is another number whenever they have changed.
+    """
 
     def __init__(self) -> None:
         self.structure: tuple[Any, ...] = ()
+        self.version = 0
         self._kept: OrderedDict[Any, Task] = OrderedDict()
         self._outputs: dict[tuple[Spec, ...], tuple[Spec, ...]] = {}
+        self._states: list[Variable] | None = None
 
     def forget(self) -> None:
         """The model changed."""
+        self.version += 1
         self._kept.clear()
         self._outputs.clear()
+        self._states = None
+
+    def state_variables(self, model: Model) -> list[Variable]:
+        """The variables that keep states from batch to batch; the model is initialized."""
+        if self._states is None:
+            self._states = state_variables(model)
+        return self._states
 
     def output_specs(self, model: Model, inputs: Sequence[Spec]) -> tuple[Spec, ...]:
         """Specs of all outputs for such inputs; builds the model."""
@@ -62,7 +77,7 @@ class Tasks:
 
     def training(self, model: Model, signature: Signature, batching: Batching, threads: int) -> Task:
         """The task of training or evaluating the model on such data."""
-        key = ("training", signature, replace(batching, seed=0), threads)
+        key = ("training", signature, batching.shards, batching.shuffle, threads)
 
         def objective() -> Objective:
             return model.objective(signature.targets, self.output_specs(model, signature.inputs))
@@ -71,7 +86,7 @@ class Tasks:
 
     def prediction(self, model: Model, signature: Signature, batching: Batching, threads: int) -> Task:
         """The task of predicting for such data."""
-        key = ("prediction", signature, replace(batching, seed=0), threads)
+        key = ("prediction", signature, batching.shards, threads)
         return self._task(key, model, lambda: None, signature, batching, threads)
 
     def _task(
@@ -83,6 +98,6 @@ class Tasks:
             self._kept[key] = task
             if len(self._kept) > _MAX_KEPT:
                 self._kept.popitem(last=False)
-        if task.batching.seed != batching.seed:
+        if task.batching != batching:
             task = self._kept[key] = replace(task, batching=batching)
         return task

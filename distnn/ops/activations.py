@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from distnn.kernels import activations as kernels
 from distnn.ops.elementwise import cast
-from distnn.ops.op import Bound, Op, graph_of
+from distnn.ops.op import ELSEWHERE, FIRST_OUTPUT, Bound, Op, graph_of
 from distnn.ops.reductions import sum as sum_over
 from distnn.tensor import Array, Spec, Tensor, keras_shape
 
@@ -70,6 +70,11 @@ class ActivationGradient(Op):
         source, dy = (array.reshape(-1) for array in inputs)
         kernel = type(self.activation).gradient_kernel
         return partial(kernel, source, dy, *self.activation.parameters, outputs[0].reshape(-1))
+
+    def fused_with(self, consumer: Op, sources: tuple[int, ...]) -> Op | None:
+        if not isinstance(self.activation, Relu) or sources.count(ELSEWHERE) < len(sources) - 1:
+            return None
+        return consumer.after_relu_gradient(sources.index(FIRST_OUTPUT))
 
 
 class Relu(Activation):
@@ -213,7 +218,7 @@ class BiasAdd(Op):
     def gradient(self, inputs: Tensors, outputs: Tensors, doutputs: Gradients) -> Gradients:
         return doutputs[0], sum_over(doutputs[0], axis=list(range(inputs[0].spec.rank - 1)))
 
-    def fused_with(self, consumer: Op) -> Op | None:
+    def fused_with(self, consumer: Op, sources: tuple[int, ...]) -> Op | None:
         return BiasActivation(consumer) if isinstance(consumer, Activation) else None
 
 

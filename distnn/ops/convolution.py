@@ -16,8 +16,9 @@ import numpy as np
 from distnn.kernels import convolution as kernels
 from distnn.kernels import depthwise as depthwise_kernels
 from distnn.kernels.windows import Windows, make_transposed_windows, make_windows
+from distnn.ops.activations import BiasAdd, Relu
 from distnn.ops.arguments import operands, shape_of
-from distnn.ops.op import Bound, Op
+from distnn.ops.op import ELSEWHERE, FIRST_OUTPUT, Bound, Op
 from distnn.ops.windows import as_sizes, checked_data_format, checked_padding, spatial_sizes
 from distnn.tensor import Array, Dim, Shape, Spec, Tensor, keras_shape
 
@@ -73,6 +74,35 @@ class Convolution(_OverWindows):
 
     def flops(self, inputs: Sequence[Spec], outputs: Sequence[Spec], samples: int) -> int:
         return self._weight_flops(inputs[0].concrete(samples)[0], inputs[1])
+
+    def fused_with(self, consumer: Op, sources: tuple[int, ...]) -> Op | None:
+        is_bias = isinstance(consumer, BiasAdd) and sources == (FIRST_OUTPUT, ELSEWHERE)
+        return BiasedConvolution(self.windows, self.groups) if is_bias else None
+
+
+class BiasedConvolution(Convolution):
+    """(y, scratch) from (x, w, bias): a convolution plus bias, then relu if `is_rectified`.
+
+    Programs make it; it is never recorded.
+    """
+
+    def __init__(self, windows: Windows, groups: int = 1, is_rectified: bool = False) -> None:
+        super().__init__(windows, groups)
+        self.is_rectified = is_rectified
+
+    def infer(self, *inputs: Spec) -> tuple[Spec, ...]:
+        return super().infer(*inputs[:2])
+
+    def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
+        x, w = self._images(inputs[0]), self._weights(inputs[1])
+        y = self._images(outputs[0], is_output=True)
+        finish = kernels.Finish(inputs[2], self.is_rectified)
+        return kernels.bind_convolution(x, w, y, outputs[1], self.windows, self.groups, finish)
+
+    def fused_with(self, consumer: Op, sources: tuple[int, ...]) -> Op | None:
+        if self.is_rectified or not isinstance(consumer, Relu):
+            return None
+        return BiasedConvolution(self.windows, self.groups, is_rectified=True)
 
 
 class ConvolutionInputGradient(_OverWindows):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from distnn.kernels import normalization as kernels
+from distnn.ops.activations import Relu
 from distnn.ops.arguments import operand, shape_of
 from distnn.ops.elementwise import add, cast, multiply, subtract
 from distnn.ops.elementwise import rsqrt as rsqrt_of
@@ -38,16 +39,25 @@ def _channels(name: str, inputs: Sequence[Spec], vectors: int) -> int:
     return shape[-1]
 
 
+_DY = 4
+"""The place of dy among the inputs of a `BatchNormGradient`."""
+
+
 class _Normalization(Op):
     def flops(self, inputs: Sequence[Spec], outputs: Sequence[Spec], samples: int) -> int:
         return 8 * inputs[0].size(samples)
 
 
 class BatchNormTraining(_Normalization):
-    """x normalised by the statistics of its rows: (y, mean, 1/std, moments float64) from (x, gamma, beta)."""
+    """x normalised by the statistics of its rows: (y, mean, 1/std, moments float64) from (x, gamma, beta).
 
-    def __init__(self, epsilon: float) -> None:
-        self.epsilon = float(epsilon)
+    Args:
+        epsilon: added to the variance.
+        is_rectified: y is relu of that; programs make it so.
+    """
+
+    def __init__(self, epsilon: float, is_rectified: bool = False) -> None:
+        self.epsilon, self.is_rectified = float(epsilon), is_rectified
 
     def infer(self, *inputs: Spec) -> tuple[Spec, ...]:
         channels = _channels("batch normalization", inputs, 2)
@@ -63,11 +73,17 @@ class BatchNormTraining(_Normalization):
             gamma,
             beta,
             self.epsilon,
+            int(self.is_rectified),
             _rows(y),
             mean,
             inverse_std,
             moments,
         )
+
+    def fused_with(self, consumer: Op, sources: tuple[int, ...]) -> Op | None:
+        if self.is_rectified or not isinstance(consumer, Relu):
+            return None
+        return BatchNormTraining(self.epsilon, is_rectified=True)
 
     def gradient(self, inputs: Tensors, outputs: Tensors, doutputs: Gradients) -> Gradients:
         if doutputs[0] is None:
@@ -85,20 +101,52 @@ class BatchNormGradient(_Normalization):
 
     def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
         x, gamma, mean, inverse_std, dy = inputs
-        dx, dgamma, dbeta = outputs
-        scratch = np.zeros((2, len(gamma)), np.float64)
-        return partial(
-            kernels.batch_norm_gradient,
-            _rows(x),
-            gamma,
-            mean,
-            inverse_std,
-            _rows(dy),
-            _rows(dx),
-            dgamma,
-            dbeta,
-            scratch,
-        )
+        return _bound_batch_norm_gradient(x, gamma, mean, inverse_std, None, dy, outputs)
+
+    def after_relu_gradient(self, place: int) -> Op | None:
+        return RectifiedBatchNormGradient() if place == _DY else None
+
+
+class RectifiedBatchNormGradient(_Normalization):
+    """`BatchNormGradient` from (relu's y, its dy, x, gamma, mean, 1/std).
+
+    Programs make it; it is never recorded.
+    """
+
+    def infer(self, *inputs: Spec) -> tuple[Spec, ...]:
+        return inputs[2], inputs[3], inputs[3]
+
+    def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
+        y, dy, x, gamma, mean, inverse_std = inputs
+        return _bound_batch_norm_gradient(x, gamma, mean, inverse_std, y, dy, outputs)
+
+
+def _bound_batch_norm_gradient(
+    x: Array,
+    gamma: Array,
+    mean: Array,
+    inverse_std: Array,
+    y: Array | None,
+    dy: Array,
+    outputs: tuple[Array, ...],
+) -> Bound:
+    """The call; dy counts only where y, if there is one, is above 0."""
+    dx, dgamma, dbeta = outputs
+    scratch = np.zeros((2, len(gamma)), np.float64)
+    return partial(
+        kernels.batch_norm_gradient,
+        _rows(x),
+        gamma,
+        mean,
+        inverse_std,
+        _rows(dy if y is None else y),
+        _rows(dy),
+        int(y is not None),
+        _rows(dx),
+        dgamma,
+        dbeta,
+        scratch,
+    )
 
 
 class BatchNormInference(_Normalization):

@@ -18,6 +18,8 @@ from distnn.tensor import Array, Spec, Tensor
 from distnn.variable import Variable
 
 Bound = Callable[[], object]
+FIRST_OUTPUT, ELSEWHERE = -1, -2
+"""Where an input of a consumer may come from, beside the inputs of the op it follows (their places)."""
 
 
 class Op(ABC):
@@ -71,8 +73,23 @@ class Op(ABC):
         """
         return (None,) * len(inputs)
 
-    def fused_with(self, consumer: Op) -> Op | None:
-        """One op for this one followed by `consumer` on its only output, with the same bytes; else None."""
+    def fused_with(self, consumer: Op, sources: tuple[int, ...]) -> Op | None:
+        """One op for this one and `consumer`, the only reader of its first output, with the same bytes.
+
+        It takes this op's inputs, then those of the consumer that come from elsewhere, and gives the
+        consumer's outputs, then this op's others. None where there is no such op.
+
+        Args:
+            consumer: the op that follows.
+            sources: for each of its inputs FIRST_OUTPUT, the place among this op's inputs, or ELSEWHERE.
+        """
+        return None
+
+    def after_relu_gradient(self, place: int) -> Op | None:
+        """This op with the gradient of relu before its input `place`, if it knows how: for `fused_with`.
+
+        It takes relu's output and the gradient of that, then this op's other inputs.
+        """
         return None
 
     def byproducts(self) -> tuple[tuple[Op, int, int], ...]:

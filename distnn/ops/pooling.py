@@ -10,9 +10,10 @@ import numpy as np
 
 from distnn.kernels import pooling as kernels
 from distnn.kernels.windows import Windows, make_windows
+from distnn.ops.activations import ActivationGradient, Relu
 from distnn.ops.arguments import operand, shape_of
 from distnn.ops.elementwise import cast
-from distnn.ops.op import Bound, Op
+from distnn.ops.op import FIRST_OUTPUT, Bound, Op
 from distnn.ops.windows import as_sizes, checked_data_format, checked_padding, spatial_sizes
 from distnn.tensor import Array, Spec, Tensor, keras_shape
 
@@ -47,15 +48,27 @@ class MaxPool(_Pooling):
 
 
 class MaxPoolGradient(_Pooling):
-    """dx from (x, y, dy); the first of a window's largest values has all of its gradient."""
+    """dx from (x, y, dy); the first of a window's largest values has all of its gradient.
+
+    Args:
+        is_rectified: x is what relu gave, and dx is by what relu was given. Programs make it so.
+    """
+
+    def __init__(self, windows: Windows, is_rectified: bool = False) -> None:
+        super().__init__(windows)
+        self.is_rectified = is_rectified
 
     def infer(self, *inputs: Spec) -> Spec:
         return inputs[0]
 
     def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
-        return self._bound(
-            kernels.max_pool_gradient, inputs, _apartness(self.windows), outputs[0].reshape(-1)
-        )
+        settings = _apartness(self.windows), int(self.is_rectified)
+        return self._bound(kernels.max_pool_gradient, inputs, *settings, outputs[0].reshape(-1))
+
+    def fused_with(self, consumer: Op, sources: tuple[int, ...]) -> Op | None:
+        is_relu = isinstance(consumer, ActivationGradient) and isinstance(consumer.activation, Relu)
+        is_of_x = sources == (0, FIRST_OUTPUT)
+        return MaxPoolGradient(self.windows, is_rectified=True) if is_relu and is_of_x else None
 
 
 def _apartness(windows: Windows) -> int:

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +27,14 @@ from cluster.crew import (
     WorkerInfo,
 )
 from cluster.exchange.choice import make_exchange
+from cluster.mapping import Mapper
 from cluster.patience import Patience
 from cluster.worker import Worker
 from distnn.batching import Batching
 from distnn.data.arrays import ArrayData
 from distnn.engine import Engine, EngineOptions, SegmentReport
 from distnn.incidents import Incident
+from distnn.models import Model
 from distnn.recording import TrainingState
 from distnn.task import Task
 from distnn.tensor import Array
@@ -377,6 +379,7 @@ class CrewEngine(Engine):
         patience = Patience(deadline_s)
         self.exchange = make_exchange(exchange, crew, patience)
         self.coordinator = Coordinator(crew, self.exchange, self.options, patience)
+        self.mapper = Mapper(crew, self.options)
         self.incidents: list[Incident] = []
         self.coordinator.observer = self.incidents.append
 
@@ -411,6 +414,9 @@ class CrewEngine(Engine):
 
     def predict(self, data_name: str, batch_size: int) -> list[Array]:
         return self.coordinator.predict(data_name, batch_size)
+
+    def map(self, model: Model, function: Callable[[Any, Any], Any], items: Sequence[Any]) -> list[Any]:
+        return self.mapper.run(model, function, items)
 
     def close(self) -> None:
         self.crew.close()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-from cases import make_training, reference, run, run_pulled
+from cases import arrays, make_training, plain_model, reference, run, run_pulled
 
 from distnn.engine import Engine, EngineOptions, create_engine
 
@@ -127,6 +127,20 @@ def test_another_task_of_other_sizes_can_follow(engine: Engine) -> None:
     engine.run_segment(2)
     load(engine, "rich", shards=3, batch_size=7)
     engine.run_segment(2)
+    assert run(engine) == reference()
+
+
+def test_map_gives_the_results_of_all_items_in_order(engine: Engine) -> None:
+    """Before, between and after trainings; with the weights as they are at the call."""
+    model, (x, _) = plain_model(), arrays()
+    model.ensure_initialized(3)
+    expected = [model.predict(x[i : i + 1]).tobytes() for i in range(5)]
+    assert engine.map(model, lambda model, i: model.predict(x[i : i + 1]).tobytes(), range(5)) == expected
+    assert run(engine) == reference()
+    model.set_weights([weight + 1 for weight in model.get_weights()])
+    (after,) = engine.map(model, lambda model, i: model.predict(x[i : i + 1]).tobytes(), [4])
+    assert after == model.predict(x[4:5]).tobytes() != expected[4]
+    assert engine.map(model, lambda model, i: i, []) == []
     assert run(engine) == reference()
 
 

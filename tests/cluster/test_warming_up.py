@@ -15,12 +15,16 @@ HERE = Path(__file__).parent
 
 COMPILED_BY_STEPS = """
 from cases import make_training
+from cluster.worker import Worker
 from crews import CrewEngine, InProcessCrew
 from distnn.kernels.jit import REGISTRY
 
 def compiled():
     return {(name, signature) for name, kernel in REGISTRY.items() for signature in kernel.signatures}
 
+# Workers in this process share what is compiled: let all of them be first, or second.
+warm_up = Worker.warm_up
+Worker.warm_up = lambda worker, step, shard, weights, is_second: warm_up(worker, step, shard, weights, SECOND)
 engine = CrewEngine(InProcessCrew(), 2, exchange=EXCHANGE)
 training = make_training(KIND)
 engine.load(training.task, training.data, training.model.training_state(0))
@@ -31,16 +35,16 @@ print(len(before), sorted(compiled() - before))
 
 
 @pytest.mark.parametrize(
-    ("kind", "exchange"),
+    ("kind", "exchange", "is_second"),
     [
-        ("rich", "shared_memory"),
-        ("rich", "object_store"),
-        ("wide", "shared_memory"),
-        ("held", "shared_memory"),
+        ("rich", "shared_memory", False),
+        ("rich", "object_store", True),
+        ("wide", "shared_memory", True),
+        ("held", "shared_memory", False),
     ],
 )
-def test_steps_call_no_kernel_that_was_not_warmed_up(kind: str, exchange: str) -> None:
-    script = f"KIND, EXCHANGE = {kind!r}, {exchange!r}\n{COMPILED_BY_STEPS}"
+def test_steps_call_no_kernel_that_was_not_warmed_up(kind: str, exchange: str, is_second: bool) -> None:
+    script = f"KIND, EXCHANGE, SECOND = {kind!r}, {exchange!r}, {is_second}\n{COMPILED_BY_STEPS}"
     search_path = os.pathsep.join([str(HERE), str(HERE.parent.parent)])
     done = subprocess.run(
         [sys.executable, "-c", script],

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from distnn.data import load_source, source_files
+from distnn.data.python_loader import LoaderOptionError
 from distnn.data.sources import SourceOptions
 from distnn.errors import DataError
 
@@ -106,6 +108,9 @@ def several(): return [np.ones((2, 3)), np.ones((2, 1))], np.arange(2)
 def breaks(): return 1 / 0
 def nothing(): return None
 def short(): return np.ones(2), np.ones(3)
+def made(rows, value=0.0): return np.full((rows, 3), value), np.arange(rows)
+def any_option(**options): return np.full((1, 1), options["value"]), np.arange(1)
+def gives_up(): raise SystemExit("there is no a.npz in /data. Get it from example.org")
 not_callable = 3
 """
 
@@ -137,13 +142,54 @@ def test_python_loaders(loaders: Path) -> None:
     [
         ("breaks", "the loader failed: ZeroDivisionError: division by zero"),
         ("nothing", "the loader returned None: expected (x, y)"),
-        ("pairr", "has no function 'pairr'. Did you mean 'pair'? It has: breaks, nothing, pair"),
+        (
+            "pairr",
+            "has no function 'pairr'. Did you mean 'pair'? It has: any_option, breaks, gives_up",
+        ),
         ("not_callable", "has no function 'not_callable'"),
         ("short", "python:loaders_of_test:short: Data cardinality is ambiguous"),
+        ("gives_up", "python:loaders_of_test:gives_up: there is no a.npz in /data. Get it from example.org"),
     ],
 )
 def test_python_loader_refusals(loaders: Path, name: str, message: str) -> None:
     assert message in fails(f"python:loaders_of_test:{name}", loaders)
+
+
+def test_options_are_the_loaders_keyword_arguments(loaders: Path) -> None:
+    def load(name: str, **options: Any) -> Any:
+        options_of = SourceOptions(loader=options)
+        return load_source(f"python:loaders_of_test:{name}", base_dir=loaders, options=options_of).train.x[0]
+
+    assert load("made", rows=2).tolist() == [[0.0] * 3] * 2
+    assert load("made", rows=1, value=5.0).tolist() == [[5.0] * 3]
+    assert load("any_option", value=7.0).tolist() == [[7.0]]
+
+
+@pytest.mark.parametrize(
+    ("options", "option", "message"),
+    [
+        ({}, "rows", "the option 'rows' is required by python:loaders_of_test:made and not given"),
+        (
+            {"rows": 2, "valu": 1},
+            "valu",
+            "python:loaders_of_test:made has no option 'valu'. Did you mean 'value'? It takes: rows, value",
+        ),
+    ],
+)
+def test_options_that_the_loader_does_not_take_are_named(
+    loaders: Path, options: dict[str, Any], option: str, message: str
+) -> None:
+    with pytest.raises(LoaderOptionError) as caught:
+        load_source("python:loaders_of_test:made", base_dir=loaders, options=SourceOptions(loader=options))
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert (copy.option, str(copy)) == (option, message)
+
+
+def test_options_are_for_python_sources(tmp_path: Path) -> None:
+    message = fails("builtin:digits", tmp_path, loader={"folder": "data"})
+    assert message.startswith(
+        "`options` are for 'python:MODULE:FUNCTION' sources. Received: source = 'builtin"
+    )
 
 
 def test_python_module_refusals(loaders: Path) -> None:

@@ -17,7 +17,7 @@ from distnn.models.fitting import FitArguments, engine_options
 from jobs import cli
 from jobs.build import Job, Placement, build_job
 from jobs.errors import SpecError
-from jobs.recorder import _decisive
+from jobs.identity import decisive
 from jobs.spec import ClusterSpec
 from jobs.specfile import load_spec
 
@@ -63,6 +63,11 @@ def number():
 
 def load():
     return np.arange(60.0).reshape(20, 3), np.arange(20) % 3
+
+def load_from(folder, rows=20):
+    if folder == "nowhere":
+        raise SystemExit("there is no data in nowhere. Get them from example.org")
+    return np.zeros((rows, 3)), np.arange(rows) % 3
 """
 
 
@@ -122,7 +127,7 @@ def test_the_exchange_reaches_the_engine_and_never_the_recipe(small_job: Path) -
     other = build(small_job, "cluster.exchange='object_store'", placement=Placement(exchange="hierarchical"))
     assert other.spec.cluster.exchange == other.engine_arguments()["exchange"] == "hierarchical"
     assert build(small_job).engine_arguments()["exchange"] == "auto"
-    assert "exchange" not in _decisive(other.spec.to_plain())
+    assert "exchange" not in decisive(other.spec.to_plain())
 
 
 def test_the_exchanges_of_specs_and_command_line_are_the_engines() -> None:
@@ -239,6 +244,30 @@ def test_user_modules_beside_the_spec_are_found(user_job: Path) -> None:
     job = build(user_job)
     assert job.model.count_params() == 12
     assert job.data.train.num_samples == 20
+
+
+def test_options_of_the_data_are_the_loaders_arguments(user_job: Path) -> None:
+    source = load_spec(user_job).spec.data.source
+    loader = f"data.source={source}_from"
+    job = build(user_job, loader, "data.options.folder=here", "data.options.rows=30")
+    assert job.data.train.num_samples == 30
+    assert job.spec.to_plain()["data"]["options"] == {"folder": "here", "rows": 30}
+    assert "options" not in decisive(job.spec.to_plain())["data"]
+    assert refusal(user_job, loader).endswith(
+        f": data.options.folder: the option 'folder' is required by {source}_from and not given"
+    )
+    wrong = refusal(user_job, loader, "data.options.foldr=here")
+    assert wrong == (
+        f"--set data.options.foldr=here: data.options.foldr: {source}_from has no option 'foldr'. "
+        "Did you mean 'folder'? It takes: folder, rows"
+    )
+    missing = refusal(user_job, loader, "data.options.folder=nowhere")
+    assert missing.endswith(
+        f"data.source: {source}_from: there is no data in nowhere. Get them from example.org"
+    )
+    assert "data.options.folder: input was not a valid JSON value" in refusal(
+        user_job, loader, "data.options.folder=2020-01-01"
+    )
 
 
 def test_unknown_factory_is_refused_with_what_there_is(user_job: Path) -> None:

@@ -12,7 +12,7 @@ from distnn.layers import Dense
 from distnn.optimizers import Adam
 from distnn.regularizers import L2
 from distnn.schedules import CosineDecay
-from jobs.catalog import make_parts
+from jobs.catalog import LAYER, class_names, make_parts
 from jobs.problems import key_of
 from jobs.specfile import load_spec
 
@@ -166,6 +166,30 @@ def test_bad_training_is_told(tmp_path: Path, training: str, key: str, message: 
     ((found_key, found),) = problems(tmp_path, training=training)
     assert found_key == key
     assert found.startswith(message)
+
+
+def test_layers_over_images_need_no_more_than_keras_asks_for(tmp_path: Path) -> None:
+    given = {
+        "Conv": "filters = 2, kernel_size = 1",
+        "Convolution": "filters = 2, kernel_size = 1",
+        "SeparableConv": "filters = 2, kernel_size = 1",
+        "SeparableConvolution": "filters = 2, kernel_size = 1",
+        "DepthwiseConv": "kernel_size = 1",
+        "AveragePooling": "pool_size = 2",
+        "AvgPool": "pool_size = 2",
+        "MaxPooling": "",
+        "MaxPool": "",
+    }
+    names = [name for name in class_names(LAYER) if name.rstrip("123D") in given]
+    names += [name for name in class_names(LAYER) if name.endswith("DTranspose")]
+    assert len(names) > 25
+    for name in names:
+        stem = name.removesuffix("Transpose").rstrip("123D")
+        assert problems(tmp_path, f'[{{type = "{name}", {given[stem]}}}]'.replace(", }", "}")) == []
+    assert problems(tmp_path, '["Conv2D"]') == [
+        ("model.layers[0].filters", "is required by Conv2D and not given"),
+        ("model.layers[0].kernel_size", "is required by Conv2D and not given"),
+    ]
 
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:

@@ -283,6 +283,27 @@ def test_evaluate_measures_what_was_held_out_or_other_data(finished: RunDir) -> 
     assert (result.exit_code, "--data is needed" in result.stderr) == (2, True)
 
 
+def test_a_runs_own_loader_is_called_as_the_run_called_it(
+    small_job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loader = (
+        "import numpy as np\n"
+        "def part(rows): return np.ones((rows, 4)), np.arange(rows) % 10\n"
+        "def load(rows): return part(rows), part(5)\n"
+    )
+    (tmp_path / "rows_of_test_cli.py").write_text(loader)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    source, run = "python:rows_of_test_cli:load", str(tmp_path / "run")
+    data = f"data={{source='{source}', options={{rows=20}}}}"
+    assert distnn("run", str(small_job), "--set", data, "--run-dir", run).exit_code == 0
+    monkeypatch.chdir("/")
+    out = tmp_path / "out.npy"
+    result = distnn("predict", run, "--data", source, "--out", str(out))
+    assert result.exit_code == 0, result.output
+    assert np.load(out).shape == (5, 10)
+    assert distnn("evaluate", run, "--data", source).stdout == distnn("evaluate", run).stdout
+
+
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".csv"])
 def test_predict_writes_each_kind_of_file(finished: RunDir, tmp_path: Path, suffix: str) -> None:
     from distnn.datasets import digits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import signal
@@ -219,3 +220,64 @@ def wait_for_event(run: RunDir, kind: str, seconds: float = 60.0) -> None:
     while not any(record["kind"] == kind for record in journal.read(run.events).records):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+DIES = """
+import os, signal
+from cluster.engine import RayEngine
+from jobs.checkpoints import CheckpointStore
+
+def dying(owner, name, is_time):
+    original = getattr(owner, name)
+    def wrapped(*arguments, **named):
+        if is_time(*arguments):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*arguments, **named)
+    setattr(owner, name, wrapped)
+
+place = {place!r}
+if place == "start":
+    dying(RayEngine, "load", lambda *arguments: True)
+elif place == "step":
+    # From another thread, so that it comes in the middle of a segment that workers run by themselves.
+    import threading
+    run_segment = RayEngine.run_segment
+    def watched(engine, steps):
+        if engine.state().step >= 30:
+            threading.Timer(0.001, os.kill, (os.getpid(), signal.SIGKILL)).start()
+            while True:
+                run_segment(engine, steps)
+        return run_segment(engine, steps)
+    RayEngine.run_segment = watched
+elif place == "validation":
+    dying(RayEngine, "evaluate", lambda engine, *more: engine.state().step == 46)
+elif place == "checkpoint":
+    dying(os, "replace", lambda source, target: str(target).endswith("step-00000040.safetensors"))
+"""
+
+
+@pytest.mark.parametrize("place", ["start", "step", "validation", "checkpoint"])
+def test_a_killed_coordinator_leaves_nothing_and_the_run_goes_on_elsewhere(
+    small_job: Path, tmp_path: Path, folder: Path, place: str
+) -> None:
+    run, unbroken = RunDir(tmp_path / "run"), RunDir(tmp_path / "unbroken")
+    options = ("--set", "training.epochs=4", "--set", "checkpoint.every_steps=10")
+    with running(folder, small_job, run, *options, more=DIES.format(place=place)) as process:
+        workers: dict[int, psutil.Process] = {}
+        while process.poll() is None:
+            with contextlib.suppress(psutil.Error):
+                workers |= {worker.pid: worker for worker in workers_of(process)}
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.05)
+        _, text = process.communicate()
+        _, alive = psutil.wait_procs(list(workers.values()), timeout=20)
+    assert process.returncode == -signal.SIGKILL, text
+    assert len(workers) == 2 and not alive
+    command = [sys.executable, "-m", "jobs"]
+    for arguments in (
+        ["run", str(small_job), "--run-dir", str(unbroken.path), *options],
+        ["resume", str(run.path), "--backend", "threads", "--workers", "3"],
+    ):
+        subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, check=True, timeout=100)
+    assert run.model.read_bytes() == unbroken.model.read_bytes()
+    assert run.steps.read_bytes() == unbroken.steps.read_bytes()

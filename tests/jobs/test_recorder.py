@@ -14,10 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cluster.machine import machine_identity
 from distnn.errors import RunDirectoryError
 from distnn.recording import Plan, Snapshot
-from jobs import journal
-from jobs.recorder import Rhythm, RunRecorder, open_recorder
+from jobs import journal, ownership
+from jobs.checkpoints import CheckpointStore
+from jobs.recorder import RunRecorder, open_recorder
+from jobs.rhythm import Rhythm
 from jobs.rundir import RunDir
 from jobs.status import State, is_being_written, read_status
 from jobs.steplog import read_steps
@@ -142,7 +145,8 @@ def test_damaged_checkpoint_is_named_and_the_one_before_used(interrupted: Path, 
 def test_without_a_whole_checkpoint_the_run_begins_again(interrupted: Path) -> None:
     for file in (interrupted / "checkpoints").iterdir():
         file.write_bytes(b"x")
-    with pytest.warns(UserWarning, match="is damaged"):
+    told = "there is no checkpoint left to go on from: the run begins again at step 0"
+    with pytest.warns(UserWarning, match=told), pytest.warns(UserWarning, match="is damaged"):
         recorder, snapshot = begun(interrupted)
     train(recorder, 0, 12)
     recorder.finish(snapshot_at(12))
@@ -306,11 +310,15 @@ def test_failed_save_leaves_the_checkpoints_before(
 
     train(recorder, 8, 10)
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(OSError, match="No space left"):
-        recorder.save_checkpoint(snapshot_at(10))
+    recorder.save_checkpoint(snapshot_at(10))
+    with pytest.warns(UserWarning, match="checkpoint of step 10 could not be written: .*No space left"):
+        recorder.close()
     monkeypatch.undo()
-    recorder.close()
     assert RunDir(interrupted).checkpoint_steps() == [4, 8]
+    failed = [
+        r for r in journal.read(interrupted / "events.jsonl").records if r["kind"] == "checkpoint-failed"
+    ]
+    assert [(r["step"], "No space left" in r["reason"]) for r in failed] == [(10, True)]
     recorder, snapshot = begun(interrupted)
     recorder.close()
     assert snapshot is not None and snapshot.step == 8
@@ -381,3 +389,153 @@ def test_journal_cut_anywhere_keeps_whole_lines(tmp_path: Path, cut: int) -> Non
     contents = journal.read(tmp_path / "j")
     assert contents.records == [{"a": 1}]
     assert not contents.damaged
+
+
+def leave_running(path: Path, **changes: Any) -> RunDir:
+    """A run whose status says that it is going, on another machine or wherever `changes` say."""
+    recorder, _ = begun(path)
+    status = {**recorder.heartbeat.status.to_plain(), "host": "elsewhere", "machine": "another", **changes}
+    recorder.close()
+    run = RunDir(path)
+    run.write_json(run.status, status)
+    return run
+
+
+def test_a_run_that_beats_on_another_machine_is_not_taken(tmp_path: Path) -> None:
+    """Its lock does not reach this machine, its heartbeat does."""
+    run = leave_running(tmp_path / "run")
+    status, ended = json.loads(run.status.read_text()), threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(0.05):
+            run.write_json(run.status, {**status, "time": time.time()}, durable=False)
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    try:
+        with pytest.raises(RunDirectoryError, match=r"being written by another process \(.* on elsewhere"):
+            open_recorder(run.path)
+    finally:
+        ended.set()
+        thread.join()
+
+
+def test_a_run_that_has_died_on_another_machine_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ownership, "WATCH_S", 0.1)
+    run = leave_running(tmp_path / "run")
+    recorder = open_recorder(run.path)
+    assert recorder.attempt == 2
+    recorder.close()
+
+
+def test_a_run_that_has_died_here_is_taken_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ownership, "WATCH_S", 1e6)
+    run = leave_running(tmp_path / "run", machine=machine_identity())
+    open_recorder(run.path).close()
+
+
+def test_the_pulse_writes_the_status_whatever_the_training_does(tmp_path: Path) -> None:
+    recorder, _ = begun(tmp_path / "run")
+    first = read_status(recorder.run)
+    assert first is not None
+    beaten = threading.Event()
+    recorder.heartbeat._written = float("-inf")  # as if the last one were old
+    original = recorder.heartbeat.beat
+
+    def beat() -> None:
+        original()
+        beaten.set()
+
+    recorder.heartbeat.beat = beat  # type: ignore[method-assign]
+    assert beaten.wait(60)
+    status = read_status(recorder.run)
+    assert status is not None and status.time > first.time and status.state is State.STARTING
+    recorder.close()
+
+
+def test_checkpoints_are_written_beside_the_training_one_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, go_on, begins = FakeClock(), threading.Event(), []
+    save = CheckpointStore.save
+
+    def slow(store: CheckpointStore, snapshot: Snapshot) -> Path:
+        begins.append(snapshot.step)
+        assert go_on.wait(60)
+        return save(store, snapshot)
+
+    monkeypatch.setattr(CheckpointStore, "save", slow)
+    recorder = RunRecorder(RunDir(tmp_path / "run"), clock=clock)
+    recorder.begin(RECIPE, PLAN)
+    train(recorder, 0, 4, save_at=(4,))
+    clock.now += 100
+    assert not recorder.wants_checkpoint(5, at_epoch_end=False), "one is being written"
+    assert not recorder.wants_checkpoint(8, at_epoch_end=True)
+    assert recorder.wants_checkpoint(12, at_epoch_end=True), "the last one waits"
+    train(recorder, 4, 8)
+    assert recorder.run.checkpoint_steps() == []
+    assert journal.read(recorder.run.events).records[-1]["kind"] == "begin"
+    go_on.set()
+    recorder.save_checkpoint(snapshot_at(8))
+    recorder.close()
+    assert begins == [4, 8] and recorder.run.checkpoint_steps() == [4, 8]
+    kinds = [(r["kind"], r["step"]) for r in journal.read(recorder.run.events).records[-2:]]
+    assert kinds == [("checkpoint", 4), ("checkpoint", 8)]
+
+
+def test_a_checkpoint_rests_on_what_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    recorder, _ = begun(tmp_path / "run")
+    names = {file.descriptor: file.path.name for file in recorder._files}
+    fsync, replace = os.fsync, os.replace
+
+    def noted(descriptor: int) -> None:
+        calls.append(names.get(descriptor, "other"))
+        fsync(descriptor)
+
+    def renamed(source: Path, target: Path) -> None:
+        calls.append(f"rename to {Path(target).name}")
+        replace(source, target)
+
+    train(recorder, 0, 4)
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(os, "replace", renamed)
+    recorder.save_checkpoint(snapshot_at(4))
+    recorder._writer.wait()
+    monkeypatch.undo()
+    recorder.close()
+    at = calls.index("rename to step-00000004.safetensors")
+    assert {"steps.bin", "metrics.jsonl", "events.jsonl", "other"} <= set(calls[:at])
+
+
+@pytest.mark.parametrize(
+    ("rhythm", "step", "age_s", "cost_s", "is_due"),
+    [
+        (Rhythm(), 4, 0.5, 0.0, False),
+        (Rhythm(), 4, 1.0, 0.0, True),
+        (Rhythm(), 4, 10.0, 0.2, False),
+        (Rhythm(), 4, 20.0, 0.2, True),
+        (Rhythm(), 4, 30.0, 5.0, True),
+        (Rhythm(every_steps=4), 8, 0.0, 5.0, True),
+        (Rhythm(every_steps=4), 9, 0.0, 0.0, False),
+    ],
+)
+def test_an_epochs_end_is_saved_unless_that_is_dear(
+    rhythm: Rhythm, step: int, age_s: float, cost_s: float, is_due: bool
+) -> None:
+    assert rhythm.is_due_at_epoch_end(step, age_s, cost_s) is is_due
+
+
+def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
+    recorder, _ = begun(tmp_path / "run")
+    recorder.close()
+    run = RunDir(tmp_path / "run")
+    left = [run.checkpoints / ".step-00000004.safetensors.0a1b.tmp", run.path / ".status.json.tmp"]
+    kept = run.checkpoints / "notes.tmp"
+    for path in (*left, kept):
+        path.write_bytes(b"half")
+    recorder, _ = begun(tmp_path / "run")
+    recorder.close()
+    assert not any(path.exists() for path in left) and kept.exists()

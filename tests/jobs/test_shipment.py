@@ -105,6 +105,20 @@ def test_user_modules_travel_with_what_they_import(small_job: Path, tmp_path: Pa
     ]
 
 
+def test_folders_that_a_loader_is_told_do_not_travel(
+    small_job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    options = f"data.options={{folder='{tmp_path}', other='mine.py', kind='small', rows=5}}"
+    sent, spec = staged(small_job, tmp_path / "there", "data.source=python:mine:load", options)
+    assert spec["data"]["options"]["kind"] == "small"  # type: ignore[index]
+    assert sent.remarks == [
+        f"data.options.folder does not travel: the cluster must see {tmp_path}",
+        "data.options.other does not travel: the cluster must see mine.py by an absolute path",
+    ]
+
+
 def test_user_module_may_not_hide_ours(small_job: Path, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="a module of yours cannot be called 'jobs'"):
         staged(small_job, tmp_path / "there", "model={factory='jobs.mine:build'}")

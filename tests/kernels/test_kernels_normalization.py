@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from distnn.kernels import activations
 from distnn.kernels import normalization as kernels
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -28,7 +29,7 @@ def test_batch_norm(shape: tuple[int, int]) -> None:
     x, gamma, beta = make(*shape), make(shape[1]), make(shape[1] + 1)[1:]
     y, mean, inverse_std = np.empty_like(x), np.empty_like(gamma), np.empty_like(gamma)
     moments = np.full(1 + 2 * shape[1], np.nan)
-    kernels.batch_norm_training(x, gamma, beta, EPSILON, y, mean, inverse_std, moments)
+    kernels.batch_norm_training(x, gamma, beta, EPSILON, 0, y, mean, inverse_std, moments)
     np.testing.assert_allclose(moments, moments_of(x), rtol=1e-12, atol=1e-12)
     wide = x.astype(np.float64)
     inverse = 1 / np.sqrt(wide.var(axis=0) + EPSILON)
@@ -36,11 +37,30 @@ def test_batch_norm(shape: tuple[int, int]) -> None:
     np.testing.assert_allclose(y, hat * gamma + beta, rtol=1e-4, atol=1e-5)
     dy, dx = make(*shape) - 1, np.empty_like(x)
     dgamma, dbeta, scratch = np.empty_like(gamma), np.empty_like(gamma), np.empty((2, shape[1]))
-    kernels.batch_norm_gradient(x, gamma, mean, inverse_std, dy, dx, dgamma, dbeta, scratch)
+    kernels.batch_norm_gradient(x, gamma, mean, inverse_std, y, dy, 0, dx, dgamma, dbeta, scratch)
     np.testing.assert_allclose(dbeta, dy.sum(axis=0), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(dgamma, (dy * hat).sum(axis=0), rtol=1e-4, atol=1e-5)
     rest = dy - dy.mean(axis=0) - hat * (dy * hat).mean(axis=0)
     np.testing.assert_allclose(dx, rest * gamma * inverse, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("shape", [(7, 3), (9, 16), (5, 53)])
+def test_batch_norm_with_relu_gives_the_bytes_of_both_in_turn(shape: tuple[int, int]) -> None:
+    x, dy, gamma, beta = make(*shape), make(*shape) - 1, make(shape[1]), make(shape[1] + 1)[1:] - 1
+    y, fused_y, dx, fused_dx, masked = (np.empty_like(x) for _ in range(5))
+    mean, inverse_std, moments = np.empty_like(gamma), np.empty_like(gamma), np.empty(1 + 2 * shape[1])
+    vectors = [np.empty_like(gamma) for _ in range(4)]
+    scratch = np.empty((2, shape[1]))
+    statistics = (mean, inverse_std, moments)
+    kernels.batch_norm_training(x, gamma, beta, EPSILON, 0, y, *statistics)
+    activations.relu(y.reshape(-1), y.reshape(-1))
+    kernels.batch_norm_training(x, gamma, beta, EPSILON, 1, fused_y, *statistics)
+    assert fused_y.tobytes() == y.tobytes() and 0 < (y == 0).sum() < y.size
+    activations.relu_gradient(y.reshape(-1), dy.reshape(-1), masked.reshape(-1))
+    kernels.batch_norm_gradient(x, gamma, mean, inverse_std, y, masked, 0, dx, *vectors[:2], scratch)
+    kernels.batch_norm_gradient(x, gamma, mean, inverse_std, y, dy, 1, fused_dx, *vectors[2:], scratch)
+    assert fused_dx.tobytes() == dx.tobytes()
+    assert [v.tobytes() for v in vectors[2:]] == [v.tobytes() for v in vectors[:2]]
 
 
 def test_batch_norm_inference() -> None:

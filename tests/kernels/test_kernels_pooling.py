@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from distnn.kernels import depthwise, pooling
+from distnn.kernels import activations, depthwise, pooling
 from distnn.kernels.windows import Windows, make_windows
 from distnn.ops.pooling import _apartness
 
@@ -42,13 +42,12 @@ def images(windows: Windows, count: int, channels: int, *, has_ties: bool = Fals
     return x, rng.normal(size=(count, *windows.outputs, channels)).astype(np.float32)
 
 
-def largest(x: Array, dy: Array, windows: Windows) -> tuple[Array, Array]:
+def largest(x: Array, dy: Array, windows: Windows, is_rectified: int = 0) -> tuple[Array, Array]:
     y, dx = np.full_like(dy, np.nan), np.full_like(x, np.nan)
     sizes, channels = sizes_of(windows), x.shape[-1]
     pooling.max_pool(x.reshape(-1), sizes, channels, y.reshape(-1))
-    pooling.max_pool_gradient(
-        x.reshape(-1), y.reshape(-1), dy.reshape(-1), sizes, channels, _apartness(windows), dx.reshape(-1)
-    )
+    arrays = (x.reshape(-1), y.reshape(-1), dy.reshape(-1))
+    pooling.max_pool_gradient(*arrays, sizes, channels, _apartness(windows), is_rectified, dx.reshape(-1))
     return y, dx
 
 
@@ -67,6 +66,16 @@ def test_max_pool_is_the_naive_twin(windows: Windows, channels: int, has_ties: b
     y, dx = largest(x, dy, windows)
     np.testing.assert_array_equal(y, naive.max_pool(x, windows))
     np.testing.assert_allclose(dx, naive.max_pool_gradient(x, dy, windows), rtol=1e-5, atol=1e-6)
+
+
+@given(windows=pools(), channels=st.sampled_from(CHANNELS))
+@settings(max_examples=30)
+def test_max_pool_gradient_with_relu_gives_the_bytes_of_both_in_turn(windows: Windows, channels: int) -> None:
+    x, dy = images(windows, 2, channels, has_ties=True)
+    x = np.maximum(x, 0)
+    _, dx = largest(x, dy, windows)
+    activations.relu_gradient(x.reshape(-1), dx.copy().reshape(-1), dx.reshape(-1))
+    np.testing.assert_array_equal(largest(x, dy, windows, is_rectified=1)[1], dx)
 
 
 @given(windows=pools(), channels=st.sampled_from(CHANNELS))

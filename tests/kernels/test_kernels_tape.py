@@ -12,6 +12,7 @@ import pytest
 
 from distnn.kernels import tape as tapes
 from distnn.kernels.activations import leaky_relu, relu, relu_gradient
+from distnn.kernels.compiling_order import compiling_as_second
 from distnn.kernels.jit import kernel
 from distnn.kernels.stepping import begin_shard, copy_values, set_value
 from distnn.kernels.tape import Tape, WithFallback
@@ -193,3 +194,33 @@ def test_entries_are_run_from_where_one_says_and_stop_where_one_fails() -> None:
     with pytest.raises(RuntimeError, match="inner tape"):
         tapes._run_whole(words, address)
     assert tapes._run_entries(words, address, 2 * length) == words.size - 1 and after[0] == 2.0
+
+
+@compiled_only
+def test_two_processes_compile_every_other_kernel_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tape runs as any other; a kernel that is called twice counts once."""
+    met: list[str] = []
+    compile_one = tapes._compiled
+
+    def noting(function: Any, arguments: tuple[Any, ...]) -> Any:
+        met.append(function.__name__)
+        return compile_one(function, arguments)
+
+    monkeypatch.setattr(tapes, "_compiled", noting)
+    monkeypatch.setattr(tapes, "_codes", {})
+    x, y, dx = arrays(3)
+    expected = [y.copy(), dx.copy()]
+    calls = [partial(relu, x, y), partial(relu, x, y), partial(relu_gradient, y, x, dx)]
+    calls.append(partial(leaky_relu, x, 0.5, y))
+    with compiling_as_second():
+        made = Tape(calls)
+    assert met == ["relu_gradient", "leaky_relu", "relu"]
+    made()
+    relu(x, expected[0])
+    relu_gradient(expected[0], x, expected[1])
+    leaky_relu(x, 0.5, expected[0])
+    assert [y.tobytes(), dx.tobytes()] == [array.tobytes() for array in expected]
+    met.clear()
+    monkeypatch.setattr(tapes, "_codes", {})
+    Tape(calls)
+    assert met == ["relu", "leaky_relu", "relu_gradient"]

@@ -1,0 +1,102 @@
+"""`Model.map` over workers: who is asked for what, and what happens when one is lost or raises."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from cases import plain_model, reference, run
+from crews import CrewEngine, FaultyCrew, InProcessCrew
+
+from distnn.errors import EngineError, UserCodeError
+from distnn.models import Model, Sequential
+from distnn.threads import available_cores
+
+
+def make_model() -> Sequential:
+    model = plain_model()
+    model.ensure_initialized(3)
+    return model
+
+
+def double(model: Model, item: int) -> int:
+    return 2 * item
+
+
+def test_every_worker_is_asked_once_and_items_are_dealt_in_turn() -> None:
+    crew = InProcessCrew()
+    engine = CrewEngine(crew, 3)
+    models = engine.map(make_model(), lambda model, item: id(model), range(7))
+    assert len(set(models)) == 3
+    assert models[0] == models[3] == models[6] and models[1] == models[4]
+    assert [worker for worker, method in crew.asked if method == "map"] == [0, 1, 2]
+
+
+def test_fewer_items_than_workers_leave_some_unasked() -> None:
+    crew = InProcessCrew()
+    assert CrewEngine(crew, 3).map(make_model(), double, [4]) == [8]
+    assert [worker for worker, method in crew.asked if method == "map"] == [0]
+
+
+def test_the_model_of_a_worker_stays_until_it_changes() -> None:
+    engine, model = CrewEngine(InProcessCrew(), 1), make_model()
+    first = engine.map(model, lambda model, item: id(model), [0, 1])
+    assert first[0] == first[1]
+    kept = engine.map(model, lambda model, item: (id(model), model.get_weights()[0].tolist()), [0])[0]
+    model.set_weights([weight + 1 for weight in model.get_weights()])
+    again = engine.map(model, lambda model, item: (id(model), model.get_weights()[0].tolist()), [0])[0]
+    assert again[0] == kept[0] == first[0]
+    assert again[1] == model.get_weights()[0].tolist() != kept[1]
+    model.compile("sgd", "mse")
+    compiled = engine.map(model, lambda model, item: model.compiled["loss"].name, [0])
+    assert compiled == ["mean_squared_error"]
+
+
+def test_a_worker_uses_one_core() -> None:
+    before = available_cores()
+    assert CrewEngine(InProcessCrew(), 2).map(make_model(), lambda *_: available_cores(), [0]) == [1]
+    with pytest.raises(UserCodeError):
+        CrewEngine(InProcessCrew(), 2).map(make_model(), lambda model, item: 1 // item, [0])
+    assert available_cores() == before
+
+
+def test_items_of_a_lost_worker_are_done_by_others() -> None:
+    inner = InProcessCrew()
+    crew = FaultyCrew(inner).fail_when("map", worker=1)
+    engine = CrewEngine(crew, 3)
+    assert run(engine) == reference()
+    assert engine.map(make_model(), double, range(8)) == [0, 2, 4, 6, 8, 10, 12, 14]
+    assert [worker for worker, method in inner.asked if method == "map"] == [0, 1, 2, 0, 2, 3]
+    crew.assert_all_fired()
+    assert run(engine) == reference(), "trainings go on without the one that was lost"
+    assert set(crew.workers) == {0, 2, 3}
+
+
+def test_a_function_that_kills_every_worker_ends_in_an_error() -> None:
+    crew = FaultyCrew(InProcessCrew()).fail_when("map", worker=0).fail_when("map", worker=1)
+    with pytest.raises(EngineError, match="map: .* and no worker is left"):
+        CrewEngine(crew, 2).map(make_model(), double, range(8))
+    crew.assert_all_fired()
+
+
+def test_what_the_function_raises_is_told_with_its_place_in_the_users_code() -> None:
+    def fall(model: Model, item: int) -> None:
+        raise ArithmeticError(f"item {item} is too large for me")
+
+    engine = CrewEngine(InProcessCrew(), 2)
+    with pytest.raises(UserCodeError, match="ArithmeticError: item 5 is too large for me") as raised:
+        engine.map(make_model(), fall, [5, 6])
+    assert "in fall" in str(raised.value)
+    assert engine.map(make_model(), double, [5]) == [10], "the workers go on"
+
+
+@pytest.mark.parametrize("what", ["function", "item"])
+def test_what_cannot_be_sent_is_refused(what: str) -> None:
+    lock: Any = threading.Lock()
+    engine = CrewEngine(InProcessCrew(), 2)
+    with pytest.raises(ValueError, match=f"{what} given to `map` cannot be sent"):
+        if what == "function":
+            engine.map(make_model(), lambda model, item: lock, [1])
+        else:
+            engine.map(make_model(), double, [lock])
