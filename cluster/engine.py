@@ -103,6 +103,10 @@ class RayEngine(Engine):
         self._check_open()
         return self._coordinator.predict(data_name, batch_size)
 
+    def map(self, model: Model, function: Callable[[Any, Any], Any], items: Sequence[Any]) -> list[Any]:
+        self._check_open()
+        return self._mapper.run(model, function, items)
+
     def scale(self, workers: int) -> bool:
         self._check_open()
         self._coordinator.scale(workers)
@@ -115,10 +119,6 @@ class RayEngine(Engine):
             "min_workers": options.min_workers,
             "max_workers": options.workers,
         }
-
-    def map(self, model: Model, function: Callable[[Any, Any], Any], items: Sequence[Any]) -> list[Any]:
-        self._check_open()
-        return self._mapper.run(model, function, items)
 
     def close(self) -> None:
         self._coordinator.close()

@@ -51,7 +51,7 @@ class Mapper:
         while missing := [place for place in range(len(items)) if place not in results]:
             self._crew.recruit(self._options.workers)
             if not self._crew.workers:
-                raise EngineError(f"{WORK}: no worker could be started")
+                raise EngineError(f"{WORK}: {self._crew.shortage(1)}")
             dealt = self._deal(missing)
             requests = {w: Request("map", (*call, _chosen(items, places))) for w, places in dealt.items()}
             outcomes = self._crew.ask(requests, max(LOAD_DEADLINE_S, self._options.deadline_s))

@@ -198,8 +198,8 @@ def run(
 @click.argument("run")
 @_placement_options(with_threads=False)
 @_exchange_option
-@_deadline_option
 @retries_option
+@_deadline_option
 @_json_option
 @click.pass_context
 def resume(
@@ -209,8 +209,8 @@ def resume(
     workers: int | None,
     address: str | None,
     exchange: str | None,
-    deadline_s: float | None,
     retries: int | None,
+    deadline_s: float | None,
     as_json: bool,
 ) -> None:
     """Go on with RUN (id or path) from its newest checkpoint, to the same bytes."""

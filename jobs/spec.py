@@ -245,6 +245,10 @@ class ClusterSpec(_Section):
         "'hierarchical' (shared memory within each node, objects between them), 'object_store' (one object "
         "per worker); 'auto' takes the first of these that suits the nodes.",
     )
+    retries: Annotated[int, Field(strict=True, ge=0)] = Field(
+        default=0,
+        description="How often to start the run's process again after a crash, from the newest checkpoint.",
+    )
     deadline_seconds: Positive = Field(
         default=10.0,
         description="How long a worker may be silent before it is treated as dead, or twenty times what "
@@ -252,10 +256,6 @@ class ClusterSpec(_Section):
     )
     wait_seconds: Positive = Field(
         default=600.0, description="How long the run waits for `workers.min` workers before it fails."
-    )
-    retries: Annotated[int, Field(strict=True, ge=0)] = Field(
-        default=0,
-        description="How often to start the run's process again after a crash, from the newest checkpoint.",
     )
 
 

@@ -165,63 +165,6 @@ def test_shared_memory_that_must_be_and_is_not_fails_the_run_in_a_line(
     assert not run.steps.stat().st_size
 
 
-def test_a_live_run_is_scaled_down_and_up_and_changes_no_byte(
-    small_job: Path, tmp_path: Path, folder: Path
-) -> None:
-    run, unbroken = RunDir(tmp_path / "run"), RunDir(tmp_path / "unbroken")
-    with running(folder, small_job, run, "--set", "training.epochs=100000") as process:
-        wait_for_epoch(process, 3)
-        rest = read_on(process)
-        first = workers_of(process)
-        assert scaled(run, "1") == ["run goes on with 1 worker"]
-        psutil.wait_procs(first, timeout=20, callback=first.remove)
-        assert len(first) == 1
-        assert scaled(run, "5") == [
-            "5 are more than the most that the run was begun with, 2: it takes 2",
-            "run goes on with 2 workers",
-        ]
-        wait_for_event(run, "worker-joined")
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=60)
-    assert process.returncode == 3, rest
-    status = read_status(run)
-    assert status is not None and status.workers == 2
-    kinds = [r["kind"] for r in journal.read(run.events).records]
-    assert [kind for kind in kinds if kind in ("scaled", "worker-left", "worker-joined")] == [
-        "scaled",
-        "worker-left",
-        "scaled",
-        "worker-joined",
-    ]
-    epochs = ("--set", f"training.epochs={status.epoch + 1}")
-    command = [sys.executable, "-m", "jobs", "run", str(small_job), "--run-dir", str(unbroken.path), *epochs]
-    subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=100)
-    found = run.steps.read_bytes()
-    assert found and unbroken.steps.read_bytes().startswith(found)
-
-
-def read_on(process: subprocess.Popen[str]) -> list[str]:
-    """What it shows from now on; a program whose pipe is full would wait for ever."""
-    lines: list[str] = []
-    assert process.stderr is not None
-    threading.Thread(target=lines.extend, args=(process.stderr,), daemon=True).start()
-    return lines
-
-
-def scaled(run: RunDir, workers: str) -> list[str]:
-    """What `distnn scale` says."""
-    command = [sys.executable, "-m", "jobs", "scale", str(run.path), workers]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
-    return done.stdout.splitlines()
-
-
-def wait_for_event(run: RunDir, kind: str, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not any(record["kind"] == kind for record in journal.read(run.events).records):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 DIES = """
 import os, signal
 from cluster.engine import RayEngine
@@ -281,3 +224,60 @@ def test_a_killed_coordinator_leaves_nothing_and_the_run_goes_on_elsewhere(
         subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, check=True, timeout=100)
     assert run.model.read_bytes() == unbroken.model.read_bytes()
     assert run.steps.read_bytes() == unbroken.steps.read_bytes()
+
+
+def test_a_live_run_is_scaled_down_and_up_and_changes_no_byte(
+    small_job: Path, tmp_path: Path, folder: Path
+) -> None:
+    run, unbroken = RunDir(tmp_path / "run"), RunDir(tmp_path / "unbroken")
+    with running(folder, small_job, run, "--set", "training.epochs=100000") as process:
+        wait_for_epoch(process, 3)
+        rest = read_on(process)
+        first = workers_of(process)
+        assert scaled(run, "1") == ["run goes on with 1 worker"]
+        psutil.wait_procs(first, timeout=20, callback=first.remove)
+        assert len(first) == 1
+        assert scaled(run, "5") == [
+            "5 are more than the most that the run was begun with, 2: it takes 2",
+            "run goes on with 2 workers",
+        ]
+        wait_for_event(run, "worker-joined")
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=60)
+    assert process.returncode == 3, rest
+    status = read_status(run)
+    assert status is not None and status.workers == 2
+    kinds = [r["kind"] for r in journal.read(run.events).records]
+    assert [kind for kind in kinds if kind in ("scaled", "worker-left", "worker-joined")] == [
+        "scaled",
+        "worker-left",
+        "scaled",
+        "worker-joined",
+    ]
+    epochs = ("--set", f"training.epochs={status.epoch + 1}")
+    command = [sys.executable, "-m", "jobs", "run", str(small_job), "--run-dir", str(unbroken.path), *epochs]
+    subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=100)
+    found = run.steps.read_bytes()
+    assert found and unbroken.steps.read_bytes().startswith(found)
+
+
+def read_on(process: subprocess.Popen[str]) -> list[str]:
+    """What it shows from now on; a program whose pipe is full would wait for ever."""
+    lines: list[str] = []
+    assert process.stderr is not None
+    threading.Thread(target=lines.extend, args=(process.stderr,), daemon=True).start()
+    return lines
+
+
+def scaled(run: RunDir, workers: str) -> list[str]:
+    """What `distnn scale` says."""
+    command = [sys.executable, "-m", "jobs", "scale", str(run.path), workers]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    return done.stdout.splitlines()
+
+
+def wait_for_event(run: RunDir, kind: str, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not any(record["kind"] == kind for record in journal.read(run.events).records):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
