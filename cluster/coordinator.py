@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from cluster.assignment import Assignment, assign
 from cluster.crew import Answer, Crew, Outcome, Request, WorkerInfo
 from cluster.exchange.exchange import Exchange, Segment, WorkersLost
@@ -257,11 +259,12 @@ class Coordinator:
         """Commit steps; what a lost generation had not committed is computed again by the next."""
         self._look_after_staff()
         segment = Segment(self.updater.state.step, num_steps)
-        while not segment.is_complete:
+        while not segment.is_over:
             # The first step after a loss by itself, so that it is known when training goes on.
             segment.goal = segment.committed + 1 if self._recovery.is_under_way else num_steps
             try:
-                self._exchange.run(segment)
+                with np.errstate(all="ignore"):  # the report tells what matters
+                    self._exchange.run(segment)
             except WorkersLost as lost:
                 self._go_on_without_in(segment, lost.losses)
             else:
@@ -276,7 +279,8 @@ class Coordinator:
 
     def _report(self, segment: Segment) -> SegmentReport:
         committed = segment.fingerprints[: segment.committed]
-        return SegmentReport(segment.first_step, committed, self.updater.state.sums.copy())
+        sums = self.updater.state.sums.copy()
+        return SegmentReport(segment.first_step, committed, sums, segment.has_trouble)
 
     def evaluate(self, data_name: str, batch_size: int, before: Array | None = None) -> Array:
         """Loss and metric sums over the named data, added to those `before`."""

@@ -21,7 +21,7 @@ logger = logging.getLogger("distnn.cluster")
 
 Briefing = Callable[[int], Sequence[Request]]
 """What a worker must be asked before it can compute, in order."""
-SPARES_ASKED_EVERY_S = 5.0
+SPARES_ASKED_EVERY_S = 1.0
 
 
 @dataclass

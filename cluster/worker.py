@@ -180,7 +180,8 @@ class Worker:
         return self._guarded(step, self._compute, step, first, stop, weights)
 
     def _compute(self, step: int, first: int, stop: int, weights: Array) -> tuple[int, list[Part]]:
-        parts = self._running.compute_range(step, first, stop, self._take(weights))
+        with np.errstate(all="ignore"):  # whoever updates tells what matters
+            parts = self._running.compute_range(step, first, stop, self._take(weights))
         return step, [(shards, None if sums is None else sums.arrays()) for shards, sums in parts]
 
     # Steps in shared memory
@@ -214,7 +215,8 @@ class Worker:
             if optimizer != self._optimizer:
                 steps.take_optimizer(unpack(optimizer))
                 self._optimizer = optimizer
-            steps.run(first_step, num_steps, iterations)
+            with np.errstate(all="ignore"):
+                steps.run(first_step, num_steps, iterations)
         except GenerationOver:
             return None
         except (Exception, SystemExit) as error:
@@ -251,7 +253,8 @@ class Worker:
         """The step with the others of the node; the sums of its whole subtrees, from its first worker."""
         steps = self._node.steps
         try:
-            return step, steps.run(step, weights)
+            with np.errstate(all="ignore"):
+                return step, steps.run(step, weights)
         except GenerationOver:
             return step, ()
         except (Exception, SystemExit) as error:

@@ -73,12 +73,14 @@ class SegmentReport:
     """What a segment of steps left.
 
     `fingerprints`: uint64, one per committed step from `first_step`. `sums`: the epoch's loss and metric
-    sums after the last of them.
+    sums after the last of them. `has_trouble`: the next step came to a loss or to values that are not
+    finite; it is not committed, and the segment ends before it.
     """
 
     first_step: int
     fingerprints: Array
     sums: Array
+    has_trouble: bool = False
 
 
 class StopAsked(Exception):  # noqa: N818  (an outcome, not an error)
@@ -132,7 +134,7 @@ class Engine(ABC):
 
     @abstractmethod
     def run_segment(self, num_steps: int) -> SegmentReport:
-        """Commit the next `num_steps` steps.
+        """Commit the next `num_steps` steps, or those before the first that has trouble (see the report).
 
         Raises:
             UserCodeError: a layer, loss or metric of the user raised; the place is named.

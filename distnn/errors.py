@@ -7,6 +7,7 @@ Every one can be pickled, so that it crosses processes whole.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 class DataError(ValueError):
@@ -59,3 +60,73 @@ class UserCodeError(RuntimeError):
     def __str__(self) -> str:
         where = f" in {self.place}" if self.place is not None else ""
         return f"{self.user_traceback.rstrip()}\nuser code failed{where}: {self.summary}"
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Where a step came to a value that is not finite.
+
+    Args:
+        step: committed steps before it.
+        what: `forward`, `loss`, `gradient`; `update` if all of these are finite; `weights` if they were not
+            finite before the step; `unknown` if the step is finite when it is computed again.
+        shard: the first that has it.
+        layer: of the model, or the loss, or the weights.
+        op: in the layer.
+        sample: the first that has it: its index in the training data; None where samples are summed up.
+        value: as text, such as `nan`.
+        learning_rate: of the step.
+    """
+
+    step: int
+    what: str
+    shard: int | None = None
+    layer: str = ""
+    op: str = ""
+    sample: int | None = None
+    value: str = ""
+    learning_rate: float = 0.0
+
+    def facts(self) -> dict[str, Any]:
+        """What an event tells of it, beside the step."""
+        kept = {"what": self.what, "shard": self.shard, "layer": self.layer, "op": self.op}
+        return {**kept, "sample": self.sample, "value": self.value, "learning_rate": self.learning_rate}
+
+    def __str__(self) -> str:
+        place = f"step {self.step}" if self.shard is None else f"step {self.step}, shard {self.shard}"
+        op = f" ({self.op})" if self.op else ""
+        sample = "" if self.sample is None else f", first for sample {self.sample} of the training data"
+        layer = f"'{self.layer}'"
+        texts = {
+            "forward": f"the output of layer {layer}{op} is {self.value}{sample}",
+            "loss": f"the loss {layer}{op} is {self.value}{sample}",
+            "gradient": f"the gradient of {layer}{op} is {self.value}{sample}, the loss is finite",
+            "update": f"loss and gradient are finite, and the update makes {self.layer} {self.value}",
+            "weights": f"the weights {layer} hold {self.value} already",
+        }
+        again = (
+            "a value was not finite, and all are when the step is computed again: code of your own that is "
+            "not deterministic, or a faulty machine"
+        )
+        return f"{place}: {texts.get(self.what, again)} (learning rate {self.learning_rate:g})"
+
+
+class NonFiniteError(ArithmeticError):
+    """A step came to a loss, a gradient or weights that are not finite; nothing of it has been kept.
+
+    Args:
+        trouble: where.
+        hint: what to do, a sentence.
+    """
+
+    def __init__(self, trouble: Trouble, hint: str) -> None:
+        super().__init__(trouble, hint)
+        self.trouble = trouble
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.trouble}. {self.hint}"
+
+
+class ResumeMismatchError(RuntimeError):
+    """Steps of a run, computed again, did not come to the bytes that were recorded; the run is as it was."""

@@ -72,6 +72,11 @@ class Window:
     def steps(self) -> int:
         return len(self.data.cuts)
 
+    @property
+    def stop(self) -> int:
+        """The committed step behind the last of them."""
+        return self.batching.first_step + self.steps
+
 
 class Feed:
     """The pulled batches of one training.

@@ -84,6 +84,7 @@ class Graph:
         dtype: what `float32` stands for: float32 for work, float64 for gradient checks.
         training: whether layers behave as in training.
         added_losses: one number each, and whether it is a sum over samples (else a mean).
+        sections: where in the nodes the `loss` begins (after the model's outputs), and the `gradient`.
     """
 
     samples: int = 1
@@ -101,6 +102,7 @@ class Graph:
     assignments: dict[Variable, Assignment] = field(default_factory=dict)
     states: dict[Variable, Tensor] = field(default_factory=dict)
     added_losses: list[tuple[Tensor, bool]] = field(default_factory=list)
+    sections: dict[str, int] = field(default_factory=dict)
     control: Array = field(default_factory=lambda: np.zeros(CONTROL_WORDS, np.int64))
     variable_value: Callable[[Variable], Array] = field(default=lambda variable: variable.array)
     _scopes: list[str] = field(default_factory=list)

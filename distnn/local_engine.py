@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -102,13 +103,19 @@ class LocalEngine(Engine):
         task = updater.task
         first_step = updater.state.step
         fingerprints = np.zeros(num_steps, np.uint64)
-        with product_threads(task.threads):
-            for i in range(num_steps):
+        committed = 0
+        with product_threads(task.threads), np.errstate(all="ignore"):  # the report tells what matters
+            while committed < num_steps:
                 parts: dict[Range, ShardSums | None] = {}
                 for part in self._map(self._compute_step):
                     parts.update(part)
-                fingerprints[i] = updater.update(combine(task.batching.shards, parts))
-        return SegmentReport(first_step, fingerprints, updater.state.sums.copy())
+                fingerprint = updater.update(combine(task.batching.shards, parts))
+                if fingerprint is None:
+                    break
+                fingerprints[committed] = fingerprint
+                committed += 1
+        sums = updater.state.sums.copy()
+        return SegmentReport(first_step, fingerprints[:committed], sums, committed < num_steps)
 
     def _compute_step(self, worker: int) -> list[tuple[Range, ShardSums | None]]:
         state = self._now.updater.state
@@ -167,7 +174,9 @@ class ThreadsEngine(LocalEngine):
 
     def __init__(self, options: EngineOptions) -> None:
         super().__init__(options)
-        self._pool = ThreadPoolExecutor(self._num_runners, thread_name_prefix="distnn-worker")
+        self._pool = ThreadPoolExecutor(
+            self._num_runners, "distnn-worker", initializer=partial(np.seterr, all="ignore")
+        )
 
     @property
     def _num_runners(self) -> int:

@@ -146,6 +146,11 @@ class Objective:
     def _all_metrics(self) -> list[Metric]:
         return [m for group in (*self.metrics, *self.weighted_metrics) for m in group]
 
+    @property
+    def num_metrics(self) -> int:
+        """Of all outputs, weighted ones included."""
+        return len(self._all_metrics())
+
     def directions(self) -> dict[str, str]:
         """Which way each log gets better ("min" or "max"), where it is known."""
         names = self.names

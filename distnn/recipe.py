@@ -36,6 +36,7 @@ def make_recipe(
     task: Task,
     data: Mapping[str, ArrayData],
     pulled: str | None = None,
+    on_nonfinite: str = "stop",
 ) -> dict[str, Any]:
     """What must be equal for two trainings to end in equal bytes.
 
@@ -45,6 +46,7 @@ def make_recipe(
         task: of the training.
         data: by name; without what is pulled.
         pulled: what the training's batches are pulled from; nobody can have them again then.
+        on_nonfinite: what happens at a step that is not finite.
     """
     trained = set(model.trainable_variables)
     return {
@@ -55,6 +57,7 @@ def make_recipe(
         "initial_weights": weights_digest(model),
         "data": {name: part.digest() for name, part in sorted(data.items())},
         "batching": _batching_facts(task.batching),
+        "on_nonfinite": on_nonfinite,
         **({"not_replayable": f"its batches are pulled from {pulled}"} if pulled else {}),
         **({"threads_per_shard": task.threads} if products_kind() == "blas" else {}),
         "arithmetic": arithmetic_facts(),

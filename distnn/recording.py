@@ -7,7 +7,7 @@ nothing has no recorder. The run directory's recorder lives in `jobs`, found by 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,20 +68,67 @@ class Snapshot:
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
+SnapshotCheck = Callable[[Snapshot, int | None], None]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a run recorded before, to compare with what is computed again.
+
+    `fingerprints`: uint64, of the steps after `first_step`. `earlier`: the snapshots before the one that the
+    run goes on from, the newest first.
+    """
+
+    first_step: int
+    fingerprints: Array
+    earlier: Callable[[], Iterator[Snapshot]]
+
+    @property
+    def last_step(self) -> int:
+        return self.first_step + len(self.fingerprints)
+
+    def after(self, step: int, count: int) -> Array:
+        """Fingerprints of the `count` steps after committed `step`; fewer where the record ends."""
+        start = step - self.first_step
+        return self.fingerprints[start : start + count]
+
+
 class Recorder(ABC):
     """Keeps a training: implemented by a run directory. All calls come from the thread that trains."""
 
     @abstractmethod
-    def begin(self, recipe: dict[str, Any], plan: Plan) -> Snapshot | None:
+    def begin(
+        self, recipe: dict[str, Any], plan: Plan, check: SnapshotCheck | None = None
+    ) -> Snapshot | None:
         """Called once before the first step.
+
+        Args:
+            recipe: what the bytes depend on.
+            plan: the size of the training.
+            check: raises CheckpointError for a snapshot that is not what was recorded, given the fingerprint
+                of its step, if that is known.
 
         Returns:
             The snapshot to go on from, or None to begin at the beginning. What the directory holds beyond
-            that snapshot's step has been cut.
+            that snapshot's step stays until `settle`.
 
         Raises:
             RunDirectoryError: if the directory holds a run of another recipe.
         """
+
+    def evidence(self) -> Evidence | None:
+        """What was recorded before `begin`; None if nothing was."""
+        return None
+
+    def on_difference(self, step: int, text: str) -> None:  # noqa: B027  (may be ignored)
+        """What was computed again for `step` is not what was recorded, as `text` says.
+
+        Raises:
+            ResumeMismatchError: unless the run is to go on all the same.
+        """
+
+    def settle(self) -> None:  # noqa: B027  (may be ignored)
+        """All is well: cut what lies beyond the snapshot. Whatever writes does this, too."""
 
     @abstractmethod
     def next_checkpoint_step(self, step: int) -> int | None:

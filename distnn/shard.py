@@ -212,11 +212,34 @@ class ShardRunner:
             self._counts, self._shard_counts = np.zeros(layout.sums), ShardSums(layout)
         return True
 
-    def _compute_eagerly(self, weights: Array, into: ShardSums, samples: int, batch_samples: int) -> None:
+    def _compute_eagerly(
+        self, weights: Array, into: ShardSums | None, samples: int, batch_samples: int
+    ) -> tuple[Traced, Array]:
         indices = self._index_buffer(samples)
         Tape([self._order(indices, self.task.batching.shuffle)])()
         place = (int(self.control[STEP_WORD]), self.shard)
-        self._run_eagerly("train", "train", indices, place, weights, into, batch_samples)
+        traced = self._run_eagerly("train", "train", indices, place, weights, into, batch_samples)
+        return traced, indices
+
+    def walk(self, step: int, shard: int, weights: Array) -> tuple[Traced, Array] | None:
+        """Compute a shard op by op, whatever the task says, to the same bytes; values stay in the graph.
+
+        Returns:
+            What was recorded, and the indices of the shard's samples; None if it is empty.
+        """
+        batching = self.task.batching
+        start, stop = batching.batch_bounds(step)
+        low, high = shard_bounds(0, stop - start, batching.shards, shard)
+        if low == high:
+            return None
+        self.begin_step(step)
+        Tape(
+            [
+                *self._bind_counts(weights, stop - start),
+                partial(begin_shard, self.control, shard, low, high - low),
+            ]
+        )()
+        return self._compute_eagerly(weights, None, high - low, stop - start)
 
     def unbind(self) -> None:
         """Let go of all weights and sums that programs were bound to."""

@@ -107,6 +107,7 @@ def _record(task: Task, mode: Mode, graph: Graph, eager: EagerValues | None) -> 
             states = tuple(variable for variable in layout.variables if variable in graph.states)
             results = Results(outputs=(*outputs, *(graph.states[variable] for variable in states)))
             return Traced(mode, graph, results, layout, (), SumsLayout(0, 0, ()), (), (), states)
+        graph.sections["loss"] = len(graph.nodes)
         targets = [leaves[f"y{i}"] for i in range(len(task.signature.targets))]
         recorded = task.objective.record(graph, targets, outputs, leaves.get("sample_weight"))
         if mode == "count":
@@ -126,6 +127,7 @@ def _record(task: Task, mode: Mode, graph: Graph, eager: EagerValues | None) -> 
         moments, assigned = tuple(graph.moments), tuple(graph.assignments.values())
         sums += [_assigned_sum(assignment, layout, task.batching.shards) for assignment in assigned]
         wrt = [_leaf(graph, variable) for variable in layout.trainable]
+        graph.sections["gradient"] = len(graph.nodes)
         found = [
             graph.constant(np.zeros(variable.shape)) if gradient is None else gradient
             for variable, gradient in zip(layout.trainable, gradients(graph, starts, wrt), strict=True)

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import logging
+import math
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,19 +23,29 @@ import numpy as np
 from distnn.batching import UNKNOWN_STEPS
 from distnn.callbacks import CallbackList, History
 from distnn.engine import Engine, SegmentReport, StopAsked
-from distnn.errors import CheckpointError
-from distnn.feeding import Feed
+from distnn.errors import CheckpointError, NonFiniteError, Trouble
+from distnn.feeding import Feed, Window
 from distnn.incidents import Incident
+from distnn.nonfinite import find_trouble
 from distnn.objective import Objective
 from distnn.recording import Plan, Recorder, Snapshot, TrainingState
 from distnn.rescue import Rescue
-from distnn.tensor import Array
+from distnn.resuming import ResumeCheck, check_snapshot, find_example, steps_again
+from distnn.snapshots import read_snapshot, with_arrays, without_arrays, write_snapshot
+from distnn.updater import skipped, state_fingerprint
 
 if TYPE_CHECKING:
     from distnn.data.arrays import ArrayData
     from distnn.models.model import Model
     from distnn.task import Task
 
+logger = logging.getLogger("distnn.training")
+
+POLICIES = ("stop", "skip")
+"""What happens at a step whose loss, gradient or new weights are not finite."""
+
+_MANY = 5
+"""Skipped steps from which on only some are told to people."""
 _BEFORE_A_BATCH = ("on_train_batch_begin", "on_batch_begin")
 
 SEGMENT_SECONDS = 0.2
@@ -84,11 +97,16 @@ class Training:
     validation: Validation | None = None
     recorder: Recorder | None = None
     recipe: dict[str, Any] = field(default_factory=dict)
+    on_nonfinite: str = "stop"
     feed: Feed | None = None
     clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
         self.layout = self.model.layout
+        self._skipped_samples = self._num_skipped = 0
+        self._window: Window | None = None
+        self._changed: str | None = None
+        self._check: ResumeCheck | None = None
         self._rescue = Rescue(lambda epoch: self._snapshot(epoch, is_within_epoch=True))
 
     def run(self, state: TrainingState) -> TrainingState:
@@ -110,7 +128,10 @@ class Training:
                 self.feed.close()
 
     def _run(self, state: TrainingState) -> TrainingState:
-        snapshot = None if self.recorder is None else self.recorder.begin(self.recipe, self.plan)
+        initial, snapshot = state, None
+        if self.recorder is not None:
+            check = partial(check_snapshot, task=self.task, like=initial)
+            snapshot = self.recorder.begin(self.recipe, self.plan, check)
         if snapshot is not None:
             state = self._read(snapshot, state)
         if self.recorder is not None:
@@ -123,6 +144,9 @@ class Training:
         if forgetful := self.callbacks.without_state():
             self._event("callbacks-without-state", callbacks=", ".join(forgetful))
         try:
+            self._check_beginning(snapshot, initial, state)
+            if self.recorder is not None:
+                self.recorder.settle()
             self._run_epochs(snapshot)
         except BaseException:
             self._keep_committed()
@@ -188,12 +212,28 @@ class Training:
             self._event("not-exactly-resumed", message=message)
         return state
 
+    def _check_beginning(
+        self, snapshot: Snapshot | None, initial: TrainingState, state: TrainingState
+    ) -> None:
+        """Compute steps again that were recorded, before anything is written."""
+        evidence = None if self.recorder is None else self.recorder.evidence()
+        if self.recorder is None or evidence is None or state.step >= self.plan.last_step:
+            return
+        if self.feed is not None:
+            return  # whether the batches are the same, the feed says
+        self._check = ResumeCheck(self.recorder, evidence, state.step, self.callbacks.without_state())
+        example = find_example(evidence, self.callbacks, self.task, initial, snapshot)
+        if example is not None:
+            fingerprints = steps_again(self.engine, self.model.optimizer, example, state)
+            self._check.examine(example, fingerprints)
+
     def _restore(self, snapshot: Snapshot) -> None:
         """The snapshot has the last word over what callbacks do when a training, or an epoch, begins."""
         training = snapshot.metadata["training"]
-        self.callbacks.set_states(_with_arrays(training["callbacks"], snapshot.tensors))
+        self.callbacks.set_states(with_arrays(training["callbacks"], snapshot.tensors))
         self.model.optimizer.set_state(training["optimizer"])
         self.model.stop_training = bool(training["stop_training"])
+        self._changed = training.get("changed")
         self.model.take_state(self.engine.state())
 
     # Epochs
@@ -203,8 +243,10 @@ class Training:
         began = self.clock()
         self.callbacks.on_epoch_begin(epoch)
         has_ended = False
+        self._skipped_samples = 0
         if snapshot is not None and _is_within_epoch(snapshot):
             self._restore(snapshot)
+            self._skipped_samples = int(snapshot.metadata["training"].get("skipped_samples", 0))
             has_ended = self.model.stop_training
         else:
             self._take_callbacks_changes()
@@ -238,7 +280,6 @@ class Training:
         end = (epoch + 1) * self.plan.steps_per_epoch
         each_batch = self.callbacks.wants_batches
         per_second = 0.0
-        sums = self.engine.state().sums
         if self.feed is not None:
             self.feed.begin_epoch(epoch, self.engine.state().step, end)
         while (step := self.engine.state().step) < end and not has_ended:
@@ -254,20 +295,100 @@ class Training:
                 self.engine.scale(workers)
             began = self.clock()
             report = self._run_segment(epoch, step, size)
-            per_second = size / max(self.clock() - began, 1e-9)
-            sums, step = report.sums, step + size
-            self._after_segment(epoch, step, report, each_batch)
-            has_ended = self.model.stop_training
+            committed = len(report.fingerprints)
+            per_second = (committed + report.has_trouble) / max(self.clock() - began, 1e-9)
+            if committed:
+                self._after_segment(epoch, step + committed, report, each_batch)
+                has_ended = self.model.stop_training
+            if report.has_trouble and not has_ended:
+                loss = self._meet_trouble(epoch, each_batch)
+                if loss is not None:
+                    return self._logs(epoch) | {"loss": loss}
         if self.feed is not None:
             self.feed.end_epoch()
-        return self.objective.means(sums, self._samples_done(self.engine.state().step))
+        return self._logs(epoch)
+
+    def _logs(self, epoch: int) -> dict[str, float]:
+        """Losses and metrics of the epoch so far, skipped steps left out; NaN if there is nothing else."""
+        state, samples = self.engine.state(), -self._skipped_samples
+        if state.step > epoch * self.plan.steps_per_epoch:
+            samples += self._samples_done(state.step)
+        logs = self.objective.means(state.sums, samples)
+        return logs if samples else dict.fromkeys(logs, math.nan)
+
+    # Steps that are not finite
+
+    def _meet_trouble(self, epoch: int, each_batch: bool) -> float | None:
+        """The step after the committed state is not finite: skip it, or end.
+
+        Returns:
+            Its loss, if callbacks have ended the training because of it; None if it was skipped.
+
+        Raises:
+            NonFiniteError: in all other cases.
+        """
+        state = self.engine.state()
+        trouble = self._find_trouble(state)
+        self._event("nonfinite", step=state.step, policy=self.on_nonfinite, **trouble.facts())
+        place = f"epoch {epoch + 1} of {self.plan.epochs}"
+        if self.on_nonfinite == "skip":
+            self._skip(epoch, each_batch, trouble)
+            self._num_skipped = count = self._num_skipped + 1
+            if count < _MANY or count & (count - 1) == 0:  # all of them are events
+                logger.warning("%s; %s goes on without this step, the %d. such", trouble, place, count)
+            return None
+        if state.step > self.plan.first_step and self.feed is None:
+            self._save(epoch, is_within_epoch=True)  # a feed may have pulled further
+        loss = float(trouble.value) if trouble.what == "loss" else math.nan
+        logs = self._logs(epoch) | {"loss": loss}
+        self.callbacks.on_train_batch_end(state.step % self.plan.steps_per_epoch, logs)
+        if self.model.stop_training:
+            return loss
+        raise NonFiniteError(
+            trouble,
+            f"Nothing of it was kept: the model is that of {state.step} steps ({place}). Lower the learning "
+            "rate, clip the gradient (clipnorm), or go on without such steps: on_nonfinite='skip'",
+        )
+
+    def _find_trouble(self, state: TrainingState) -> Trouble:
+        """Where it comes from; of pulled batches, samples are counted in their batch."""
+        if self._window is None:
+            return find_trouble(self.task, self.data["train"], state)
+        batching = self._window.batching
+        trouble = find_trouble(replace(self.task, batching=batching), self._window.data, state)
+        if trouble.sample is None:
+            return trouble
+        return replace(trouble, sample=trouble.sample - batching.batch_bounds(state.step)[0])
+
+    def _skip(self, epoch: int, each_batch: bool, trouble: Trouble) -> None:
+        """Commit the step without its update.
+
+        Raises:
+            NonFiniteError: all steps of the epoch were such.
+        """
+        state = self.engine.state()
+        batching = self.task.batching if self._window is None else self._window.batching
+        start, stop = batching.batch_bounds(state.step)
+        self._skipped_samples += stop - start
+        is_known = self.feed is None  # how many samples the epoch has
+        if is_known and self._skipped_samples == self._samples_done((epoch + 1) * self.plan.steps_per_epoch):
+            raise NonFiniteError(
+                trouble,
+                f"So was every step of epoch {epoch + 1}, and without updates no other epoch will end "
+                "otherwise: lower the learning rate, or look at this place",
+            )
+        self.engine.set_state(skipped(state, state.step % self.plan.steps_per_epoch == 0))
+        committed = self.engine.state()
+        fingerprints = np.array([state_fingerprint(committed)], np.uint64)
+        report = SegmentReport(committed.step - 1, fingerprints, committed.sums.copy())
+        self._after_segment(epoch, committed.step, report, each_batch)
 
     def _run_segment(self, epoch: int, step: int, size: int) -> SegmentReport:
         """Steps; a single one may take long, so its beginning can be saved while it runs.
 
         What the engine commits is recorded even if it is asked to stop in the middle.
         """
-        is_single = size == 1 and not self.model.stop_training
+        is_single = size == 1 and not self.model.stop_training and self.feed is None
         begins_anew = is_single and not self.callbacks.users_override(*_BEFORE_A_BATCH)
         try:
             with self._rescue.possible(epoch, step, begins_anew):
@@ -275,14 +396,14 @@ class Training:
         except StopAsked as asked:
             report = asked.report
             if self.recorder is not None and report is not None and len(report.fingerprints):
-                step = report.first_step + len(report.fingerprints)
-                logs = self.objective.means(report.sums, self._samples_done(step))
-                self.recorder.on_steps(report.first_step, report.fingerprints, logs)
+                self.recorder.on_steps(report.first_step, report.fingerprints, self._logs(epoch))
             raise
 
     def _send_batches(self, feed: Feed, step: int, limit: int) -> int:
         """Pull the batches of up to `limit` steps; for how many there are any."""
-        window = feed.window(step, limit)
+        if self._window is not None and 0 < (left := self._window.stop - step) < self._window.steps:
+            return min(left, limit)  # of those that the engine has
+        window = self._window = feed.window(step, limit)
         if window is None:
             if self.plan.steps_per_epoch != UNKNOWN_STEPS:
                 feed.warn_once()
@@ -292,7 +413,10 @@ class Training:
 
     def _after_segment(self, epoch: int, step: int, report: SegmentReport, each_batch: bool) -> None:
         """Tell who wants to know; stop (which saves), or save, if asked to."""
-        logs = self.objective.means(report.sums, self._samples_done(step))
+        logs = self._logs(epoch)
+        self._changed = None
+        if self._check is not None:
+            self._check.compare(report.first_step, report.fingerprints)
         if self.recorder is not None:
             self.recorder.on_steps(report.first_step, report.fingerprints, logs)
         if each_batch:
@@ -336,6 +460,7 @@ class Training:
             changed = state.copy()
             changed.weights[:] = weights
             self.engine.set_state(changed)
+            self._changed = f"{state_fingerprint(changed):016x}"
 
     # Checkpoints
 
@@ -351,7 +476,7 @@ class Training:
 
     def _snapshot(self, epoch: int, is_within_epoch: bool) -> Snapshot:
         """The committed state, copied; a run that goes on from it is in `epoch`, or about to begin it."""
-        states, arrays = _without_arrays(self.callbacks.get_states())
+        states, arrays = without_arrays(self.callbacks.get_states())
         training = {
             "epoch": epoch,
             "is_within_epoch": is_within_epoch,
@@ -360,6 +485,8 @@ class Training:
             "callbacks": copy.deepcopy(states),
             "optimizer": copy.deepcopy(self.model.optimizer.get_state()),
             "stop_training": self.model.stop_training,
+            "skipped_samples": self._skipped_samples,
+            "changed": self._changed,
         }
         if self.feed is not None:
             training["pulled"] = self.feed.state()
@@ -376,72 +503,3 @@ class Training:
 
 def _is_within_epoch(snapshot: Snapshot) -> bool:
     return bool(snapshot.metadata["training"]["is_within_epoch"])
-
-
-States = Mapping[str, Mapping[str, Any]]
-_CALLBACK_ARRAYS = "callbacks"
-
-
-def _without_arrays(states: States) -> tuple[dict[str, dict[str, Any]], dict[str, Array]]:
-    """The callbacks' states without arrays, and these by name, copied."""
-    plain: dict[str, dict[str, Any]] = {}
-    arrays: dict[str, Array] = {}
-    for key, state in states.items():
-        plain[key] = {name: value for name, value in state.items() if not isinstance(value, np.ndarray)}
-        for name, value in state.items():
-            if isinstance(value, np.ndarray):
-                arrays[f"{_CALLBACK_ARRAYS}/{key}/{name}"] = np.array(value, order="C")
-    return plain, arrays
-
-
-def _with_arrays(states: States, tensors: Mapping[str, Array]) -> dict[str, dict[str, Any]]:
-    """The callbacks' states, whole again."""
-    whole = {key: dict(state) for key, state in states.items()}
-    for path, array in tensors.items():
-        place, _, rest = path.partition("/")
-        key, _, name = rest.partition("/")
-        if place == _CALLBACK_ARRAYS:
-            whole.setdefault(key, {})[name] = array
-    return whole
-
-
-def write_snapshot(task: Task, state: TrainingState, training: dict[str, Any]) -> Snapshot:
-    """A committed state as named tensors (copied) and facts."""
-    task.model.name_parts("")  # a callback may have used a part of the model as a model of its own
-    layout = task.layout()
-    tensors = {f"weights/{path}": view for path, view in layout.named(state.weights).items()}
-    for name, slot in zip(task.model.optimizer.slot_names, state.slots, strict=True):
-        named = layout.named(slot, layout.trainable)
-        tensors |= {f"optimizer/{name}/{path}": view for path, view in named.items()}
-    tensors["training/sums"] = state.sums
-    copied = {name: np.array(array, order="C") for name, array in tensors.items()}
-    facts = {"step": state.step, "iterations": state.iterations, "training": training}
-    return Snapshot(state.step, copied, facts)
-
-
-def read_snapshot(snapshot: Snapshot, task: Task, like: TrainingState) -> TrainingState:
-    """The state that `write_snapshot` wrote; `like` gives the sizes.
-
-    Raises:
-        CheckpointError: if it is of another model.
-        KeyError: if a tensor is missing.
-    """
-    layout = task.layout()
-    weights, slots = np.zeros_like(like.weights), np.zeros_like(like.slots)
-    for variable in layout.variables:
-        _fill(layout.view(weights, variable), snapshot, f"weights/{variable.path}")
-    for name, slot in zip(task.model.optimizer.slot_names, slots, strict=True):
-        for variable in layout.trainable:
-            _fill(layout.view(slot, variable), snapshot, f"optimizer/{name}/{variable.path}")
-    sums = np.array(snapshot.tensors["training/sums"], np.float64)
-    return TrainingState(snapshot.step, int(snapshot.metadata["iterations"]), weights, slots, sums)
-
-
-def _fill(target: Array, snapshot: Snapshot, name: str) -> None:
-    array = snapshot.tensors[name]
-    if array.shape != target.shape:
-        raise CheckpointError(
-            f"the checkpoint of step {snapshot.step} is of another model: '{name}' has shape {array.shape}, "
-            f"the model's has {target.shape}"
-        )
-    target[...] = array

@@ -16,6 +16,7 @@ import numpy as np
 
 from distnn import constraining
 from distnn.control import CONTROL_WORDS
+from distnn.kernels.fingerprints import fingerprint_moved, look_at_losses, report_trouble
 from distnn.kernels.stepping import fold_sums
 from distnn.kernels.tape import Call
 from distnn.kernels.update import (
@@ -32,7 +33,6 @@ from distnn.kernels.update import (
     WEIGHT_DECAY,
     add_arrays,
     add_into,
-    fingerprint,
     penalty_sums,
     square_sums,
     tree_total,
@@ -116,8 +116,10 @@ class UpdatePlan:
         self.has_penalty = any(run.is_penalised for run in self.runs)
         self._totals = np.zeros(max((run.num_blocks for run in self.runs), default=0), np.float64)
         self._block = aligned_zeros(BLOCK)
-        # A row for each run: penalties and scales may differ, the rest is the same.
-        self._scalars_RN = np.zeros((len(self.runs), NUM_SCALARS), np.float64)
+        # A row for each run: penalties and scales may differ, the rest is the same. In one more row, what
+        # looks at all but trainable values tells of trouble.
+        self._all_scalars = np.zeros((len(self.runs) + 1, NUM_SCALARS), np.float64)
+        self._scalars_RN, self._rest_scalars = self._all_scalars[:-1], self._all_scalars[-1]
         self._scalars_RN[:, GRADIENT_SCALE] = 1.0
         self._scalars_RN[:, L1] = [run.l1 for run in self.runs]
         self._scalars_RN[:, L2] = [run.l2 for run in self.runs]
@@ -268,11 +270,14 @@ class UpdatePlan:
         for run in self.runs:
             if run.constrained is not None:
                 constraining.warm_up(run.constrained)
-        fingerprint(none, 0)
+        fingerprint_moved(none, none, 0, self._rest_scalars)
         for dtype in (np.float32, np.float64):
             add_into(np.zeros(0, dtype), np.zeros(0, dtype))
         add_arrays(none, none, none)
-        fold_sums(wide, np.zeros(0, np.int64), 0, wide, np.zeros(CONTROL_WORDS, np.int64), wide)
+        control = np.zeros(CONTROL_WORDS, np.int64)
+        fold_sums(wide, np.zeros(0, np.int64), 0, wide, control, wide)
+        look_at_losses(np.zeros(1), 0, self._rest_scalars)
+        report_trouble(self._all_scalars, control, np.zeros(1, np.int64), 0)
 
     def begin_step(self, iterations: int) -> None:
         """Write the numbers of this update; then what the `bind_` methods gave may be called."""
@@ -326,10 +331,20 @@ class UpdatePlan:
         first = self.layout.trainable_size
         if self.layout.size > first and self.traced is not None:
             calls.append(partial(self._update_untrained, old, new, total, samples))
-            calls.append(partial(fingerprint, new.weights[first:], first))
+            untrained = (old.weights[first:], new.weights[first:])
+            calls.append(partial(fingerprint_moved, *untrained, first, self._rest_scalars))
         sums, summed = total.sums[: self.num_sums], self.task.objective.summed_losses
+        calls.append(partial(look_at_losses, sums, len(self.task.objective.losses), self._rest_scalars))
         calls.append(partial(fold_sums, sums, summed, samples, old.sums, control, new.sums))
         return calls
+
+    def bind_report(self, control: Array, words: Array, place: int) -> Call:
+        """A call that writes the step's number plus 1 to words[place] if what the others wrote is not finite.
+
+        It comes last. Losses, weights, slots, moving statistics and assigned variables are meant; metrics
+        are not.
+        """
+        return partial(report_trouble, self._all_scalars, control, words, place)
 
     def _add_penalty(self, place: Array, blocks_2K: Array, samples: int) -> None:
         place[0] += self.penalty(blocks_2K) * samples

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from distnn.control import CONTROL_WORDS, FIRST_WORD
+from distnn.kernels.fingerprints import SLOT_STRIDE, fingerprint
 from distnn.kernels.tape import Call, Tape
 from distnn.recording import TrainingState
 from distnn.reduction import ShardSums
@@ -45,6 +46,8 @@ class Updater:
         self._blocks = np.zeros((2, self.plan.num_blocks), np.float64)
         self._squares = np.zeros(self.plan.num_blocks, np.float64)
         self._control = np.zeros(CONTROL_WORDS, np.int64)
+        self._trouble = np.zeros(1, np.int64)
+        self._trouble_word = self._trouble.data
         self._tapes: OrderedDict[tuple[int, int, int, Any], tuple[Tape, ShardSums]] = OrderedDict()
         self._buffers: Buffers | None = None
         self._step = 0
@@ -72,6 +75,11 @@ class Updater:
         self._step = state.step
         self._fill(self.state, state)
 
+    @property
+    def attempted(self) -> TrainingState:
+        """What the last update wrote, if that was not committed."""
+        return self._held[(self._step + 1) % 2]
+
     def move_to(self, buffers: Buffers) -> None:
         """Let the states lie in `buffers` from now on; the current one is copied."""
         self._fill(buffers[self._step % 2], self.state)  # first: another thread may be reading the state
@@ -97,8 +105,12 @@ class Updater:
         target.slots[...] = source.slots
         target.sums[:] = source.sums if len(source.sums) == len(target.sums) else 0.0
 
-    def update(self, total: ShardSums | None) -> int:
-        """Commit the step whose shards add up to `total` (its sums are spoilt); returns the fingerprint."""
+    def update(self, total: ShardSums | None) -> int | None:
+        """Commit the step whose shards add up to `total` (its sums are spoilt).
+
+        Returns:
+            The fingerprint; None if a loss or a new value is not finite, and nothing has been committed.
+        """
         if total is None or self.traced is None or self.task.objective is None:
             raise AssertionError("a step needs a training task and at least one sample")
         batching, old = self.task.batching, self.state
@@ -107,6 +119,9 @@ class Updater:
         self.plan.begin_step(old.iterations)
         tape = self._tape_of(total, stop - start)
         tape()
+        if self._trouble_word[0]:
+            self._trouble[0] = 0
+            return None
         self.follow(old.step + 1, old.iterations + 1)
         return tape.total
 
@@ -130,10 +145,28 @@ class Updater:
             calls.append(partial(plan.scale, squares, self._blocks))
         for piece, part in parts:
             calls += plan.bind_update(old, new, part, piece)
-        return calls + plan.bind_rest(old, new, total, samples, self._control, self._blocks)
+        calls += plan.bind_rest(old, new, total, samples, self._control, self._blocks)
+        return [*calls, plan.bind_report(self._control, self._trouble, 0)]
 
     def add_penalty(self, sums: Array, samples: int) -> None:
         """Add the penalty of the current weights, times `samples`, in its slot of the sums."""
         for call in self.plan.bind_penalty(self.state.weights, self._pieces, self._blocks):
             call()
         sums[self.plan.num_sums - 1] += self.plan.penalty(self._blocks) * samples
+
+
+def state_fingerprint(state: TrainingState) -> int:
+    """The fingerprint that a step leaves which ends in this state."""
+    total = int(fingerprint(state.weights, 0))
+    for number, slot in enumerate(state.slots):
+        total += int(fingerprint(slot, (number + 1) * SLOT_STRIDE))
+    return total % 2**64
+
+
+def skipped(state: TrainingState, is_first_of_epoch: bool) -> TrainingState:
+    """What is committed in place of the step after `state`, where that is skipped; arrays are `state`'s.
+
+    The step counts, the optimizer's updates do not, and the epoch's sums are those of the other steps.
+    """
+    sums = np.zeros_like(state.sums) if is_first_of_epoch else state.sums
+    return TrainingState(state.step + 1, state.iterations, state.weights, state.slots, sums)

@@ -91,6 +91,7 @@ class Job:
             "class_weight": class_weights(self.spec, self.data.preprocessor),
             "seed": self.spec.seed,
             "shards": training.shards,
+            "on_nonfinite": training.on_nonfinite,
             "threads": cluster.threads,
             **self.engine_arguments(),
         }

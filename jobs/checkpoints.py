@@ -6,14 +6,14 @@ A checkpoint knows the recipe it belongs to; a damaged or foreign one is named, 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from distnn.checkpoint import load_tensors, save_tensors
 from distnn.errors import CheckpointError
-from distnn.recording import Snapshot
+from distnn.recording import Snapshot, SnapshotCheck
 from jobs.rundir import RunDir
 from jobs.steplog import StepLog
 
@@ -47,24 +47,47 @@ class CheckpointStore:
                 self._run.checkpoint(step).unlink()
         return path
 
-    def load_newest(self, steps: StepLog, on_unusable: Callable[[Path, str], None]) -> Snapshot | None:
+    def load_newest(
+        self, steps: StepLog, on_unusable: Callable[[Path, str], None], check: SnapshotCheck | None = None
+    ) -> Snapshot | None:
         """The newest checkpoint that is whole, of this recipe, and whose steps are all recorded.
 
         Args:
             steps: the fingerprints that the run directory holds.
             on_unusable: told of each file that is passed over, with the reason.
+            check: see `Recorder.begin`.
         """
+        for snapshot in self._usable(steps, on_unusable, check, None):
+            return snapshot
+        return None
+
+    def earlier(self, step: int, steps: StepLog, check: SnapshotCheck | None) -> Iterator[Snapshot]:
+        """The usable checkpoints before `step`, the newest first."""
+        return self._usable(steps, lambda path, reason: None, check, step)
+
+    def _usable(
+        self,
+        steps: StepLog,
+        on_unusable: Callable[[Path, str], None],
+        check: SnapshotCheck | None,
+        before: int | None,
+    ) -> Iterator[Snapshot]:
         for step in reversed(self._run.checkpoint_steps()):
             path = self._run.checkpoint(step)
+            if before is not None and step >= before:
+                continue
             if step > steps.last_step():
                 recorded = f"recorded only up to {steps.last_step()} in {self._run.steps.name}"
                 on_unusable(path, f"the steps before it are {recorded}")
                 continue
             try:
-                return self._load(path, step, steps)
+                snapshot = self._load(path, step, steps)
+                if check is not None:
+                    check(snapshot, steps.fingerprint(step))
             except CheckpointError as error:
                 on_unusable(path, str(error))
-        return None
+            else:
+                yield snapshot
 
     def remove_after(self, step: int) -> None:
         """Remove what lies beyond `step`."""

@@ -200,6 +200,9 @@ def run(
 @_placement_options(with_threads=False)
 @_exchange_option
 @retries_option
+@click.option(
+    "--accept-changes", is_flag=True, help="Go on even if recorded steps do not come to the same bytes now."
+)
 @_deadline_option
 @_json_option
 @click.pass_context
@@ -211,10 +214,14 @@ def resume(
     address: str | None,
     exchange: str | None,
     retries: int | None,
+    accept_changes: bool,
     deadline_s: float | None,
     as_json: bool,
 ) -> None:
-    """Go on with RUN (id or path) from its newest checkpoint, to the same bytes."""
+    """Go on with RUN (id or path) from its newest checkpoint, to the same bytes.
+
+    A step or two that were recorded are computed again first; if they differ, nothing is changed.
+    """
     from jobs.rundir import find_run
 
     found = find_run(run)
@@ -229,7 +236,8 @@ def resume(
     from jobs.runner import resume_run
 
     placement = _placement(backend, workers, None, address, exchange, deadline_s)
-    _report(resume_run(found, placement=placement, err=sys.stderr), as_json)
+    outcome = resume_run(found, placement=placement, accept_changes=accept_changes, err=sys.stderr)
+    _report(outcome, as_json)
 
 
 @cli.command()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from distnn.errors import EngineError, UserCodeError
+from distnn.errors import EngineError, NonFiniteError, ResumeMismatchError, UserCodeError
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
@@ -36,6 +36,10 @@ def cause_of(error: BaseException) -> str:
         return ENGINE
     if isinstance(error, OSError):
         return "storage"
+    if isinstance(error, NonFiniteError):
+        return "numbers"
+    if isinstance(error, ResumeMismatchError):
+        return "changes"
     return "request" if isinstance(error, ValueError) else "bug"
 
 

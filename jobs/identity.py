@@ -20,6 +20,9 @@ from jobs.rundir import RunDir
 ARITHMETIC_KEY = "arithmetic"
 """The entry of a recipe on machine and versions: a change there is a warning, not another run."""
 
+POLICY_KEY = "on_nonfinite"
+"""The entry that may change from `stop` to `skip`: up to there both do the same."""
+
 SPEC_EVENT, RECIPE_EVENT = "spec", "recipe"
 """Events with the digest of what is about to be written; the recipe's also has that of what must be equal."""
 
@@ -65,8 +68,11 @@ def settle_spec(run: RunDir, spec: Mapping[str, Any], events: Events, on_event: 
 
 def settle_recipe(
     run: RunDir, recipe: Mapping[str, Any], events: Events, on_event: OnEvent, warn: Callable[[str], None]
-) -> None:
+) -> list[str]:
     """Keep the recipe; warn if it was damaged, or if the arithmetic is that of another machine.
+
+    Returns:
+        In what the arithmetic differs from that of the run so far, an entry each.
 
     Raises:
         RunDirectoryError: the directory holds a run of another recipe.
@@ -74,20 +80,30 @@ def settle_recipe(
     known = [event for event in events if event.get("kind") == RECIPE_EVENT]
     is_there = run.recipe.exists()
     if is_there and is_as_written(run.recipe, events, RECIPE_EVENT):
-        _compare(run, recipe, warn)
-        return
+        return _compare(run, recipe, on_event, warn)
     if known:
         if known[-1]["exact"] != exact_digest(recipe):
             refuse_if(run, [f"its recipe has another digest, and {run.recipe.name} is missing or damaged"])
         if is_there or run.checkpoint_steps():  # else it was only about to be written
             how = "was damaged" if is_there else "was missing"
             warn(f"{run.recipe.name} {how}; it is written again, from a recipe of the same digest")
+    write_recipe(run, recipe, on_event)
+    return []
+
+
+def write_recipe(run: RunDir, recipe: Mapping[str, Any], on_event: OnEvent) -> None:
+    """Keep the recipe in the place of what is there."""
     on_event(RECIPE_EVENT, sha256=content_digest(recipe), exact=exact_digest(recipe))
     run.write_json(run.recipe, recipe)
 
 
-def _compare(run: RunDir, recipe: Mapping[str, Any], warn: Callable[[str], None]) -> None:
+def _compare(
+    run: RunDir, recipe: Mapping[str, Any], on_event: OnEvent, warn: Callable[[str], None]
+) -> list[str]:
     there = run.read_json(run.recipe)
+    policy, wanted = there.get(POLICY_KEY, "stop"), recipe.get(POLICY_KEY, "stop")
+    if (policy, wanted) == ("skip", "stop"):
+        refuse_if(run, [f'{POLICY_KEY}: "skip" -> "stop", and steps may have been skipped'])
     refuse_if(run, differences(_exact(there), _exact(recipe)))
     changed = differences(there.get(ARITHMETIC_KEY) or {}, recipe.get(ARITHMETIC_KEY) or {})
     if changed:
@@ -95,6 +111,10 @@ def _compare(run: RunDir, recipe: Mapping[str, Any], warn: Callable[[str], None]
             f"the arithmetic of this machine differs from that of the run so far ({'; '.join(changed)}): "
             "the last bits of the weights may differ from those of an unbroken run"
         )
+    if policy != wanted:
+        on_event("policy-changed", on_nonfinite=wanted)
+        write_recipe(run, {**recipe, ARITHMETIC_KEY: there.get(ARITHMETIC_KEY)}, on_event)
+    return changed
 
 
 def refuse_if(run: RunDir, found: list[str]) -> None:
@@ -116,7 +136,7 @@ def exact_digest(recipe: Mapping[str, Any]) -> str:
 
 
 def _exact(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in recipe.items() if key != ARITHMETIC_KEY}
+    return {key: value for key, value in recipe.items() if key not in (ARITHMETIC_KEY, POLICY_KEY)}
 
 
 _PLACES = ("source", "options", "labels", "validation")
@@ -125,8 +145,9 @@ _PLACES = ("source", "options", "labels", "validation")
 def decisive(spec: Mapping[str, Any]) -> dict[str, Any]:
     """What of a spec decides the training; files may have moved, their content is in the recipe."""
     data = {k: v for k, v in spec["data"].items() if k not in _PLACES}
-    kept = {key: spec[key] for key in ("seed", "model", "training") if key in spec}
-    return {**kept, "data": data}
+    training = {key: value for key, value in spec["training"].items() if key != POLICY_KEY}
+    kept = {key: spec[key] for key in ("seed", "model") if key in spec}
+    return {**kept, "data": data, "training": training}
 
 
 def damaged_results(run: RunDir) -> list[str]:

@@ -22,13 +22,14 @@ from typing import Any
 import numpy as np
 
 from distnn.checkpoint import save_tensors
-from distnn.errors import RunDirectoryError
-from distnn.recording import Plan, Recorder, Snapshot
+from distnn.errors import ResumeMismatchError, RunDirectoryError
+from distnn.recording import Evidence, Plan, Recorder, Snapshot, SnapshotCheck
 from jobs.appending import AppendedFile
 from jobs.checkpoint_writer import CheckpointWriter, Written
 from jobs.checkpoints import CheckpointStore
 from jobs.errors import cause_of, in_words
-from jobs.identity import exact_digest, file_digest, settle_recipe, settle_spec
+from jobs.evidence import changed_place, cpu_name, gather_evidence, reasons, refusal
+from jobs.identity import exact_digest, file_digest, settle_recipe, settle_spec, write_recipe
 from jobs.inspection import damaged_lines, lost_epochs, missing_files, tell_of_damage
 from jobs.journal import Journal, plain_json, read
 from jobs.lifecycle import changes_after
@@ -53,6 +54,7 @@ def open_recorder(
     checkpoint_every_seconds: float = 30.0,
     every_steps: int | None = None,
     keep: int = 3,
+    accept_changes: bool = False,
 ) -> RunRecorder:
     """The recorder of a run directory: a new one, or one that holds a run to go on with.
 
@@ -60,7 +62,8 @@ def open_recorder(
         RunDirectoryError: another process is writing the run, or the directory holds something else.
     """
     rhythm = Rhythm(checkpoint_every_seconds, every_steps, keep)
-    recorder = RunRecorder(RunDir(Path(run_dir)), rhythm, may_end_early=True)
+    run = RunDir(Path(run_dir))
+    recorder = RunRecorder(run, rhythm, may_end_early=True, accept_changes=accept_changes)
     recorder.open()
     return recorder
 
@@ -74,6 +77,7 @@ class RunRecorder(Recorder):
         spec: kept as spec.json.
         origin: facts about where the run came from, for the journal.
         may_end_early: whether a callback may end the training before the plan's last step.
+        accept_changes: go on where what is computed again is not what was recorded.
         warn: told in words of what is odd but can be lived with.
         clock: seconds, for tests.
     """
@@ -86,6 +90,7 @@ class RunRecorder(Recorder):
         spec: Mapping[str, Any] | None = None,
         origin: Mapping[str, Any] | None = None,
         may_end_early: bool = False,
+        accept_changes: bool = False,
         warn: Callable[[str], None] = warnings.warn,
         clock: Clock = time.monotonic,
     ) -> None:
@@ -98,6 +103,9 @@ class RunRecorder(Recorder):
         self._clock = clock
         self._stop_asked = False
         self._may_end_early = may_end_early
+        self._accept_changes = accept_changes
+        self._evidence: Evidence | None = None
+        self._uncut: tuple[int, Snapshot | None] | None = None
         self._plan: Plan | None = None
         self._last_committed: Callable[[], Snapshot | None] = lambda: None
         self._checkpoint_cost_s = 0.0
@@ -151,7 +159,8 @@ class RunRecorder(Recorder):
         self._open = weakref.finalize(self, _close, *parts)
         _OPEN[threading.get_ident(), self.run.path.resolve()] = self
         status = self.heartbeat.status
-        self.on_event("attempt", attempt=self.attempt, pid=status.pid, host=status.host, **self._origin)
+        self._place = {"host": status.host, "cpu": cpu_name()}
+        self.on_event("attempt", attempt=self.attempt, pid=status.pid, **self._place, **self._origin)
         tell_of_damage(self._missing, self._earlier, self.on_event, self._warn)
         if self._spec is not None:
             with self._closed_if_refused():
@@ -166,20 +175,23 @@ class RunRecorder(Recorder):
 
     # The interface of the training loop
 
-    def begin(self, recipe: dict[str, Any], plan: Plan) -> Snapshot | None:
+    def begin(
+        self, recipe: dict[str, Any], plan: Plan, check: SnapshotCheck | None = None
+    ) -> Snapshot | None:
         self.open()
-        recipe = plain_json(recipe)
+        recipe = self._recipe = plain_json(recipe)
         with self._closed_if_refused():
-            settle_recipe(self.run, recipe, self._earlier.records, self.on_event, self._warn)
+            self._changes = settle_recipe(self.run, recipe, self._earlier.records, self.on_event, self._warn)
         self._plan = plan
         self._store = CheckpointStore(self.run, exact_digest(recipe), self._rhythm.keep)
         self._steps = StepLog(self.run.steps, plan.first_step)
         self._files.insert(0, self._steps.file)
-        snapshot = self._store.load_newest(self._steps, self._pass_over)
+        snapshot = self._store.load_newest(self._steps, self._pass_over, check)
         step = plan.first_step if snapshot is None else snapshot.step
         if snapshot is None and any(r.get("kind") == "checkpoint" for r in self._earlier.records):
             self._warn(f"there is no checkpoint left to go on from: the run begins again at step {step}")
-        self._cut_after(step, snapshot)
+        self._evidence = gather_evidence(self._store, self._steps, step, check)
+        self._uncut = step, snapshot
         self._last_saved = self._last_step_line = self._clock()
         self.heartbeat.update(
             force=True,
@@ -190,6 +202,23 @@ class RunRecorder(Recorder):
         )
         self.on_event("begin", step=step, total_steps=plan.last_step, resumed=snapshot is not None)
         return snapshot
+
+    def evidence(self) -> Evidence | None:
+        return self._evidence
+
+    def on_difference(self, step: int, text: str) -> None:
+        known = [*self._changes, *changed_place(self._earlier.records, self._place)]
+        why = reasons(known)
+        if not self._accept_changes:
+            raise refusal(self.run, text, why)
+        self.on_event("changes-accepted", step=step, difference=text, known=known)
+        self._warn(f"{text} ({why}); going on all the same")
+        write_recipe(self.run, self._recipe, self.on_event)
+
+    def settle(self) -> None:
+        if self._uncut is not None:
+            place, self._uncut = self._uncut, None
+            self._cut_after(*place)
 
     def offer(self, last_committed: Callable[[], Snapshot | None]) -> None:
         self._last_committed = last_committed
@@ -209,6 +238,7 @@ class RunRecorder(Recorder):
         return self._rhythm.is_due(step, age)
 
     def save_checkpoint(self, snapshot: Snapshot) -> None:
+        self.settle()
         self._writer.wait()
         self._take_stock()
         self._last_saved = self._clock()  # of the last try: one that fails is not tried again at once
@@ -219,6 +249,7 @@ class RunRecorder(Recorder):
         self, first_step: int, fingerprints: np.ndarray[Any, Any], logs: Mapping[str, float]
     ) -> None:
         self._take_stock()
+        self.settle()
         self._steps.write(first_step, fingerprints)
         step = first_step + len(fingerprints)
         self.heartbeat.update(step=step, logs=dict(logs))
@@ -228,6 +259,7 @@ class RunRecorder(Recorder):
             self._metrics.append({"kind": "step", "step": step, "logs": logs})
 
     def on_epoch(self, epoch: int, step: int, logs: Mapping[str, float], duration_s: float) -> None:
+        self.settle()
         line = {"kind": "epoch", "epoch": epoch, "step": step, "logs": logs, "duration_s": duration_s}
         self._metrics.append(line)
         self.heartbeat.update(step=step, epoch=epoch + 1, logs=dict(logs))
@@ -249,6 +281,7 @@ class RunRecorder(Recorder):
         return self._scale_requests.take()
 
     def finish(self, snapshot: Snapshot) -> Path:
+        self.settle()
         plan = self._known_plan
         recorded = self._steps.last_step()
         is_whole = snapshot.step == plan.last_step
@@ -303,6 +336,8 @@ class RunRecorder(Recorder):
         """The training ended by `error`: say so in the directory, and let go of it."""
         from distnn.training import Stopped  # late: only the loop itself gets here
 
+        if isinstance(error, ResumeMismatchError):
+            self._restore_steps()
         text = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, (KeyboardInterrupt, Stopped)):
             self.close(State.STOPPED, text)
@@ -394,6 +429,13 @@ class RunRecorder(Recorder):
     def _pass_over(self, path: Path, reason: str) -> None:
         self.on_event("checkpoint-unusable", file=path.name, reason=reason)
         self._warn(f"checkpoint {path.name} is not used: {reason}")
+
+    def _restore_steps(self) -> None:
+        """Record again what was recorded before this attempt, and not what it came to."""
+        evidence = self._evidence
+        if evidence is not None and self._uncut is None:
+            self._steps.cut_after(evidence.first_step)
+            self._steps.write(evidence.first_step, evidence.fingerprints)
 
     def _cut_after(self, step: int, snapshot: Snapshot | None) -> None:
         self._steps.cut_after(step)

@@ -15,7 +15,13 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from cluster import user_code
-from distnn.errors import ClusterUnreachableError, EngineError, UserCodeError
+from distnn.errors import (
+    ClusterUnreachableError,
+    EngineError,
+    NonFiniteError,
+    ResumeMismatchError,
+    UserCodeError,
+)
 from distnn.models.fitting import FitArguments, fit_model
 from distnn.models.prediction import Pass, evaluate_model
 from distnn.progress import is_terminal
@@ -37,6 +43,8 @@ from jobs.specfile import SpecFile, load_spec
 from jobs.status import State, status_or_none
 
 DEFAULT_CHECKPOINT_S = 30.0
+_TOLD = (EngineError, NonFiniteError, ResumeMismatchError, OSError, ValueError)
+"""Errors whose sentence says it all."""
 _CLEARED_LINE = "\r\x1b[2K"
 
 
@@ -71,8 +79,12 @@ def run_spec(
     return _Session(run, origin, err).run(file, placement, seed)
 
 
-def resume_run(run: RunDir, *, placement: Placement | None = None, err: TextIO) -> Outcome:
+def resume_run(
+    run: RunDir, *, placement: Placement | None = None, accept_changes: bool = False, err: TextIO
+) -> Outcome:
     """`distnn resume`: go on from the newest checkpoint, anywhere, to the same bytes.
+
+    With `accept_changes` also if they are not the same any more.
 
     Raises:
         RequestError, ValueError: there is nothing to resume.
@@ -85,7 +97,8 @@ def resume_run(run: RunDir, *, placement: Placement | None = None, err: TextIO) 
             err.write(f"{run.name} has finished (step {status.step}); there is nothing to resume\n")
             return Outcome(EXIT_DONE, run, _finished_facts(run, {}))
         err.write(f"distnn: warning: {run.name} has finished, but {'; '.join(damaged)}: going on with it\n")
-    return _Session(run, {"base_dir": str(file.base_dir)}, err).run(file, placement, None)
+    session = _Session(run, {"base_dir": str(file.base_dir)}, err, accept_changes)
+    return session.run(file, placement, None)
 
 
 def spec_of_run(run: RunDir) -> SpecFile:
@@ -137,6 +150,7 @@ class _Session:
     run_dir: RunDir
     origin: dict[str, str]
     err: TextIO
+    accept_changes: bool = False
 
     def __post_init__(self) -> None:
         self._ending = threading.Lock()
@@ -178,6 +192,7 @@ class _Session:
             spec=job.spec.to_plain(),
             origin=self.origin,
             may_end_early=bool(job.callbacks),
+            accept_changes=self.accept_changes,
             warn=self._warn,
         )
         self._announce(job)
@@ -248,7 +263,7 @@ class _Session:
         """The user's own traceback once, or ours if it is our bug; then one line."""
         if not isinstance(error, UserCodeError):
             failure = user_code.describe(error)
-            is_known = isinstance(error, (EngineError, OSError, ValueError))
+            is_known = isinstance(error, _TOLD)
             self.err.write(failure.user_traceback or ("" if is_known else failure.traceback))
         message = one_line(error)
         self._close(State.FAILED, message, cause=cause_of(error))
@@ -343,8 +358,7 @@ def one_line(error: BaseException) -> str:
     text = in_words(error)
     notes = [note.removeprefix("distnn: ") for note in getattr(error, "__notes__", ())]
     place = f" ({'; '.join(notes)})" if notes else ""
-    is_told = isinstance(error, (EngineError, OSError, ValueError))
-    return f"{text}{place}" if is_told else f"{type(error).__name__}: {text}{place}"
+    return f"{text}{place}" if isinstance(error, _TOLD) else f"{type(error).__name__}: {text}{place}"
 
 
 def _finished_facts(run: RunDir, metrics: dict[str, float]) -> dict[str, Any]:

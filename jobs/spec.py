@@ -226,6 +226,11 @@ class TrainingSpec(_Section):
     shuffle: Flag = Field(
         default=True, description="A new order of the samples in each epoch, from the seed."
     )
+    on_nonfinite: Literal["stop", "skip"] = Field(
+        default="stop",
+        description="At a step with NaN or infinity in a loss, a gradient or new weights: 'stop' says where "
+        "it comes from, 'skip' lets the step count and the weights stay.",
+    )
     class_weight: dict[Text, Annotated[float, Field(strict=True, ge=0)]] | None = Field(
         default=None, description="Weight of each class in the loss, by class number."
     )

@@ -22,7 +22,7 @@ class StepLog:
 
     def __init__(self, path: Path, first_step: int) -> None:
         self.file = AppendedFile(path)
-        self._first_step = first_step
+        self.first_step = first_step
         self._last_step = first_step + os.fstat(self.file.descriptor).st_size // BYTES_PER_STEP
         self._digest = hashlib.sha256()
 
@@ -38,15 +38,22 @@ class StepLog:
         """The same up to the last step, of what was written and not of what the disk has made of it."""
         return self._digest.hexdigest()
 
+    def fingerprint(self, step: int) -> int | None:
+        """That of the weights after `step`, or None if there is none."""
+        place = step - self.first_step - 1
+        if place < 0 or step > self._last_step:
+            return None
+        return int(read_steps(self.file.path)[place])
+
     def cut_after(self, step: int) -> None:
         """Forget all steps after `step`."""
-        self.file.cut_at((step - self._first_step) * BYTES_PER_STEP)
+        self.file.cut_at((step - self.first_step) * BYTES_PER_STEP)
         self._last_step = step
         self._digest = self._read_up_to(step)
 
     def _read_up_to(self, step: int) -> Any:
         with self.file.path.open("rb") as opened:
-            return hashlib.sha256(opened.read((step - self._first_step) * BYTES_PER_STEP))
+            return hashlib.sha256(opened.read((step - self.first_step) * BYTES_PER_STEP))
 
     def write(self, first: int, fingerprints: npt.NDArray[Any]) -> None:
         """Add the fingerprints of the steps after `first`."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from distnn.recording import Plan, Recorder, Snapshot
+from distnn.recording import Plan, Recorder, Snapshot, SnapshotCheck
 
 
 @dataclass
@@ -39,7 +39,9 @@ class MemoryRecorder(Recorder):
     final: Snapshot | None = None
     step: int = 0
 
-    def begin(self, recipe: dict[str, Any], plan: Plan) -> Snapshot | None:
+    def begin(
+        self, recipe: dict[str, Any], plan: Plan, check: SnapshotCheck | None = None
+    ) -> Snapshot | None:
         self.recipe, self.plan = through_json(recipe), plan
         self.step = plan.first_step if self.snapshot is None else self.snapshot.step
         return self.snapshot

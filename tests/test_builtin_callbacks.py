@@ -195,7 +195,7 @@ def test_terminate_on_nan() -> None:
         history, said = fit(model, [kit.TerminateOnNaN()])
         assert said.startswith("Batch ") and said.endswith(": Invalid loss, terminating training\n")
         assert len(history.epoch) == 1 and not math.isfinite(history.history["loss"][0])
-        with pytest.raises(RuntimeError, match="NaN or Inf loss encountered at batch 0. Loss value: nan"):
+        with pytest.raises(RuntimeError, match="NaN or Inf loss encountered at batch 0. Loss value: "):
             fit(model, [kit.TerminateOnNaN(raise_error=True)])
 
 
@@ -340,8 +340,8 @@ def test_a_file_name_with_an_unknown_word_is_named(tmp_path: Path) -> None:
 def test_only_those_who_look_at_batches_want_them(tmp_path: Path) -> None:
     quiet = [kit.EarlyStopping(), kit.ReduceLROnPlateau(), kit.CSVLogger("x"), kit.RemoteMonitor()]
     quiet += [kit.LearningRateScheduler(lambda e: 0.1), kit.ModelCheckpoint("m.safetensors")]
+    quiet += [kit.TerminateOnNaN()]
     assert not CallbackList(quiet).wants_batches
-    assert CallbackList(kit.TerminateOnNaN()).wants_batches
     assert CallbackList(kit.ModelCheckpoint("m.safetensors", save_freq=7)).wants_batches
 
 

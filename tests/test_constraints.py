@@ -15,7 +15,7 @@ from trainings import Array, classification, train
 from distnn import constraining, constraints, layers, ops
 from distnn.constraints import Constraint, MaxNorm, MinMaxNorm, NonNeg, UnitNorm
 from distnn.initializers import Zeros
-from distnn.kernels.update import fingerprint
+from distnn.kernels.fingerprints import fingerprint
 from distnn.layers import Dense, Input, Layer
 from distnn.models import Model, Sequential, load_model
 from distnn.optimizers import SGD, Adam

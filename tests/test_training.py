@@ -17,7 +17,8 @@ from distnn.models import Sequential
 from distnn.models.fitting import FitArguments, prepare
 from distnn.optimizers import Adam
 from distnn.recording import Snapshot
-from distnn.training import Stopped, read_snapshot, write_snapshot
+from distnn.snapshots import read_snapshot, write_snapshot
+from distnn.training import Stopped
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:BatchNormalization"),

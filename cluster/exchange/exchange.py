@@ -23,12 +23,14 @@ class Segment:
     """Steps to commit, and the fingerprints of those that have been committed.
 
     `committed` counts them; it survives the loss of workers, so that the next generation goes on there.
+    `has_trouble`: the next step came to values that are not finite; the segment ends before it.
     `goal`: how many are to be committed before the coordinator looks up; all, unless it says otherwise.
     """
 
     first_step: int
     num_steps: int
     committed: int = 0
+    has_trouble: bool = False
     goal: int = field(init=False)
     fingerprints: Array = field(init=False)
 
@@ -38,17 +40,24 @@ class Segment:
 
     @property
     def left(self) -> int:
-        """Steps to commit for now."""
-        return self.goal - self.committed
+        """Steps to commit for now; none once the next one has trouble."""
+        return 0 if self.has_trouble else self.goal - self.committed
 
     @property
-    def is_complete(self) -> bool:
-        return self.committed == self.num_steps
+    def is_over(self) -> bool:
+        return self.committed == self.num_steps or self.has_trouble
 
     @property
     def step(self) -> int:
         """The step that comes next."""
         return self.first_step + self.committed
+
+    def take(self, fingerprint: int | None) -> None:
+        """The next step has been committed; or, without a fingerprint, it has trouble."""
+        if fingerprint is None:
+            self.has_trouble = True
+        else:
+            self.commit(np.array([fingerprint], np.uint64))
 
     def commit(self, fingerprints: Array) -> None:
         """The next steps have been committed."""
@@ -85,7 +94,7 @@ class Exchange(ABC):
 
     @abstractmethod
     def run(self, segment: Segment) -> None:
-        """Commit steps until the segment has reached its goal.
+        """Commit steps until the segment has reached its goal, or trouble.
 
         Raises:
             WorkersLost: the generation is over; the updater holds the newest committed state.

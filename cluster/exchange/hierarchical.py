@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cluster.assignment import Assignment
 from cluster.crew import Answer, Crew, Outcome, Request, Watch
 from cluster.exchange.arrivals import Arrivals
@@ -68,7 +66,7 @@ class HierarchicalExchange(Exchange):
         assert updater is not None and updater.traced is not None, "only a training task has steps"
         while segment.left:
             generation = self._generation or self._start_generation(updater)
-            segment.commit(np.array([self._commit_step(updater, generation)], np.uint64))
+            segment.take(self._commit_step(updater, generation))
 
     # Generations
 
@@ -131,7 +129,7 @@ class HierarchicalExchange(Exchange):
 
     # Steps
 
-    def _commit_step(self, updater: Updater, generation: _Generation) -> int:
+    def _commit_step(self, updater: Updater, generation: _Generation) -> int | None:
         began = time.monotonic()
         state = updater.state
         weights = self._crew.share(state.weights)

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import time
 
-import numpy as np
-
 from cluster.assignment import Assignment
 from cluster.crew import Answer, Crew, Request
 from cluster.exchange.arrivals import Arrivals
@@ -51,9 +49,9 @@ class ObjectStoreExchange(Exchange):
         assert updater is not None and updater.traced is not None, "only a training task has steps"
         arrivals = self._arrivals = self._arrivals or Arrivals(updater.traced.sums_layout)
         while segment.left:
-            segment.commit(np.array([self._commit_step(updater, arrivals)], np.uint64))
+            segment.take(self._commit_step(updater, arrivals))
 
-    def _commit_step(self, updater: Updater, arrivals: Arrivals) -> int:
+    def _commit_step(self, updater: Updater, arrivals: Arrivals) -> int | None:
         began = time.monotonic()
         state = updater.state
         weights = self._crew.share(state.weights)

@@ -65,8 +65,8 @@ class SharedLayout:
         """What lies in the file, in its order: element type and shape. Everything begins on a line."""
         return {
             "header": (np.int64, (8,)),
-            # a line for each worker's word, and one for the word that ends the generation
-            "words": (np.int64, (8 * (self.workers + 1),)),
+            # a line for each worker's word, one for the word that ends the generation, one for trouble
+            "words": (np.int64, (8 * (self.workers + 2),)),
             # a line for each worker's word again, for meetings beside the steps'
             "meetings": (np.int64, (8 * (self.workers + 1),)),
             "fingerprints": (np.uint64, (self.workers, self.fingerprints)),
@@ -95,6 +95,11 @@ class SharedLayout:
         """Where in `words` the word is that ends the generation."""
         return 8 * self.workers
 
+    @property
+    def trouble(self) -> int:
+        """Where in `words` stands, plus 1, the step that came to values that are not finite."""
+        return 8 * (self.workers + 1)
+
 
 class _Name:
     """A locked file and its name, which goes at `remove`, or with the last who holds this (after Ctrl-C)."""
@@ -110,8 +115,8 @@ class SharedSegment:
 
     Attributes:
         layout: what lies in it.
-        words: one growing word per worker, a line apart, then the word that ends the generation.
-        meetings: such words, for meetings that commit nothing.
+        words: one growing word per worker, a line apart; the word that ends the generation; that for trouble.
+        meetings: words as of the workers', for meetings that commit nothing.
         fingerprints: [W, steps of the call], parts that add up.
         penalty_blocks, square_blocks: [2, K] and [K], sums over blocks of values.
         gradients, part_sums, part_moments: one row per subtree.

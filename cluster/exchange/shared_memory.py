@@ -116,6 +116,7 @@ class SharedMemoryExchange(Exchange):
         updater = self._running
         state = updater.state
         arguments = (state.step, count, state.iterations, pack(updater.plan.optimizer))
+        generation.forget_trouble()
         began, watch = time.monotonic(), generation.watch(self._patience)
         is_whole = False
         try:
@@ -124,13 +125,18 @@ class SharedMemoryExchange(Exchange):
                 self._patience.seconds,
                 watch,
             )
-            is_whole = watch.least() - watch.begun == count * generation.barriers
+            done = generation.steps_before_trouble(state.step)
+            expected = count if done is None else done + 1
+            is_whole = watch.least() - watch.begun == expected * generation.barriers
         finally:
             # Whatever happened, Ctrl-C included: what the words say is committed, and nothing else.
             if not is_whole:
                 watch.release()
                 self._generation = None
             committed = (watch.least() - watch.begun) // generation.barriers
+            before = generation.steps_before_trouble(state.step)
+            segment.has_trouble = is_whole and before is not None
+            committed = committed if before is None else min(committed, before)
             updater.follow(state.step + committed, state.iterations + committed)
             parts = generation.memory.fingerprints[:, :committed]
             segment.commit(parts.sum(axis=0, dtype=np.uint64))
@@ -163,6 +169,15 @@ class _Generation:
 
     def watch(self, patience: Patience) -> _Words:
         return _Words(self.memory, self._ranks, patience, self.barriers)
+
+    def steps_before_trouble(self, first_step: int) -> int | None:
+        """How many steps from `first_step` on were well, if one was not."""
+        word = int(read_word(self.memory.words, self.memory.layout.trouble))
+        return word - 1 - first_step if word else None
+
+    def forget_trouble(self) -> None:
+        """Nobody runs steps."""
+        write_word(self.memory.words, self.memory.layout.trouble, 0)
 
 
 class _Words(Watch):

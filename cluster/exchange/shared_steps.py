@@ -89,6 +89,7 @@ class SharedSteps:
         self._bindings = runner.bindings
         self._buffers: list[Array] = []
         self._barrier = Barrier(segment, rank)
+        self._trouble = segment.words.data
         self.step = 0
 
     @property
@@ -103,10 +104,12 @@ class SharedSteps:
     def run(self, first_step: int, num_steps: int, iterations: int) -> None:
         """Do these steps; `iterations` counts the optimizer's updates before the first.
 
+        Whoever comes to a value that is not finite says so before the last barrier, and all end behind it.
+
         Raises:
             GenerationOver: the coordinator ended the generation, or another worker could not go on.
         """
-        parts = self._segment.fingerprints[self._rank]
+        parts, trouble = self._segment.fingerprints[self._rank], self._segment.layout.trouble
         batching = self._runner.task.batching
         if self._bindings != self._runner.bindings:
             self._bindings = self._runner.bindings
@@ -122,6 +125,8 @@ class SharedSteps:
             tape()
             parts[i] = tape.total
             self._commit()
+            if self._trouble[trouble]:
+                return
 
     def _commit(self) -> None:
         """The last barrier: with everybody there, the step is committed."""
@@ -184,6 +189,7 @@ class SharedSteps:
             "clip": clip,
             "update": update,
             "rest": rest,
+            "report": [plan.bind_report(self._runner.control, segment.words, segment.layout.trouble)],
         }
 
     def _additions(self, samples: int) -> tuple[Sequence[tuple[int, int]], int]:

@@ -8,9 +8,11 @@ from distnn.callbacks.callback import Callback, Logs
 
 
 class TerminateOnNaN(Callback):
-    """Look at the loss after every batch, and stop if it is NaN or infinite.
+    """End the training in good order at the first batch with NaN or infinity, where `fit` would raise.
 
-    As it looks at every batch, segments of steps are one step long.
+    The engines look for these at every step, so this costs nothing. The model keeps the weights from before
+    that batch; in the history the epoch's loss is NaN (or infinity). With `fit(on_nonfinite="skip")` there
+    is nothing left for it to see.
 
     Args:
         raise_error: raise RuntimeError at once, rather than end the training in good order.
@@ -18,6 +20,10 @@ class TerminateOnNaN(Callback):
 
     def __init__(self, raise_error: bool = False) -> None:
         self.raise_error = raise_error
+
+    def wants_batches(self) -> bool:
+        """No: it is called for such a batch in any case."""
+        return False
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         loss = (logs or {}).get("loss")

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from distnn.kernels.fingerprints import bits_of, u64
 from distnn.kernels.jit import Array, helper, kernel
 from distnn.kernels.rows import run_square_sum_f64
-from distnn.kernels.update import bits_of, u64
 
 
 @kernel

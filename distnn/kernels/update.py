@@ -3,8 +3,8 @@
 Every update reads elements [start, stop) of weights and slots, and their gradient as an array of its own; it
 writes those elements of other arrays, so that the old state stays whole. Element i is a function of element
 i alone: how the range is cut never changes a bit. Formulas are Keras 3's. `scalars` is a float64 array, its
-places named below. An update returns the fingerprint of what it wrote: a wrapping uint64 sum, which adds up
-exactly over slices.
+places named below. An update returns the fingerprint of what it wrote, and tells in `scalars` if a value is
+not finite (see `distnn.kernels.fingerprints`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,16 @@ from typing import Any
 
 import numpy as np
 
+from distnn.kernels.fingerprints import (
+    SLOT_STRIDE,
+    TROUBLE,
+    ZERO,
+    bits_of,
+    plain_bits,
+    tell_trouble,
+    u32,
+    u64,
+)
 from distnn.kernels.jit import Array, helper, kernel
 from distnn.kernels.rows import run_abs_sum_f64, run_square_sum_f64
 
@@ -20,17 +30,13 @@ LEARNING_RATE, L1, L2, GRADIENT_SCALE, CLIP_VALUE, WEIGHT_DECAY = 0, 1, 2, 3, 4,
 MOMENTUM, BETA_1, BETA_2, RHO, EPSILON, ALPHA = 6, 7, 8, 9, 10, 11
 MOMENTUM_FACTOR, GRADIENT_FACTOR, VELOCITY_FACTOR, TRUST, SHRINKAGE = 12, 13, 14, 15, 16
 SIZE, ROWS, COLUMNS = 17, 18, 19
-NUM_SCALARS = 20
+NUM_SCALARS = TROUBLE + 1
 """Places in `scalars`. GRADIENT_SCALE 1 and CLIP_VALUE infinity change nothing; ALPHA is Adam's
 learning_rate * sqrt(1 - beta_2^t) / (1 - beta_1^t). TRUST (see `lamb`), SIZE, ROWS and COLUMNS (see
-`adafactor`) are of each variable."""
+`adafactor`) are of each variable. The last place is written: whether a new value was not finite."""
 
-SLOT_STRIDE = 1 << 40
-"""A slot's values count from (slot + 1) * SLOT_STRIDE in the fingerprint, the weights from 0."""
 BLOCK = 1024
 """Length of the blocks over which squares are summed."""
-
-u64 = np.uint64
 
 
 @helper
@@ -62,21 +68,6 @@ def effective_gradient(g: Any, w: Any, prepared: Any) -> Any:
     return clip if g > clip else g
 
 
-@helper
-def bits_of(value: Any, index: int) -> Any:
-    """What one float32 value adds to the fingerprint."""
-    return u64(np.float32(value).view(np.uint32)) * u64(2 * index + 1)
-
-
-@kernel
-def fingerprint(vector: Array, offset: int) -> Any:
-    """The fingerprint of float32 values that count from `offset`."""
-    total = u64(0)
-    for i in range(vector.size):
-        total += bits_of(vector[i], offset + i)
-    return total
-
-
 @kernel
 def sgd(
     w: Array, g: Array, slots: Array, w_out: Array, slots_out: Array, scalars: Array, start: int, stop: int
@@ -84,13 +75,15 @@ def sgd(
     """w - lr * g; no slots."""
     prepared, rate = prepare(scalars), np.float32(scalars[LEARNING_RATE])
     w, w_out = w[start:stop], w_out[start:stop]
-    total = u64(0)
+    total, doubt = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
         new_w = decayed - rate * gradient
         w_out[i] = new_w
         total += bits_of(new_w, start + i)
+        doubt |= plain_bits(new_w * ZERO)
+    tell_trouble(scalars, doubt)
     return total
 
 
@@ -103,7 +96,7 @@ def sgd_momentum(
     momentum = np.float32(scalars[MOMENTUM])
     m, m_out = slots[0, start:stop], slots_out[0, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total = u64(0)
+    total, doubt = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -113,6 +106,8 @@ def sgd_momentum(
         w_out[i] = new_w
         total += bits_of(new_w, start + i)
         total += bits_of(new_m, 1 * SLOT_STRIDE + start + i)
+        doubt |= plain_bits(new_w * ZERO + new_m * ZERO)
+    tell_trouble(scalars, doubt)
     return total
 
 
@@ -125,7 +120,7 @@ def sgd_nesterov(
     momentum = np.float32(scalars[MOMENTUM])
     m, m_out = slots[0, start:stop], slots_out[0, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total = u64(0)
+    total, doubt = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -135,6 +130,8 @@ def sgd_nesterov(
         w_out[i] = new_w
         total += bits_of(new_w, start + i)
         total += bits_of(new_m, 1 * SLOT_STRIDE + start + i)
+        doubt |= plain_bits(new_w * ZERO + new_m * ZERO)
+    tell_trouble(scalars, doubt)
     return total
 
 
@@ -149,7 +146,7 @@ def adam(
     m, m_out = slots[0, start:stop], slots_out[0, start:stop]
     v, v_out = slots[1, start:stop], slots_out[1, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total = u64(0)
+    total, doubt = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -162,6 +159,8 @@ def adam(
         total += bits_of(new_w, start + i)
         total += bits_of(new_m, 1 * SLOT_STRIDE + start + i)
         total += bits_of(new_v, 2 * SLOT_STRIDE + start + i)
+        doubt |= plain_bits(new_w * ZERO + new_m * ZERO + new_v * ZERO)
+    tell_trouble(scalars, doubt)
     return total
 
 
@@ -177,7 +176,7 @@ def adam_amsgrad(
     v, v_out = slots[1, start:stop], slots_out[1, start:stop]
     h, h_out = slots[2, start:stop], slots_out[2, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total = u64(0)
+    total, doubt = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -193,6 +192,8 @@ def adam_amsgrad(
         total += bits_of(new_m, 1 * SLOT_STRIDE + start + i)
         total += bits_of(new_v, 2 * SLOT_STRIDE + start + i)
         total += bits_of(new_h, 3 * SLOT_STRIDE + start + i)
+        doubt |= plain_bits(new_w * ZERO + new_m * ZERO + new_v * ZERO + new_h * ZERO)
+    tell_trouble(scalars, doubt)
     return total
 
 
@@ -206,7 +207,7 @@ def rmsprop(
     epsilon = np.float32(scalars[EPSILON])
     v, v_out = slots[0, start:stop], slots_out[0, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total = u64(0)
+    total, doubt = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -216,6 +217,8 @@ def rmsprop(
         w_out[i] = new_w
         total += bits_of(new_w, start + i)
         total += bits_of(new_v, 1 * SLOT_STRIDE + start + i)
+        doubt |= plain_bits(new_w * ZERO + new_v * ZERO)
+    tell_trouble(scalars, doubt)
     return total
 
 
@@ -231,7 +234,7 @@ def rmsprop_momentum(
     v, v_out = slots[0, start:stop], slots_out[0, start:stop]
     m, m_out = slots[1, start:stop], slots_out[1, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total = u64(0)
+    total, doubt = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -244,6 +247,8 @@ def rmsprop_momentum(
         total += bits_of(new_w, start + i)
         total += bits_of(new_v, 1 * SLOT_STRIDE + start + i)
         total += bits_of(new_m, 2 * SLOT_STRIDE + start + i)
+        doubt |= plain_bits(new_w * ZERO + new_v * ZERO + new_m * ZERO)
+    tell_trouble(scalars, doubt)
     return total
 
 
@@ -258,7 +263,7 @@ def rmsprop_centered(
     v, v_out = slots[0, start:stop], slots_out[0, start:stop]
     a, a_out = slots[1, start:stop], slots_out[1, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total = u64(0)
+    total, doubt = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -272,6 +277,8 @@ def rmsprop_centered(
         total += bits_of(new_w, start + i)
         total += bits_of(new_v, 1 * SLOT_STRIDE + start + i)
         total += bits_of(new_a, 2 * SLOT_STRIDE + start + i)
+        doubt |= plain_bits(new_w * ZERO + new_v * ZERO + new_a * ZERO)
+    tell_trouble(scalars, doubt)
     return total
 
 
@@ -288,7 +295,7 @@ def rmsprop_centered_momentum(
     m, m_out = slots[1, start:stop], slots_out[1, start:stop]
     a, a_out = slots[2, start:stop], slots_out[2, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total = u64(0)
+    total, doubt = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -305,6 +312,8 @@ def rmsprop_centered_momentum(
         total += bits_of(new_v, 1 * SLOT_STRIDE + start + i)
         total += bits_of(new_m, 2 * SLOT_STRIDE + start + i)
         total += bits_of(new_a, 3 * SLOT_STRIDE + start + i)
+        doubt |= plain_bits(new_w * ZERO + new_v * ZERO + new_m * ZERO + new_a * ZERO)
+    tell_trouble(scalars, doubt)
     return total
 
 
@@ -317,7 +326,7 @@ def adagrad(
     epsilon = np.float32(scalars[EPSILON])
     v, v_out = slots[0, start:stop], slots_out[0, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total = u64(0)
+    total, doubt = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -327,6 +336,8 @@ def adagrad(
         w_out[i] = new_w
         total += bits_of(new_w, start + i)
         total += bits_of(new_v, 1 * SLOT_STRIDE + start + i)
+        doubt |= plain_bits(new_w * ZERO + new_v * ZERO)
+    tell_trouble(scalars, doubt)
     return total
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from distnn.kernels.fingerprints import SLOT_STRIDE, ZERO, bits_of, plain_bits, tell_trouble, u32, u64
 from distnn.kernels.jit import Array, helper, kernel
 from distnn.kernels.rows import run_square_sum_f64
 from distnn.kernels.update import (
@@ -21,11 +22,8 @@ from distnn.kernels.update import (
     ROWS,
     SHRINKAGE,
     SIZE,
-    SLOT_STRIDE,
-    bits_of,
     effective_gradient,
     prepare,
-    u64,
 )
 
 
@@ -102,10 +100,12 @@ def adafactor(
     step_rms = np.sqrt(run_square_sum_f64(w_out, 0, size) / max(size, 1))
     alpha = scalars[ALPHA] * max(epsilon_2, weight_rms) / max(1.0, step_rms / clip)
     rate = np.float32(alpha)
-    total = u64(0)
+    total, doubt = u64(0), u32(0)
     for i in range(size):
         w_out[i] = (w[i] - w[i] * prepared[4]) - rate * w_out[i]
         total += bits_of(w_out[i], start + i)
         total += bits_of(r_out[i], 1 * SLOT_STRIDE + start + i)
         total += bits_of(c_out[i], 2 * SLOT_STRIDE + start + i)
+        doubt |= plain_bits(w_out[i] * ZERO + r_out[i] * ZERO + c_out[i] * ZERO)
+    tell_trouble(scalars, doubt)
     return total

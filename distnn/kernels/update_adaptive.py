@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from distnn.kernels.fingerprints import SLOT_STRIDE, ZERO, bits_of, plain_bits, tell_trouble, u32, u64
 from distnn.kernels.jit import Array, helper, kernel
 from distnn.kernels.rows import run_square_sum_f64
 from distnn.kernels.update import (
@@ -19,13 +20,10 @@ from distnn.kernels.update import (
     MOMENTUM_FACTOR,
     RHO,
     SHRINKAGE,
-    SLOT_STRIDE,
     TRUST,
     VELOCITY_FACTOR,
-    bits_of,
     effective_gradient,
     prepare,
-    u64,
 )
 
 
@@ -40,7 +38,7 @@ def adadelta(
     v, v_out = slots[0, start:stop], slots_out[0, start:stop]
     x, x_out = slots[1, start:stop], slots_out[1, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total = u64(0)
+    total, doubt = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -54,6 +52,8 @@ def adadelta(
         total += bits_of(new_w, start + i)
         total += bits_of(new_v, 1 * SLOT_STRIDE + start + i)
         total += bits_of(new_x, 2 * SLOT_STRIDE + start + i)
+        doubt |= plain_bits(new_w * ZERO + new_v * ZERO + new_x * ZERO)
+    tell_trouble(scalars, doubt)
     return total
 
 
@@ -68,7 +68,7 @@ def adamax(
     m, m_out = slots[0, start:stop], slots_out[0, start:stop]
     u, u_out = slots[1, start:stop], slots_out[1, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total = u64(0)
+    total, doubt = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -82,6 +82,8 @@ def adamax(
         total += bits_of(new_w, start + i)
         total += bits_of(new_m, 1 * SLOT_STRIDE + start + i)
         total += bits_of(new_u, 2 * SLOT_STRIDE + start + i)
+        doubt |= plain_bits(new_w * ZERO + new_m * ZERO + new_u * ZERO)
+    tell_trouble(scalars, doubt)
     return total
 
 
@@ -100,7 +102,7 @@ def nadam(
     m, m_out = slots[0, start:stop], slots_out[0, start:stop]
     v, v_out = slots[1, start:stop], slots_out[1, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total = u64(0)
+    total, doubt = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -114,6 +116,8 @@ def nadam(
         total += bits_of(new_w, start + i)
         total += bits_of(new_m, 1 * SLOT_STRIDE + start + i)
         total += bits_of(new_v, 2 * SLOT_STRIDE + start + i)
+        doubt |= plain_bits(new_w * ZERO + new_m * ZERO + new_v * ZERO)
+    tell_trouble(scalars, doubt)
     return total
 
 
@@ -128,7 +132,7 @@ def lion(
     zero = np.float32(0)
     m, m_out = slots[0, start:stop], slots_out[0, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total = u64(0)
+    total, doubt = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -140,6 +144,8 @@ def lion(
         w_out[i] = new_w
         total += bits_of(new_w, start + i)
         total += bits_of(new_m, 1 * SLOT_STRIDE + start + i)
+        doubt |= plain_bits(new_w * ZERO + new_m * ZERO)
+    tell_trouble(scalars, doubt)
     return total
 
 
@@ -159,7 +165,7 @@ def ftrl(
     n, n_out = slots[0, start:stop], slots_out[0, start:stop]
     z, z_out = slots[1, start:stop], slots_out[1, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total = u64(0)
+    total, doubt = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -178,6 +184,8 @@ def ftrl(
         total += bits_of(new_w, start + i)
         total += bits_of(new_n, 1 * SLOT_STRIDE + start + i)
         total += bits_of(new_z, 2 * SLOT_STRIDE + start + i)
+        doubt |= plain_bits(new_w * ZERO + new_n * ZERO + new_z * ZERO)
+    tell_trouble(scalars, doubt)
     return total
 
 
@@ -198,7 +206,7 @@ def lamb(
     m, m_out = slots[0, start:stop], slots_out[0, start:stop]
     v, v_out = slots[1, start:stop], slots_out[1, start:stop]
     w, w_out = w[start:stop], w_out[start:stop]
-    total = u64(0)
+    total, doubt = u64(0), u32(0)
     for i in range(w.size):
         gradient = effective_gradient(g[i], w[i], prepared)
         decayed = w[i] - w[i] * prepared[4]
@@ -211,6 +219,8 @@ def lamb(
         total += bits_of(new_w, start + i)
         total += bits_of(new_m, 1 * SLOT_STRIDE + start + i)
         total += bits_of(new_v, 2 * SLOT_STRIDE + start + i)
+        doubt |= plain_bits(new_w * ZERO + new_m * ZERO + new_v * ZERO)
+    tell_trouble(scalars, doubt)
     return total
 
 

@@ -6,6 +6,7 @@ Everything that can be refused is refused here, before anything runs.
 from __future__ import annotations
 
 import importlib
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from distnn.data.arrays import ArrayData
 from distnn.data.dataset import ArrayDataset
 from distnn.data.pulling import BatchSource, is_pulled
 from distnn.engine import BACKENDS, EngineOptions, Workers
+from distnn.errors import NonFiniteError
 from distnn.feeding import Feed
 from distnn.layers.layer import Layer
 from distnn.models.fit_data import checked_data
@@ -27,6 +29,7 @@ from distnn.models.intake import check_against_model, class_weights, intake, sig
 from distnn.models.saving import describe
 from distnn.models.states import check_batches
 from distnn.naming import did_you_mean
+from distnn.nonfinite import find_trouble
 from distnn.objective import Objective
 from distnn.progress import ProgressCallback
 from distnn.recipe import make_recipe
@@ -34,7 +37,7 @@ from distnn.recording import Plan, Recorder
 from distnn.rng import draw_seed
 from distnn.task import Task
 from distnn.threads import available_cores
-from distnn.training import Stopped, Training, Validation
+from distnn.training import POLICIES, Stopped, Training, Validation
 
 if TYPE_CHECKING:
     from distnn.models.model import Model
@@ -69,6 +72,8 @@ class FitArguments:
     threads: int | None = None
     seed: int | None = None
     run_dir: str | Path | None = None
+    on_nonfinite: str = "stop"
+    accept_changes: bool = False
     address: str | None = None
     exchange: str = "auto"
     deadline_s: float = EngineOptions.deadline_s
@@ -83,6 +88,11 @@ class FitArguments:
             raise ValueError(
                 f"Unknown backend: {self.backend!r}. Expected one of {', '.join(map(repr, BACKENDS))}."
                 f"{did_you_mean(self.backend, BACKENDS)}"
+            )
+        if self.on_nonfinite not in POLICIES:
+            raise ValueError(
+                f"`on_nonfinite` must be one of {', '.join(map(repr, POLICIES))}. "
+                f"Received: {self.on_nonfinite!r}"
             )
         self._check_counts()
         if self.run_dir is not None and self.recorder is not None:
@@ -176,7 +186,7 @@ def fit_model(model: Model, arguments: FitArguments) -> History:
     except BaseException as error:
         if training.recorder is not None:
             training.recorder.abandon(error)
-        if not isinstance(error, Stopped | KeyboardInterrupt):
+        if not isinstance(error, Stopped | KeyboardInterrupt | NonFiniteError):
             model.close()
         raise
     return training.history
@@ -199,7 +209,7 @@ def prepare(model: Model, arguments: FitArguments) -> Training:
     history = History()
     data = {"train": train} if validation is None else {"train": train, "validation": validation}
     recorder = _recorder(arguments, source, steps)
-    recipe = {} if recorder is None else _recipe(model, task, data, source)
+    recipe = {} if recorder is None else _recipe(model, task, data, source, arguments.on_nonfinite)
     callbacks = _callbacks(model, arguments, history, plan, seed, objective.directions())
     if recorder is not None and (forgetful := callbacks.without_state()):
         _warn_of_forgetful(forgetful)
@@ -215,6 +225,7 @@ def prepare(model: Model, arguments: FitArguments) -> Training:
         validation=_validation(arguments, validation, batch_size),
         recorder=recorder,
         recipe=recipe,
+        on_nonfinite=arguments.on_nonfinite,
         feed=feed,
     )
 
@@ -235,12 +246,11 @@ def _batching(arguments: FitArguments, source: BatchSource | None, train: ArrayD
 
 
 def _recipe(
-    model: Model, task: Task, data: Mapping[str, ArrayData], source: BatchSource | None
+    model: Model, task: Task, data: Mapping[str, ArrayData], source: BatchSource | None, on_nonfinite: str
 ) -> dict[str, Any]:
-    if source is None:
-        return make_recipe(model, describe(model), task, data)
-    kept = {name: part for name, part in data.items() if name != "train"}
-    return make_recipe(model, describe(model), task, kept, source.what)
+    pulled = None if source is None else source.what
+    kept = {name: part for name, part in data.items() if source is None or name != "train"}
+    return make_recipe(model, describe(model), task, kept, pulled, on_nonfinite)
 
 
 def _warn_of_forgetful(names: Sequence[str]) -> None:
@@ -310,7 +320,8 @@ def _recorder(arguments: FitArguments, source: BatchSource | None, steps: int) -
     if arguments.run_dir is None:
         return arguments.recorder
     module_name, _, function = OPEN_RECORDER.partition(":")
-    recorder: Recorder = getattr(importlib.import_module(module_name), function)(arguments.run_dir)
+    open_recorder = getattr(importlib.import_module(module_name), function)
+    recorder: Recorder = open_recorder(arguments.run_dir, accept_changes=arguments.accept_changes)
     return recorder
 
 
@@ -354,5 +365,10 @@ def train_on_one_batch(model: Model, arguments: FitArguments) -> dict[str, float
     engine = model.engine_for(arguments.backend, engine_options(arguments, threads))
     engine.load(task, {"train": data}, model.training_state(model.iterations))
     report = engine.run_segment(1)
+    if report.has_trouble:
+        if arguments.on_nonfinite == "skip":
+            return dict.fromkeys(objective.names, math.nan)
+        hint = "The model is as it was. Lower the learning rate, or pass on_nonfinite='skip'"
+        raise NonFiniteError(find_trouble(task, data, engine.state()), hint)
     model.take_state(engine.state())
     return objective.means(report.sums, data.num_samples)

@@ -249,6 +249,8 @@ class Model(GraphOfLayers):
         threads: int | None = None,
         seed: int | None = None,
         run_dir: str | Path | None = None,
+        on_nonfinite: str = "stop",
+        accept_changes: bool = False,
         address: str | None = None,
         recorder: Recorder | None = None,
         progress_stream: Any = None,
@@ -283,6 +285,11 @@ class Model(GraphOfLayers):
             threads: for the products of a shard; 1, but all cores for a plain `fit` of one process.
             seed: of order, dropout and (for a model that has none yet) initial weights; drawn if None.
             run_dir: a directory that keeps the run, so that it can be resumed.
+            on_nonfinite: what happens at a step with NaN or infinity in a loss, a gradient or new weights:
+                "stop" (`NonFiniteError` says where it comes from; the model is that of the step before) or
+                "skip" (the step counts, the weights stay).
+            accept_changes: go on with a run in `run_dir` even if its recorded steps do not come to the same
+                bytes any more.
             address: of a running Ray cluster that this machine is a node of; by default Ray is embedded.
             recorder: what keeps the run, instead of `run_dir`.
             progress_stream: where progress is written; standard output by default.
@@ -292,6 +299,8 @@ class Model(GraphOfLayers):
 
         Raises:
             ValueError: for data or arguments that do not fit; nothing has been trained then.
+            NonFiniteError: see `on_nonfinite`.
+            ResumeMismatchError: see `accept_changes`; the run is as it was.
         """
         given = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
         return fit_model(self, FitArguments(**given))
@@ -308,8 +317,12 @@ class Model(GraphOfLayers):
         workers: Workers | None = None,
         shards: int | None = None,
         address: str | None = None,
+        on_nonfinite: str = "stop",
     ) -> Any:
-        """One step on one batch. Returns the loss, a list with the metrics, or a dict."""
+        """One step on one batch. Returns the loss, a list with the metrics, or a dict.
+
+        A step that `on_nonfinite="skip"` skips returns NaN for all of them.
+        """
         arguments = FitArguments(
             x=x,
             y=y,
@@ -319,6 +332,7 @@ class Model(GraphOfLayers):
             workers=workers,
             shards=shards,
             address=address,
+            on_nonfinite=on_nonfinite,
         )
         return prediction.keras_result(train_on_one_batch(self, arguments), return_dict)
 

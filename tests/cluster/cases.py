@@ -17,10 +17,12 @@ from distnn.models import Sequential
 from distnn.models.fitting import FitArguments, prepare
 from distnn.optimizers import SGD, Adafactor, Adam, Lamb
 from distnn.training import Training
+from distnn.updater import skipped, state_fingerprint
 
 NUM_SAMPLES = 75
 BATCH_SIZE = 16
 """Five steps an epoch, the last batch of 11."""
+STEPS_PER_EPOCH = 5
 
 
 def arrays() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -113,6 +115,20 @@ def touchy_model() -> Sequential:
     return model
 
 
+class Exponential(Layer):
+    def call(self, inputs: Any) -> Any:
+        return ops.exp(inputs)
+
+
+def sore_model() -> Sequential:
+    """Comes to infinity in the shard that holds the sample changed by `provoke`."""
+    model = Sequential(
+        [Exponential(input_shape=(6,)), BatchNormalization(), Dropout(0.2), Dense(3, activation="softmax")]
+    )
+    model.compile(Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
 MODELS = {
     "plain": plain_model,
     "rich": rich_model,
@@ -121,6 +137,7 @@ MODELS = {
     "held": held_model,
     "adafactor": adafactor_model,
     "touchy": touchy_model,
+    "sore": sore_model,
 }
 
 
@@ -150,12 +167,31 @@ class Outcome:
     evaluation: bytes
     predictions: bytes
 
+    @property
+    def skipped(self) -> list[int]:
+        """Steps that left everything as it was."""
+        pairs = enumerate(zip(self.fingerprints, self.fingerprints[1:], strict=False))
+        return [step + 1 for step, (before, after) in pairs if before == after]
+
+
+def commit(engine: Engine, steps: int) -> list[int]:
+    """Commit so many steps, without the updates of those that are not finite; returns the fingerprints."""
+    found: list[int] = []
+    while len(found) < steps:
+        report = engine.run_segment(steps - len(found))
+        found += [int(value) for value in report.fingerprints]
+        if report.has_trouble:
+            state = engine.state()
+            engine.set_state(skipped(state, state.step % STEPS_PER_EPOCH == 0))
+            found.append(state_fingerprint(engine.state()))
+    return found
+
 
 def run(engine: Engine, kind: str = "rich", segments: tuple[int, ...] = (3, 4, 3), **options: Any) -> Outcome:
-    """Two epochs in the given segments, then an evaluation and a prediction."""
+    """Two epochs in the given segments, then an evaluation and a prediction; skips what is not finite."""
     training = make_training(kind, **options)
     engine.load(training.task, training.data, training.model.training_state(0))
-    fingerprints = [int(f) for steps in segments for f in engine.run_segment(steps).fingerprints]
+    fingerprints = [int(f) for steps in segments for f in commit(engine, steps)]
     state = engine.state()
     return Outcome(
         tuple(fingerprints),
@@ -216,13 +252,14 @@ def run_pulled(engine: Engine, kind: str = "rich", segments: tuple[int, ...] = (
     return Outcome(tuple(fingerprints), *arrays_left, sums.tobytes(), predictions)
 
 
-_references: dict[str, Outcome] = {}
+_references: dict[tuple[str, bool], Outcome] = {}
 
 
-def reference(kind: str = "rich") -> Outcome:
+def reference(kind: str = "rich", provoke: bool = False) -> Outcome:
     """What the local engine makes of it."""
-    if kind not in _references:
+    key = kind, provoke
+    if key not in _references:
         engine = LocalEngine(EngineOptions())
-        _references[kind] = run(engine, kind)
+        _references[key] = run(engine, kind, provoke=provoke)
         engine.close()
-    return _references[kind]
+    return _references[key]

@@ -122,6 +122,33 @@ def test_a_users_exception_leaves_the_committed_state_whole(engine: Engine) -> N
     assert engine.run_segment(10).first_step == 0
 
 
+def test_a_step_that_is_not_finite_ends_the_segment_before_it(engine: Engine) -> None:
+    load(engine, "sore", provoke=True)
+    report = engine.run_segment(10)
+    done = len(report.fingerprints)
+    assert report.has_trouble and 0 < done < 5 and engine.state().step == done
+    assert np.isfinite(engine.state().weights).all() and np.isfinite(report.sums).all()
+    before = engine.state().copy()
+    again = engine.run_segment(10)
+    assert again.has_trouble and len(again.fingerprints) == 0 and again.first_step == done
+    np.testing.assert_array_equal(engine.state().weights, before.weights)
+    load(engine, "sore")
+    assert not engine.run_segment(10).has_trouble
+
+
+@pytest.mark.parametrize("segments", [(10,), (1, 2, 7)])
+def test_steps_that_are_not_finite_can_be_skipped(engine: Engine, segments: tuple[int, ...]) -> None:
+    found = run(engine, "sore", segments, provoke=True)
+    assert found == reference("sore", provoke=True)
+    steps = [
+        i
+        for i, pair in enumerate(zip(found.fingerprints, found.fingerprints[1:], strict=False))
+        if len(set(pair)) == 1
+    ]
+    assert len(steps) == 2, "one step of each epoch has the sample"
+    assert np.isfinite(np.frombuffer(found.weights, np.float32)).all()
+
+
 def test_another_task_of_other_sizes_can_follow(engine: Engine) -> None:
     load(engine, "plain", shards=2, batch_size=75)
     engine.run_segment(2)

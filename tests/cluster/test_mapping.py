@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from cases import plain_model, reference, run
-from crews import CrewEngine, FaultyCrew, InProcessCrew
+from crews import CrewEngine, FaultyCrew, InProcessCrew, Killed
 
+from cluster.supervision import MAX_ATTEMPTS
 from distnn.errors import EngineError, UserCodeError
 from distnn.models import Model, Sequential
 from distnn.threads import available_cores
@@ -73,11 +74,19 @@ def test_items_of_a_lost_worker_are_done_by_others() -> None:
     assert set(crew.workers) == {0, 2, 3}
 
 
-def test_a_function_that_kills_every_worker_ends_in_an_error() -> None:
+def test_replacements_do_the_items_if_every_worker_is_lost() -> None:
     crew = FaultyCrew(InProcessCrew()).fail_when("map", worker=0).fail_when("map", worker=1)
-    with pytest.raises(EngineError, match="map: .* and no worker is left"):
-        CrewEngine(crew, 2).map(make_model(), double, range(8))
+    assert CrewEngine(crew, 2).map(make_model(), double, range(4)) == [0, 2, 4, 6]
+    assert set(crew.workers) == {2, 3}
     crew.assert_all_fired()
+
+
+def test_a_function_that_kills_every_worker_ends_in_an_error() -> None:
+    def kill(model: Model, item: int) -> None:
+        raise Killed
+
+    with pytest.raises(EngineError, match=f"map: .*each of {MAX_ATTEMPTS} attempts at it lost workers"):
+        CrewEngine(InProcessCrew(), 2).map(make_model(), kill, range(8))
 
 
 def test_what_the_function_raises_is_told_with_its_place_in_the_users_code() -> None:

@@ -38,6 +38,23 @@ def test_same_bytes_with_any_number_of_workers(kind: str, workers: int) -> None:
 
 
 @pytest.mark.parametrize("exchange", ["shared_memory", "hierarchical", "object_store"])
+@pytest.mark.parametrize("workers", [1, 3, 4])
+def test_skipped_steps_are_the_same_with_any_number_of_workers(workers: int, exchange: str) -> None:
+    engine = CrewEngine(InProcessCrew(), workers, exchange=exchange)
+    assert run(engine, "sore", (4, 6), provoke=True) == reference("sore", provoke=True)
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("rank", [0, 2])
+def test_a_worker_lost_in_a_step_that_is_not_finite(place: str, rank: int) -> None:
+    expected = reference("sore", provoke=True)
+    step = expected.skipped[0]
+    with strike(place, rank=rank, step=step, blow=die) as fired:
+        assert run(make_engine(3), "sore", provoke=True) == expected
+    assert fired
+
+
+@pytest.mark.parametrize("exchange", ["shared_memory", "hierarchical", "object_store"])
 @pytest.mark.parametrize(("shards", "batch_size"), [(1, 16), (3, 7), (5, 16), (16, 13), (7, 75)])
 def test_uneven_and_empty_shards(exchange: str, shards: int, batch_size: int) -> None:
     """75 samples: the last batch has 5 of 7 samples, or 10 of 13 for 16 shards."""

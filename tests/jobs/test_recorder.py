@@ -56,7 +56,9 @@ def train(recorder: RunRecorder, start: int, stop: int, *, save_at: tuple[int, .
 
 def begun(path: Path, recipe: dict[str, Any] = RECIPE, **rhythm: Any) -> tuple[RunRecorder, Snapshot | None]:
     recorder = RunRecorder(RunDir(path), Rhythm(**rhythm))
-    return recorder, recorder.begin(recipe, PLAN)
+    snapshot = recorder.begin(recipe, PLAN)
+    recorder.settle()
+    return recorder, snapshot
 
 
 @pytest.fixture
@@ -451,7 +453,7 @@ def test_the_pulse_writes_the_status_whatever_the_training_does(tmp_path: Path) 
     recorder.heartbeat.beat = beat  # type: ignore[method-assign]
     assert beaten.wait(60)
     status = read_status(recorder.run)
-    assert status is not None and status.time > first.time and status.state is State.RUNNING
+    assert status is not None and status.time > first.time and status.state is State.STARTING
     recorder.close()
 
 

@@ -135,7 +135,7 @@ REFUSALS = [
     (
         ("epochs = 20", "epoch = 20"),
         "digits.toml:21: training.epoch: unknown key. Did you mean 'epochs'? Allowed here: loss, optimizer, "
-        "metrics, callbacks, epochs, batch_size, shards, shuffle, class_weight",
+        "metrics, callbacks, epochs, batch_size, shards, shuffle, on_nonfinite, class_weight",
     ),
     (
         ("epochs = 20", ""),
@@ -264,7 +264,7 @@ def test_many_problems_are_cut_short(spec_file: Path) -> None:
         (
             "training.epoch=3",
             "--set training.epoch=3: training.epoch: unknown key. Did you mean 'epochs'? Allowed here: loss, "
-            "optimizer, metrics, callbacks, epochs, batch_size, shards, shuffle, class_weight",
+            "optimizer, metrics, callbacks, epochs, batch_size, shards, shuffle, on_nonfinite, class_weight",
         ),
         (
             "model.layers.9.units=3",

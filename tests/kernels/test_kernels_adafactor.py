@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from distnn.kernels.update import COLUMNS, ROWS, SIZE, fingerprint
+from distnn.kernels.fingerprints import fingerprint
+from distnn.kernels.update import COLUMNS, ROWS, SIZE
 from distnn.kernels.update_adafactor import adafactor
 from distnn.optimizers import Adafactor
 

@@ -10,6 +10,7 @@ import pytest
 
 from distnn.kernels import update
 from distnn.kernels import update_adaptive as kernels
+from distnn.kernels.fingerprints import SLOT_STRIDE, fingerprint
 
 Array = np.ndarray[Any, np.dtype[Any]]
 SIZE, MASK = 70, (1 << 64) - 1
@@ -113,8 +114,8 @@ def test_updates_are_the_formulas_whatever_the_slices(
     kept = len(expected) - 1
     assert again.tobytes() == w_out.tobytes() and slots_again[:kept].tobytes() == slots_out[:kept].tobytes()
     assert parts & MASK == int(total)
-    prints = [int(update.fingerprint(w_out, 0))]
-    prints += [int(update.fingerprint(slots_out[i], (i + 1) * update.SLOT_STRIDE)) for i in range(kept)]
+    prints = [int(fingerprint(w_out, 0))]
+    prints += [int(fingerprint(slots_out[i], (i + 1) * SLOT_STRIDE)) for i in range(kept)]
     assert sum(prints) & MASK == int(total)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from distnn.kernels.constraints import bound_norms, clear_negatives, fingerprint_change
-from distnn.kernels.update import fingerprint
+from distnn.kernels.fingerprints import fingerprint
 
 Array = np.ndarray[Any, np.dtype[Any]]
 START = 48

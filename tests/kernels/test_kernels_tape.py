@@ -13,10 +13,11 @@ import pytest
 from distnn.kernels import tape as tapes
 from distnn.kernels.activations import leaky_relu, relu, relu_gradient
 from distnn.kernels.compiling_order import compiling_as_second
+from distnn.kernels.fingerprints import fingerprint
 from distnn.kernels.jit import kernel
 from distnn.kernels.stepping import begin_shard, copy_values, set_value
 from distnn.kernels.tape import Tape, WithFallback
-from distnn.kernels.update import NUM_SCALARS, adam, fingerprint
+from distnn.kernels.update import NUM_SCALARS, adam
 
 Array = np.ndarray[Any, np.dtype[Any]]
 compiled_only = pytest.mark.skipif(not tapes.HAS_TAPES, reason="tapes are for x86-64")
