@@ -22,12 +22,17 @@ _STEPS_KEY = "steps_digest"
 
 
 class CheckpointStore:
-    """The checkpoint files of a run with the given recipe; `keep` of them stay."""
+    """The checkpoint files of a run with the given recipe; `keep` of them stay.
+
+    Attributes:
+        steps_are_damaged: a whole checkpoint was met whose record of steps is another.
+    """
 
     def __init__(self, run: RunDir, recipe_digest: str, keep: int) -> None:
         self._run = run
         self._recipe_digest = recipe_digest
         self._keep = keep
+        self.steps_are_damaged = False
 
     def marked(self, snapshot: Snapshot, steps_digest: str) -> Snapshot:
         """The snapshot with what binds it to this run: its recipe, and the fingerprints up to its step."""
@@ -103,5 +108,6 @@ class CheckpointStore:
         if facts.get("step", step) != step:
             raise CheckpointError(f"{path}: is the checkpoint of step {facts['step']}, renamed")
         if facts.pop(_STEPS_KEY, None) != steps.digest_up_to(step):
+            self.steps_are_damaged = True
             raise CheckpointError(f"{path}: the fingerprints in {self._run.steps.name} before it are damaged")
         return Snapshot(step, tensors, facts)

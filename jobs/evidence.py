@@ -21,12 +21,15 @@ def gather_evidence(
 ) -> Evidence | None:
     """The recorded fingerprints and the checkpoints before step `begun`; None if nothing was recorded.
 
-    A file that a power cut left longer than what was written ends in zeros: these are no fingerprints.
+    A file that a power cut left longer than what was written ends in zeros: these are no fingerprints. Where
+    a checkpoint has told that the record is damaged, only what the usable ones rest on counts.
     """
     fingerprints = read_steps(steps.file.path)
     zeros = np.flatnonzero(fingerprints[begun - steps.first_step :] == 0)
     if len(zeros):
         fingerprints = fingerprints[: begun - steps.first_step + int(zeros[0])]
+    if store.steps_are_damaged:
+        fingerprints = fingerprints[: begun - steps.first_step]
     if not len(fingerprints):
         return None
     return Evidence(steps.first_step, fingerprints, lambda: store.earlier(begun, steps, check))

@@ -19,16 +19,18 @@ settings.load_profile("distnn")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With `-n`, a file is run by one process, and by one in turn all files that start Ray.
+    """With `-n`, a file is run by one process; files that start Ray follow each other.
 
-    Tests there look at shared memory, and at the processes of this machine, as a whole.
+    Those of the cluster look at shared memory, and at the processes of this machine, as a whole; those of
+    jobs and of models share theirs with nobody.
     """
     from xdist.scheduler import LoadScopeScheduling
 
     @cache
     def group(path: str) -> str:
-        starts_ray = "cluster/" in path or "mark.ray" in (config.rootpath / path).read_text()
-        return "ray" if starts_ray else path
+        if "cluster/" in path:
+            return "cluster"
+        return "ray" if "mark.ray" in (config.rootpath / path).read_text() else path
 
     class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:

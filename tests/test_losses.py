@@ -208,7 +208,8 @@ CASES = [
 
 def test_every_loss_has_a_case() -> None:
     public = {value for value in vars(losses).values() if inspect.isclass(value) and issubclass(value, Loss)}
-    assert public - {Loss, losses.FunctionLoss} == {case.loss for case in CASES}
+    # CTC, whose values no formula gives, has tests of its own
+    assert public - {Loss, losses.FunctionLoss, losses.CTC} == {case.loss for case in CASES}
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

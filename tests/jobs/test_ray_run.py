@@ -215,7 +215,8 @@ def test_a_killed_coordinator_leaves_nothing_and_the_run_goes_on_elsewhere(
         _, text = process.communicate()
         _, alive = psutil.wait_procs(list(workers.values()), timeout=20)
     assert process.returncode == -signal.SIGKILL, text
-    assert len(workers) == 2 and not alive
+    assert not alive
+    assert len(workers) == 2 or place == "start", "at the start they may not have been seen"
     command = [sys.executable, "-m", "jobs"]
     for arguments in (
         ["run", str(small_job), "--run-dir", str(unbroken.path), *options],

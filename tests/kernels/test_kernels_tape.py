@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numba import config
 
 from distnn.kernels import tape as tapes
 from distnn.kernels.activations import leaky_relu, relu, relu_gradient
@@ -198,6 +199,7 @@ def test_entries_are_run_from_where_one_says_and_stop_where_one_fails() -> None:
 
 
 @compiled_only
+@pytest.mark.skipif(bool(config.DISABLE_JIT), reason="nothing is compiled")
 def test_two_processes_compile_every_other_kernel_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tape runs as any other; a kernel that is called twice counts once."""
     met: list[str] = []

@@ -243,6 +243,8 @@ NOT_DIFFERENTIABLE = {
     "NotEqual",
     "OneHot",
     "PlaceRows",
+    "Random",
+    "RandomOf",
     "ScaledBySamples",
     "ShardRows",
     "Sign",
