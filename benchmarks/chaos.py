@@ -65,7 +65,8 @@ epochs = 1
 batch_size = 16
 shards = 4
 """
-PILOT_EPOCHS = 150
+PILOT_EPOCHS = {"workers": 150, "coordinators": 150, "nodes": 4}
+"""A step between nodes takes many times as long."""
 PARTS = {"workers": 0.7, "coordinators": 0.2, "nodes": 0.1}
 KINDS = {
     "workers": [Kind.KILL_WORKER],
@@ -75,17 +76,17 @@ KINDS = {
 DEADLINE_S = 10.0
 
 
-def epochs_for(seconds: float, spec: Path, place: Place, folder: Path) -> int:
+def epochs_for(seconds: float, pilot: int, spec: Path, place: Place, folder: Path) -> int:
     """So many that the job trains that long when nobody disturbs it."""
     run = RunDir(folder / "pilot")
-    sets = ["--set", f"training.epochs={PILOT_EPOCHS}"]
+    sets = ["--set", f"training.epochs={pilot}"]
     job = JobProcess(["run", str(spec), "--run-dir", str(run.path), *place.words(), *sets])
     if job.wait(600) != 0:
         job.end()
         raise SystemExit("\n".join(job.said))
     job.left_behind()
     times = {event["kind"]: event["time"] for event in RunWatch(run).events}
-    return max(1, int(seconds * PILOT_EPOCHS / (times["finished"] - times[ENGINE_READY])))
+    return max(1, int(seconds * pilot / (times["finished"] - times[ENGINE_READY])))
 
 
 def measure(part: str, kills: int, place: Place, options: argparse.Namespace, how: Strike = strike) -> Result:
@@ -93,7 +94,7 @@ def measure(part: str, kills: int, place: Place, options: argparse.Namespace, ho
     with tempfile.TemporaryDirectory(prefix="distnn-chaos-", dir=options.folder) as folder:
         spec = Path(folder) / "chaos.toml"
         spec.write_text(JOB)
-        epochs = epochs_for(options.seconds, spec, place, Path(folder))
+        epochs = epochs_for(options.seconds, PILOT_EPOCHS[part], spec, place, Path(folder))
         request = Request(
             str(spec),
             kills,

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cluster.exchange.segment import orphans
+from cluster.exchange import segment
+from cluster.exchange.segment import sweep
 from distnn.errors import EngineError
 from jobs.chaos.blows import OFFERED, Kind, deal, spread
 from jobs.chaos.injectors import Strike, Struck, strike
@@ -46,7 +47,7 @@ class Request:
 
 @dataclass
 class Result:
-    """What came of it."""
+    """What came of it. `segments_left`: names in shared memory whose makers were killed, removed now."""
 
     undisturbed: Undisturbed
     plan: Plan
@@ -64,8 +65,7 @@ class Result:
         found = [report.trouble for report in self.rounds if report.trouble]
         found += [d for v in self.verdicts for d in v.differences]
         left = [name for report in self.rounds for name in report.left]
-        found += [f"left behind: {', '.join(left)}"] if left else []
-        return found + [f"left in shared memory: {path}" for path in self.segments_left]
+        return found + ([f"left behind: {', '.join(left)}"] if left else [])
 
 
 def run_campaign(
@@ -86,10 +86,10 @@ def run_campaign(
         RequestError: the job cannot be run as asked, or is too short.
         EngineError: the undisturbed run failed.
     """
+    kinds = _kinds(request)
     say("the undisturbed run")
     begin = _words(request)
     undisturbed = _undisturbed(request, begin)
-    kinds = _kinds(request)
     per_round = max(1, int(undisturbed.train_s / SPACING_S))
     _refuse_too_short(request, undisturbed, per_round)
     plan = _plan(request, begin, undisturbed, kinds)
@@ -119,7 +119,7 @@ def run_campaign(
         if not report.trouble:
             result.verdicts.append(compare(undisturbed.run, report.run))
         left = left[len(blows) :] + deal(kinds, len(blows) - len(report.struck), rng)
-    result.segments_left = [str(path) for path in orphans()]
+    result.segments_left = [path.name for path in sweep(segment.FOLDER)]
     return result
 
 

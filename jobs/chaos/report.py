@@ -60,6 +60,7 @@ def result_facts(result: Result, seed: int) -> dict[str, Any]:
         "trouble": result.trouble,
         "seed": seed,
         "kills": len(result.struck),
+        "segments_swept": result.segments_left,
         "missed": [reason for report in result.rounds for reason in report.missed],
         "runs": [str(report.run.path) for report in result.rounds],
         "undisturbed": {
