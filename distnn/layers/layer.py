@@ -472,13 +472,15 @@ def _layers_in(attribute: str, value: Any) -> Iterator[tuple[str, Layer]]:
         yield attribute, value
     elif isinstance(value, list | tuple):
         for i, item in enumerate(value):
-            yield from _layers_in(f"{attribute}_{i}", item)
+            if type(item) not in _PLAIN:
+                yield from _layers_in(f"{attribute}_{i}", item)
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield from _layers_in(f"{attribute}_{key}", item)
+            if type(item) not in _PLAIN:
+                yield from _layers_in(f"{attribute}_{key}", item)
 
 
-_PLAIN = frozenset((bool, int, float, str, type(None), set, Variable))
+_PLAIN = frozenset((bool, int, float, str, type(None), set, Spec, Variable))
 _MAY_HOLD_LAYERS = (Layer, list, tuple, dict)
 
 

@@ -175,8 +175,11 @@ def test_a_worker_may_die_in_any_call(method: str, work: str, caplog: pytest.Log
     assert told.startswith(f"{work}: worker 1 (pid 0 on here) died (killed by the test); 2 workers go on")
 
 
-def test_a_worker_that_dies_idle_is_told_so(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_worker_that_dies_idle_is_told_so(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Found when the roll is called after another loss."""
+    monkeypatch.setattr("cluster.staff.SPARES_ASKED_EVERY_S", float("inf"))
     inner = InProcessCrew(cores=2)
     crew = FaultyCrew(inner).fail_at(worker=0, step=3)
     crew.fail_when("progress", worker=2)

@@ -19,17 +19,17 @@ KINDS = [Kind.KILL_WORKER, Kind.STOP_WORKER, Kind.DELAY_WORKER, Kind.KILL_COORDI
 
 
 @pytest.mark.timeout(400)
-def test_sixteen_blows_to_workers_and_coordinator_cost_no_byte(small_job: Path, tmp_path: Path) -> None:
+def test_ten_blows_to_workers_and_coordinator_cost_no_byte(small_job: Path, tmp_path: Path) -> None:
     """One to three workers; a killed coordinator's run goes on with others, or in threads."""
     told: list[Struck] = []
     place = Place("ray", 3, None, deadline_s=1.5)
     sets = ("training.epochs=300", "training.batch_size=16")
-    request = Request(str(small_job), 16, 2, tmp_path, place, sets, kinds=KINDS)
+    request = Request(str(small_job), 10, 2, tmp_path, place, sets, kinds=KINDS)
     result = run_campaign(request, lambda text: None, told.append)
     assert result.trouble == []
-    assert len(told) == 16
+    assert len(told) == 10
     count = Counter(struck.kind for struck in told)
-    assert count[Kind.KILL_WORKER] >= 5 and count[Kind.KILL_COORDINATOR] >= 3
+    assert count[Kind.KILL_WORKER] >= 2 and count[Kind.KILL_COORDINATOR] >= 2
     lost = [
         event
         for report in result.rounds
