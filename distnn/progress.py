@@ -83,8 +83,9 @@ class Progbar:
         self.samples = samples
         self._stream = sys.stdout if stream is None else stream
         self._clock = clock
-        self._redraws = is_terminal(self._stream) or in_notebook(self._stream)
-        self._colours = is_terminal(self._stream) and "NO_COLOR" not in os.environ
+        on_terminal = verbose != 0 and is_terminal(self._stream)
+        self._redraws = on_terminal or (verbose != 0 and in_notebook(self._stream))
+        self._colours = on_terminal and "NO_COLOR" not in os.environ
         self._values: dict[str, tuple[float, int]] = {}
         self._seen = 0
         self._start = clock()
