@@ -64,12 +64,14 @@ def test_a_stopped_worker_is_killed_at_the_deadline(
     engine = CrewEngine(crew, 2, deadline_s=1.0, exchange="shared_memory")
     crew.recruit(2)
     pid, host = crew.workers[0].pid, crew.workers[0].host
+    stopped = psutil.Process(pid)
     prepare_fault(crew, 0, place, rank=0, step=3, signal_number=signal.SIGSTOP)
     began = time.monotonic()
     assert run(engine) == reference()
     assert time.monotonic() - began < 20
     assert sorted(engine.coordinator.assignment) == [1]
-    assert not Path(f"/proc/{pid}").exists()
+    _, alive = psutil.wait_procs([stopped], timeout=20)
+    assert not alive
     (told,) = caplog.messages
     who = re.escape(f"step 3: worker 0 (pid {pid} on {host})")
     assert re.match(rf"{who} was silent for \d+ s {PHASES[place]}", told), told
