@@ -79,7 +79,9 @@ def test_after_a_training_nobody_listens(engine_class: type[LocalEngine]) -> Non
 
 
 def test_a_training_without_a_recorder_hears_them_in_silence() -> None:
-    fit(TalkingEngine(EngineOptions()), None)
+    engine = TalkingEngine(EngineOptions())
+    fit(engine, None)
+    assert engine.state().step == len(X) // 10
 
 
 def test_an_incident_is_what_was_told() -> None:

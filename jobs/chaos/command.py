@@ -71,9 +71,10 @@ def chaos(
         raise RequestError(f"--address is for --backend ray, not {backend}")
     backend = "ray" if address is not None else backend or cluster.backend
     workers = workers or (2 if cluster.workers is None else cluster.workers.max)
-    folder = _folder(spec, run_dir)
+    chosen = _kinds(kinds)
+    folder = _folder(spec, run_dir)  # nothing is written before the request is understood
     place = Place(backend, workers, address, deadline_s)
-    request = Request(spec, kills, seed, folder, place, overrides, threads, _kinds(kinds))
+    request = Request(spec, kills, seed, folder, place, overrides, threads, chosen)
     before = signal.signal(signal.SIGTERM, _stop)
     try:
         is_equal = _run(request, as_json)
@@ -101,7 +102,7 @@ def _run(request: Request, as_json: bool) -> bool:
         click.echo(report.blow_line(struck, len(told), request.kills), err=True)
 
     told: list[Struck] = []
-    say(f"runs are kept in {request.folder}")
+    say(f"runs are in {request.folder}")
     result = run_campaign(request, say, tell)
     if as_json:
         click.echo(json.dumps(report.result_facts(result, request.seed), sort_keys=True))

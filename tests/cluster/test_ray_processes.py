@@ -64,6 +64,15 @@ def is_running(pid: int) -> bool:
         return False
 
 
+def wait_until_busy(pids: list[int]) -> None:
+    """Every process has computed for a while since now."""
+    left = {process: process.cpu_times().user + 0.1 for process in map(psutil.Process, pids)}
+    deadline = time.monotonic() + 30
+    while any(process.cpu_times().user < enough for process, enough in left.items()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def local_loss() -> str:
     x, y = arrays()
     model = rich_model()
@@ -76,7 +85,7 @@ def test_ctrl_c_stops_at_a_commit_and_a_killed_program_leaves_no_worker() -> Non
     try:
         word, *pids = read_line(program)
         assert word == "training" and len(pids) == 2
-        time.sleep(0.3)
+        wait_until_busy([int(pid) for pid in pids])
         os.killpg(program.pid, signal.SIGINT)  # as a terminal does: to every process of the group
         assert read_line(program) == ["interrupted", "True", "True", "True"]
         assert all(is_running(int(pid)) for pid in pids)

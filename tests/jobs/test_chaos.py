@@ -24,7 +24,7 @@ from jobs.chaos.report import blow_line, result_facts, result_lines, standstills
 from jobs.chaos.rounds import Plan, RoundReport, Undisturbed
 from jobs.chaos.verdict import Verdict, compare
 from jobs.cli import cli
-from jobs.rundir import RunDir
+from jobs.rundir import RunDir, run_root
 from jobs.runner import run_spec
 
 WITHOUT_WORKERS = [kind for kind in OFFERED if not kind.needs_workers]
@@ -174,9 +174,11 @@ def test_a_wrong_request_is_told_before_anything_runs(
     small_job: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], sentence: str
 ) -> None:
     monkeypatch.chdir(small_job.parent)
+    before = sorted(small_job.parent.rglob("*")), sorted(run_root().glob("*"))
     found = CliRunner().invoke(cli, ["chaos", str(small_job), *arguments])
     assert found.exit_code == 2
     assert sentence in found.output
+    assert (sorted(small_job.parent.rglob("*")), sorted(run_root().glob("*"))) == before
 
 
 def test_workers_cannot_be_killed_where_there_are_none(small_job: Path, tmp_path: Path) -> None:

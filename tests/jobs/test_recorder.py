@@ -435,7 +435,9 @@ def test_a_run_that_has_died_on_another_machine_is_taken(
 def test_a_run_that_has_died_here_is_taken_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ownership, "WATCH_S", 1e6)
     run = leave_running(tmp_path / "run", machine=machine_identity())
-    open_recorder(run.path).close()
+    recorder = open_recorder(run.path)
+    assert recorder.attempt == 2
+    recorder.close()
 
 
 def test_the_pulse_writes_the_status_whatever_the_training_does(tmp_path: Path) -> None:
