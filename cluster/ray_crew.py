@@ -132,6 +132,7 @@ class RayCrew(Crew):
         try:
             told = ray.get(greeting, timeout=_READY_S)
         except ray.exceptions.RayError as error:
+            _forget_frames(error)
             self._refuse(summoned, reason(str(error)))
             return []
         if told["package"] != PACKAGE_DIGEST:
@@ -250,7 +251,10 @@ class RayCrew(Crew):
         try:
             # The common case in one call: everybody answers in time.
             values = ray.get(list(pending), timeout=min(deadline_s, LOOK_S))
-        except ray.exceptions.RayError:
+        except ray.exceptions.RayError as error:
+            _forget_frames(error)
+            values = None
+        if values is None:
             self._wait(pending, outcomes, deadline_s, watch or ProgressWatch(self, pending.values()))
         else:
             outcomes |= {w: _outcome(value) for w, value in zip(pending.values(), values, strict=True)}
@@ -335,9 +339,16 @@ def _collect(call: Any) -> Outcome:
     except ray.exceptions.RayTaskError as error:
         # Raised outside the worker's own guard: arguments that could not be unpickled, answers that could
         # not be pickled, or a worker on another version of this package.
+        _forget_frames(error)
         return Failed(Failure(reason(str(error)), "", str(error), None))
     except ray.exceptions.RayError as error:
+        _forget_frames(error)
         return Died(reason(str(error)))
+
+
+def _forget_frames(error: BaseException) -> None:
+    """Ray's frames hold the exception that holds them, and ours with the memory of a generation in them."""
+    error.__traceback__ = None
 
 
 def _outcome(value: Any) -> Outcome:
