@@ -78,7 +78,8 @@ class RayCrew(Crew):
         self._next_number = 0
         self._has_warned = False
         self._problem = ""
-        self._failed_starts = 0
+        self._round = 0
+        self._failed_rounds: set[int] = set()
 
     @property
     def workers(self) -> Mapping[int, WorkerInfo]:
@@ -96,17 +97,20 @@ class RayCrew(Crew):
 
     @property
     def failed_starts(self) -> int:
-        return self._failed_starts
+        return len(self._failed_rounds)
 
     def summon(self, count: int) -> None:
         if self._actor_class is None:
             options = {"num_cpus": self._cpus, "max_restarts": 0, "concurrency_groups": {"control": 1}}
             self._actor_class = ray.remote(**options)(Worker)
         room = self._room() if count else 0
+        self._round += 1
         for i in range(count):
             actor = self._actor_class.remote()
             greeting = actor.hello.remote(this_node)
-            self._coming[greeting] = _Summoned(self._next_number, actor, i < room, time.monotonic())
+            self._coming[greeting] = _Summoned(
+                self._next_number, actor, i < room, time.monotonic(), self._round
+            )
             self._next_number += 1
 
     def _room(self) -> int:
@@ -139,13 +143,13 @@ class RayCrew(Crew):
             is_here = told["info"]["machine"] == machine_identity()
             self._refuse(summoned, other_version_message([told["info"]["host"]], is_here))
             return []
-        self._failed_starts = 0
+        self._failed_rounds.clear()
         self._welcome(summoned.number, summoned.actor, told)
         self._warn_of_mixed_fleet()
         return [summoned.number]
 
     def _refuse(self, summoned: _Summoned, problem: str) -> None:
-        self._failed_starts += 1
+        self._failed_rounds.add(summoned.round)
         ray.kill(summoned.actor)
         if problem != self._problem:
             self._problem = problem
@@ -182,7 +186,7 @@ class RayCrew(Crew):
                 return
 
     def shortage(self, wanted: int) -> str:
-        if self._problem and self._failed_starts:
+        if self._problem and self._failed_rounds:
             return f"{len(self._workers)} of {wanted} workers could be started: {self._problem}"
         free, total = ray.available_resources(), ray.cluster_resources()
         return no_room_message(wanted, len(self._workers), self._cpus, free, total)
@@ -300,12 +304,16 @@ class RayCrew(Crew):
 
 @dataclass
 class _Summoned:
-    """One on its way. `has_room`: whether there was room for it. `since`: when it was summoned."""
+    """One on its way.
+
+    `has_room`: whether there was room for it. `since`: when it was summoned; `round`: together with whom.
+    """
 
     number: int
     actor: Any
     has_room: bool
     since: float
+    round: int
 
 
 class _RayCall(Call):

@@ -26,8 +26,11 @@ SPARES_ASKED_EVERY_S = 1.0
 
 @dataclass
 class _Newcomer:
+    """`round`: of summoning; those of one that cannot be made ready count as one failure."""
+
     calls: list[Call]
     since: float
+    round: int
 
 
 class Staff:
@@ -47,7 +50,8 @@ class Staff:
         self.members: set[int] = set()
         self.wanted = wanted
         self._newcomers: dict[int, _Newcomer] = {}
-        self._failed_briefings = 0
+        self._round = 0
+        self._failed_briefings: set[int] = set()
         self._start_again = 0.0
         self._spares: dict[int, Call] = {}
         self._spares_asked = 0.0
@@ -64,7 +68,7 @@ class Staff:
 
     @property
     def _failed(self) -> int:
-        return self._crew.failed_starts + self._failed_briefings
+        return self._crew.failed_starts + len(self._failed_briefings)
 
     def take_all(self) -> None:
         """Everybody who is there is given a task now."""
@@ -91,7 +95,7 @@ class Staff:
         self._crew.arrivals(timeout_s)
         for worker in set(self._crew.workers) - self.members - set(self._newcomers):
             calls = [self._crew.call(worker, request) for request in briefing(worker)]
-            self._newcomers[worker] = _Newcomer(calls, time.monotonic())
+            self._newcomers[worker] = _Newcomer(calls, time.monotonic(), self._round)
         ready = [
             worker for worker, newcomer in list(self._newcomers.items()) if self._is_ready(worker, newcomer)
         ]
@@ -108,6 +112,7 @@ class Staff:
         now = time.monotonic()
         if count and now >= self._start_again:
             self._start_again = now + pause_s(self._failed)
+            self._round += 1
             self._crew.summon(count)
 
     def _is_ready(self, worker: int, newcomer: _Newcomer) -> bool:
@@ -123,14 +128,13 @@ class Staff:
                 return False
             del newcomer.calls[0]
         del self._newcomers[worker]
-        self._failed_briefings = 0
+        self._failed_briefings.clear()
         return True
 
     def _send_away(self, worker: int, reason: str) -> None:
         logger.warning("%s does not join: %s", self._crew.workers[worker], reason)
-        del self._newcomers[worker]
+        self._failed_briefings.add(self._newcomers.pop(worker).round)
         self._crew.dismiss(worker)
-        self._failed_briefings += 1
         self._start_again = time.monotonic() + pause_s(self._failed)
 
     def lost_spares(self, assignment: Assignment) -> list[Loss]:

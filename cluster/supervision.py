@@ -17,7 +17,7 @@ from distnn.reduction import Range
 MAX_ATTEMPTS = 10
 """At the same work, each of which lost workers: beyond that it is the work that kills them."""
 MAX_FAILED_STARTS = 3
-"""Workers in a row that could not be started: beyond that nobody waits for the next one."""
+"""Rounds of workers in a row that could not be started: beyond that nobody waits for the next one."""
 _LONGEST_PAUSE_S = 60.0
 
 

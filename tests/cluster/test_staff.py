@@ -287,6 +287,35 @@ def test_workers_that_cannot_be_started_are_not_waited_for() -> None:
     assert str(raised.value) == expected
 
 
+def test_newcomers_that_fail_together_are_one_failure() -> None:
+    """As when the node dies on which they were made ready: others are waited for."""
+    inner = crew_with_room()
+    crew = FaultyCrew(inner)
+    for worker in (4, 5, 6, 7):
+        crew.fail_when("load", worker=worker)
+    engine = CrewEngine(crew, 4, wait_s=600.0)
+    training = make_training("rich")
+    engine.load(training.task, training.data, training.model.training_state(0))
+    inner.dead |= {0, 1, 2, 3}
+    assert tuple(map(int, engine.run_segment(10).fingerprints)) == reference().fingerprints
+    assert sorted(engine.coordinator.assignment) == [8, 9, 10, 11]
+    crew.assert_all_fired()
+
+
+def test_newcomers_that_always_fail_are_not_waited_for() -> None:
+    inner = crew_with_room()
+    crew = FaultyCrew(inner)
+    for worker in range(1, 4):
+        crew.fail_when("load", worker=worker)
+    engine = CrewEngine(crew, 1, wait_s=600.0)
+    training = make_training("rich")
+    engine.load(training.task, training.data, training.model.training_state(0))
+    inner.dead.add(0)
+    with pytest.raises(EngineError, match="there are 0 of at least 1 workers"):
+        engine.run_segment(10)
+    crew.assert_all_fired()
+
+
 def test_who_waits_can_be_stopped() -> None:
     crew = InProcessCrew()
     engine = CrewEngine(FaultyCrew(crew).fail_at(worker=0, step=2), 1, wait_s=600.0)
