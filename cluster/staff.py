@@ -16,6 +16,7 @@ from cluster.crew import Answer, Call, Crew, Died, Failed, Outcome, Request
 from cluster.failures import losses_of
 from cluster.patience import LOAD_DEADLINE_S
 from cluster.supervision import MAX_FAILED_STARTS, Loss, missing, pause_s
+from distnn.errors import EngineError
 
 logger = logging.getLogger("distnn.cluster")
 
@@ -88,19 +89,27 @@ class Staff:
         """Start who is missing, brief who has come; returns those who have become members.
 
         Args:
-            briefing: asked of each newcomer.
+            briefing: asked of each newcomer; who cannot be given it (`EngineError`) is sent away.
             timeout_s: to wait for the next one to come.
         """
         self._start_missing()
         self._crew.arrivals(timeout_s)
         for worker in set(self._crew.workers) - self.members - set(self._newcomers):
-            calls = [self._crew.call(worker, request) for request in briefing(worker)]
-            self._newcomers[worker] = _Newcomer(calls, time.monotonic(), self._round)
+            self._brief(worker, briefing)
         ready = [
             worker for worker, newcomer in list(self._newcomers.items()) if self._is_ready(worker, newcomer)
         ]
         self.members |= set(ready)
         return ready
+
+    def _brief(self, worker: int, briefing: Briefing) -> None:
+        newcomer = self._newcomers[worker] = _Newcomer([], time.monotonic(), self._round)
+        try:
+            requests = briefing(worker)
+        except EngineError as error:  # a full object store: the members need nothing more of it
+            self._send_away(worker, str(error))
+        else:
+            newcomer.calls += [self._crew.call(worker, request) for request in requests]
 
     def ask_newcomers(self, request: Request) -> None:
         """What members are asked meanwhile, those on their way to it are asked too; nobody waits for them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 from cases import make_training, reference, run, run_pulled
 from crews import CrewEngine, FaultyCrew, InProcessCrew, Killed
@@ -180,6 +181,47 @@ def test_a_newcomer_that_cannot_be_made_ready_is_sent_away_and_another_comes(
     crew.assert_all_fired()
     assert "worker 2 (pid 0 on here) does not join: killed by the test" in caplog.text
     assert [one["worker"] for one in engine.told("worker-joined")] == [3]
+
+
+def test_a_full_object_store_does_not_end_those_that_go_on(
+    folder: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody can be briefed meanwhile; others join when there is room again."""
+
+    class Full(InProcessCrew):
+        refusals = 0
+
+        def share(self, value: Any) -> Any:
+            if self.refusals:
+                self.refusals -= 1
+                raise EngineError("the object store is full")
+            return super().share(value)
+
+    crew = Full()
+    crew.room = 1000
+    engine = CrewEngine(crew, 2, exchange="shared_memory")
+    training = make_training("rich")
+    engine.load(training.task, training.data, training.model.training_state(0))
+    found = [*engine.run_segment(2).fingerprints]
+    crew.dead.add(1)
+    crew.refusals = 2
+    found += [int(f) for _ in range(8) for f in engine.run_segment(1).fingerprints]
+    assert tuple(map(int, found)) == reference().fingerprints
+    assert caplog.text.count("does not join: the object store is full") == 2
+    assert sorted(engine.coordinator.assignment) == [0, 4]
+
+
+def test_weights_are_shared_once_for_those_that_come_together(folder: Any) -> None:
+    crew = crew_with_room()
+    engine = CrewEngine(crew, 4, exchange="shared_memory", wait_s=30.0)
+    training = make_training("rich")
+    engine.load(training.task, training.data, training.model.training_state(0))
+    engine.run_segment(1)
+    crew.dead |= {0, 1, 2, 3}
+    crew.shared.clear()
+    engine.run_segment(1)
+    assert sorted(engine.coordinator.assignment) == [4, 5, 6, 7]
+    assert [type(value) for value in crew.shared] == [np.ndarray]
 
 
 def test_a_newcomer_that_falls_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
