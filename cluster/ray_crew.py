@@ -178,12 +178,17 @@ class RayCrew(Crew):
         self.summon(missing(count, len(self._workers), self.coming))
         load_compiler()  # while they load theirs
         fitting = room_for(ray.nodes(), self._cpus) if self._cpus else count
-        began = time.monotonic()
         while self._coming and len(self._workers) < min(count, fitting):
-            self.arrivals(_LOOK_FOR_ROOM_S)
-            are_starting = any(summoned.has_room for summoned in self._coming.values())
-            if time.monotonic() - began >= (self._start_deadline_s if are_starting else _FULL_S):
+            left = self._patience_left()
+            self.arrivals(max(0.0, min(left, _LOOK_FOR_ROOM_S)))
+            if left <= 0:
                 return
+
+    def _patience_left(self) -> float:
+        """How long those on their way are worth waiting for; what has been waited before counts."""
+        newest = max(summoned.since for summoned in self._coming.values())
+        are_starting = any(summoned.has_room for summoned in self._coming.values())
+        return newest + (self._start_deadline_s if are_starting else _FULL_S) - time.monotonic()
 
     def shortage(self, wanted: int) -> str:
         if self._problem and self._failed_rounds:

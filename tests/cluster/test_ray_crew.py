@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,6 +24,19 @@ def crew(ray_cluster: Connection) -> Iterator[RayCrew]:
     crew.close()
 
 
+@pytest.fixture
+def full_cluster(ray_cluster: Connection) -> Iterator[Connection]:
+    """One whose two CPUs are another crew's."""
+    from cluster.ray_crew import RayCrew
+
+    connection = replace(ray_cluster, is_embedded=False)
+    other = RayCrew(connection, threads=2)
+    other.recruit(1)
+    assert len(other.workers) == 1
+    yield connection
+    other.close()
+
+
 def test_workers_that_cannot_start_together_are_one_failed_start(crew: RayCrew) -> None:
     from cluster.ray_import import ray
 
@@ -35,3 +49,25 @@ def test_workers_that_cannot_start_together_are_one_failed_start(crew: RayCrew) 
         assert crew.failed_starts == rounds
     crew.recruit(1)
     assert crew.failed_starts == 0 and len(crew.workers) == 1
+
+
+def test_a_full_cluster_is_waited_for_once(full_cluster: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every call of a model recruits: with as many workers as there is room for, none of them may idle."""
+    from cluster import ray_crew
+
+    monkeypatch.setattr(ray_crew, "_FULL_S", 0.2)
+    crew = ray_crew.RayCrew(full_cluster, threads=1)
+    waits: list[float] = []
+    arrivals = crew.arrivals
+
+    def noted(timeout_s: float = 0.0) -> list[int]:
+        waits.append(timeout_s)
+        return arrivals(timeout_s)
+
+    monkeypatch.setattr(crew, "arrivals", noted)
+    crew.recruit(1)
+    assert sum(waits) > 0 and crew.coming == 1
+    waits.clear()
+    crew.recruit(1)
+    assert waits == [0.0] and crew.coming == 1
+    crew.close()
