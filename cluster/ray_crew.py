@@ -103,14 +103,13 @@ class RayCrew(Crew):
         if self._actor_class is None:
             options = {"num_cpus": self._cpus, "max_restarts": 0, "concurrency_groups": {"control": 1}}
             self._actor_class = ray.remote(**options)(Worker)
-        room = self._room() if count else 0
+        room, now = self._room() if count else 0, time.monotonic()
         self._round += 1
         for i in range(count):
             actor = self._actor_class.remote()
             greeting = actor.hello.remote(this_node)
-            self._coming[greeting] = _Summoned(
-                self._next_number, actor, i < room, time.monotonic(), self._round
-            )
+            due = now + self._start_deadline_s
+            self._coming[greeting] = _Summoned(self._next_number, actor, i < room, now, self._round, due)
             self._next_number += 1
 
     def _room(self) -> int:
@@ -156,19 +155,22 @@ class RayCrew(Crew):
             logger.warning("worker %d could not be started: %s", summoned.number, problem)
 
     def _are_late(self) -> bool:
-        first = min(summoned.since for summoned in self._coming.values())
-        return time.monotonic() - first >= self._start_deadline_s
+        return time.monotonic() >= min(summoned.due for summoned in self._coming.values())
 
     def _give_up_late(self) -> None:
-        """End those that do not start; that is a failure unless what they lack may be room."""
+        """End those that do not start although there is or was room; the others stay in Ray's queue.
+
+        A start that hangs holds its CPUs, so a cluster that is full now tells nothing of those that had room.
+        """
         now, is_full = time.monotonic(), self._room() <= 0
         for greeting, summoned in list(self._coming.items()):
-            if now - summoned.since >= self._start_deadline_s:
+            if now < summoned.due:
+                continue
+            if summoned.has_room or not is_full:
                 del self._coming[greeting]
-                if is_full:
-                    ray.kill(summoned.actor)
-                else:
-                    self._refuse(summoned, f"it did not answer within {self._start_deadline_s:.0f} s")
+                self._refuse(summoned, f"it did not answer within {self._start_deadline_s:.0f} s")
+            else:
+                summoned.due = now + self._start_deadline_s
 
     def recall(self, count: int) -> None:
         for greeting in list(self._coming)[len(self._coming) - count :]:
@@ -311,7 +313,8 @@ class RayCrew(Crew):
 class _Summoned:
     """One on its way.
 
-    `has_room`: whether there was room for it. `since`: when it was summoned; `round`: together with whom.
+    `has_room`: whether there was room for it. `since`: when it was summoned; `round`: together with whom;
+    `due`: when it is asked what keeps it.
     """
 
     number: int
@@ -319,6 +322,7 @@ class _Summoned:
     has_room: bool
     since: float
     round: int
+    due: float
 
 
 class _RayCall(Call):

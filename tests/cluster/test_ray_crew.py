@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -25,15 +26,26 @@ def crew(ray_cluster: Connection) -> Iterator[RayCrew]:
 
 
 @pytest.fixture
-def full_cluster(ray_cluster: Connection) -> Iterator[Connection]:
+def free_cluster(ray_cluster: Connection) -> Connection:
+    """One that is asked for CPUs, and whose two are free."""
+    from cluster.ray_import import ray
+
+    limit = time.monotonic() + 30
+    while ray.available_resources().get("CPU", 0) < 2:  # Ray knows of those that were left some time after
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+    return replace(ray_cluster, is_embedded=False)
+
+
+@pytest.fixture
+def full_cluster(free_cluster: Connection) -> Iterator[Connection]:
     """One whose two CPUs are another crew's."""
     from cluster.ray_crew import RayCrew
 
-    connection = replace(ray_cluster, is_embedded=False)
-    other = RayCrew(connection, threads=2)
+    other = RayCrew(free_cluster, threads=2)
     other.recruit(1)
     assert len(other.workers) == 1
-    yield connection
+    yield free_cluster
     other.close()
 
 
@@ -70,4 +82,30 @@ def test_a_full_cluster_is_waited_for_once(full_cluster: Connection, monkeypatch
     waits.clear()
     crew.recruit(1)
     assert waits == [0.0] and crew.coming == 1
+    crew.close()
+
+
+def test_a_start_that_hangs_on_the_last_free_cpus_is_a_failure(free_cluster: Connection) -> None:
+    """It holds them itself: that the cluster is full is no excuse."""
+    from cluster.ray_crew import RayCrew
+
+    crew = RayCrew(free_cluster, threads=2, start_deadline_s=0.0)
+    crew.summon(1)
+    assert crew.arrivals() == []
+    assert crew.failed_starts == 1 and crew.coming == 0
+    assert "could be started: it did not answer within 0 s" in crew.shortage(1)
+    crew.close()
+
+
+def test_those_that_lack_room_stay_queued(full_cluster: Connection) -> None:
+    """Not ended and summoned again for ever, nor counted as failures."""
+    from cluster.ray_crew import RayCrew
+
+    crew = RayCrew(full_cluster, threads=1, start_deadline_s=0.0)
+    crew.summon(1)
+    (before,) = crew._coming.values()
+    for _ in range(3):
+        assert crew.arrivals() == []
+    assert [one.actor for one in crew._coming.values()] == [before.actor]
+    assert crew.failed_starts == 0
     crew.close()
