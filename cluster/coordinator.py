@@ -76,6 +76,7 @@ class Coordinator:
         self._packed: tuple[Task, Any] | None = None
         self._warm_machines: set[str] = set()
         self._recovery = Recovery()
+        self._warming_weights: tuple[int, Any] | None = None
         self._next_look = 0.0
         self._has_warned: set[str] = set()
         self.observer: Observer | None = None
@@ -115,6 +116,7 @@ class Coordinator:
             self._warm_machines = set()
             holders = set()
         self._updater.begin(state)
+        self._warming_weights = None
         self._data = dict(data)
         self._handles = dict(zip(data, self._shared.handles(data.values()), strict=True))
         if "train" in data:
@@ -179,14 +181,20 @@ class Coordinator:
         """What a newcomer is asked before it joins: it comes loaded and warm."""
         requests = [self._load_request()]
         if self._has_steps and not self.updater.task.eager:
-            state = self.updater.state
-            requests.append(Request("warm_up", (state.step, 0, self._crew.share(state.weights.copy()))))
+            requests.append(Request("warm_up", (self.updater.state.step, 0, self._weights_to_warm_with())))
         return requests
+
+    def _weights_to_warm_with(self) -> Any:
+        """A copy of the weights that is shared once a step, however many come."""
+        state = self.updater.state
+        if self._warming_weights is None or self._warming_weights[0] != state.step:
+            self._warming_weights = state.step, self._crew.share(state.weights.copy())
+        return self._warming_weights[1]
 
     def close(self) -> None:
         """Let go of all that was shared with the workers, memory included."""
         self._shared = SharedData(self._crew)
-        self._packed, self._handles = None, {}
+        self._packed, self._warming_weights, self._handles = None, None, {}
         self._exchange.join({})
         self._updater = None
 
@@ -335,6 +343,7 @@ class Coordinator:
 
     def _let_join(self, workers: Sequence[int]) -> None:
         """They have the task; a new generation begins only if they compute."""
+        self._warming_weights = None
         if workers and set(self._deal()) != set(self._assignment):
             self._join()
         for worker in workers:

@@ -137,7 +137,10 @@ class Crew(ABC):
     @property
     @abstractmethod
     def failed_starts(self) -> int:
-        """How many in a row could not be started since the last one that came."""
+        """How many times in a row some of those summoned could not be started, since the last one that came.
+
+        Those that were summoned together count once: what ends them, such as a node's death, is one thing.
+        """
 
     @abstractmethod
     def arrivals(self, timeout_s: float = 0.0) -> list[int]:

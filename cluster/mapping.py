@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cluster.crew import Answer, Crew, Outcome, Request
 from cluster.failures import losses_of, raise_first_failure
 from cluster.patience import LOAD_DEADLINE_S
-from cluster.supervision import Loss, decide
+from cluster.staff import Staff
+from cluster.supervision import Action, Loss, decide
 from cluster.transport import pack, unpack
 from distnn.engine import EngineOptions
 from distnn.errors import EngineError
@@ -22,6 +24,7 @@ logger = logging.getLogger("distnn.cluster")
 
 WORK = "map"
 """What the work is called in sentences about lost workers."""
+_WAIT_S = 0.02
 
 
 class Mapper:
@@ -48,10 +51,11 @@ class Mapper:
         call = (list(sys.path), self._version, description, weights, _packed(function, "the function"))
         results: dict[int, Any] = {}
         earlier: list[Sequence[Loss]] = []
+        why = ""
         while missing := [place for place in range(len(items)) if place not in results]:
             self._crew.recruit(self._options.workers)
             if not self._crew.workers:
-                raise EngineError(f"{WORK}: {self._crew.shortage(1)}")
+                self._wait_for_a_worker(why or f"{WORK}: {self._crew.shortage(1)}")
             dealt = self._deal(missing)
             requests = {w: Request("map", (*call, _chosen(items, places))) for w, places in dealt.items()}
             outcomes = self._crew.ask(requests, max(LOAD_DEADLINE_S, self._options.deadline_s))
@@ -59,7 +63,8 @@ class Mapper:
             for worker, outcome in outcomes.items():
                 if isinstance(outcome, Answer):
                     results.update(zip(dealt[worker], unpack(outcome.value), strict=True))
-            self._go_on_without(earlier, outcomes)
+                    earlier.clear()  # the next attempt is at other items
+            why = self._go_on_without(earlier, outcomes)
         return [results[place] for place in range(len(items))]
 
     def _deal(self, places: Sequence[int]) -> dict[int, Sequence[int]]:
@@ -68,22 +73,41 @@ class Mapper:
         dealt = {worker: places[i :: len(workers)] for i, worker in enumerate(workers)}
         return {worker: chosen for worker, chosen in dealt.items() if chosen}
 
-    def _go_on_without(self, earlier: list[Sequence[Loss]], outcomes: Mapping[int, Outcome]) -> None:
-        """End lost workers.
+    def _go_on_without(self, earlier: list[Sequence[Loss]], outcomes: Mapping[int, Outcome]) -> str:
+        """End lost workers; returns a sentence on why there are none, if none is left.
 
         Raises:
-            EngineError: if none is left.
+            EngineError: if every attempt loses workers.
         """
         losses = losses_of(outcomes, {}, self._crew.workers)
         if not losses:
-            return
+            return ""
         for loss in losses:
             self._crew.dismiss(loss.worker)
-        decision = decide(WORK, earlier, losses, len(self._crew.workers))
+        left = len(self._crew.workers)
+        decision = decide(WORK, earlier, losses, left, onward="with the items that have no result")
         earlier.append(losses)
         if decision.action.is_terminal:
             raise EngineError(decision.reason)
         logger.warning("%s", decision.reason)
+        return decision.reason if decision.action is Action.WAIT else ""
+
+    def _wait_for_a_worker(self, why: str) -> None:
+        """Wait as long as the options say.
+
+        Raises:
+            EngineError: none comes.
+        """
+        logger.warning("%s: waiting for a worker", WORK)
+        staff, limit = Staff(self._crew, self._options.workers), time.monotonic() + self._options.wait_s
+        while not staff.look(lambda worker: (), _WAIT_S):
+            if staff.has_given_up or time.monotonic() >= limit:
+                waited = "" if staff.has_given_up else f"after {self._options.wait_s:.0f} s "
+                shortage = self._crew.shortage(1)
+                raise EngineError(
+                    f"{why}; {waited}there is no worker" + ("" if shortage in why else f": {shortage}")
+                )
+            time.sleep(_WAIT_S)
 
 
 def _chosen(items: Sequence[Any], places: Sequence[int]) -> bytes:

@@ -78,7 +78,8 @@ class RayCrew(Crew):
         self._next_number = 0
         self._has_warned = False
         self._problem = ""
-        self._failed_starts = 0
+        self._round = 0
+        self._failed_rounds: set[int] = set()
 
     @property
     def workers(self) -> Mapping[int, WorkerInfo]:
@@ -96,17 +97,19 @@ class RayCrew(Crew):
 
     @property
     def failed_starts(self) -> int:
-        return self._failed_starts
+        return len(self._failed_rounds)
 
     def summon(self, count: int) -> None:
         if self._actor_class is None:
             options = {"num_cpus": self._cpus, "max_restarts": 0, "concurrency_groups": {"control": 1}}
             self._actor_class = ray.remote(**options)(Worker)
-        room = self._room() if count else 0
+        room, now = self._room() if count else 0, time.monotonic()
+        self._round += 1
         for i in range(count):
             actor = self._actor_class.remote()
             greeting = actor.hello.remote(this_node)
-            self._coming[greeting] = _Summoned(self._next_number, actor, i < room, time.monotonic())
+            due = now + self._start_deadline_s
+            self._coming[greeting] = _Summoned(self._next_number, actor, i < room, now, self._round, due)
             self._next_number += 1
 
     def _room(self) -> int:
@@ -132,38 +135,42 @@ class RayCrew(Crew):
         try:
             told = ray.get(greeting, timeout=_READY_S)
         except ray.exceptions.RayError as error:
+            _forget_frames(error)
             self._refuse(summoned, reason(str(error)))
             return []
         if told["package"] != PACKAGE_DIGEST:
             is_here = told["info"]["machine"] == machine_identity()
             self._refuse(summoned, other_version_message([told["info"]["host"]], is_here))
             return []
-        self._failed_starts = 0
+        self._failed_rounds.clear()
         self._welcome(summoned.number, summoned.actor, told)
         self._warn_of_mixed_fleet()
         return [summoned.number]
 
     def _refuse(self, summoned: _Summoned, problem: str) -> None:
-        self._failed_starts += 1
+        self._failed_rounds.add(summoned.round)
         ray.kill(summoned.actor)
         if problem != self._problem:
             self._problem = problem
             logger.warning("worker %d could not be started: %s", summoned.number, problem)
 
     def _are_late(self) -> bool:
-        first = min(summoned.since for summoned in self._coming.values())
-        return time.monotonic() - first >= self._start_deadline_s
+        return time.monotonic() >= min(summoned.due for summoned in self._coming.values())
 
     def _give_up_late(self) -> None:
-        """End those that do not start; that is a failure unless what they lack may be room."""
+        """End those that do not start although there is or was room; the others stay in Ray's queue.
+
+        A start that hangs holds its CPUs, so a cluster that is full now tells nothing of those that had room.
+        """
         now, is_full = time.monotonic(), self._room() <= 0
         for greeting, summoned in list(self._coming.items()):
-            if now - summoned.since >= self._start_deadline_s:
+            if now < summoned.due:
+                continue
+            if summoned.has_room or not is_full:
                 del self._coming[greeting]
-                if is_full:
-                    ray.kill(summoned.actor)
-                else:
-                    self._refuse(summoned, f"it did not answer within {self._start_deadline_s:.0f} s")
+                self._refuse(summoned, f"it did not answer within {self._start_deadline_s:.0f} s")
+            else:
+                summoned.due = now + self._start_deadline_s
 
     def recall(self, count: int) -> None:
         for greeting in list(self._coming)[len(self._coming) - count :]:
@@ -173,15 +180,20 @@ class RayCrew(Crew):
         self.summon(missing(count, len(self._workers), self.coming))
         load_compiler()  # while they load theirs
         fitting = room_for(ray.nodes(), self._cpus) if self._cpus else count
-        began = time.monotonic()
         while self._coming and len(self._workers) < min(count, fitting):
-            self.arrivals(_LOOK_FOR_ROOM_S)
-            are_starting = any(summoned.has_room for summoned in self._coming.values())
-            if time.monotonic() - began >= (self._start_deadline_s if are_starting else _FULL_S):
+            left = self._patience_left()
+            self.arrivals(max(0.0, min(left, _LOOK_FOR_ROOM_S)))
+            if left <= 0:
                 return
 
+    def _patience_left(self) -> float:
+        """How long those on their way are worth waiting for; what has been waited before counts."""
+        newest = max(summoned.since for summoned in self._coming.values())
+        are_starting = any(summoned.has_room for summoned in self._coming.values())
+        return newest + (self._start_deadline_s if are_starting else _FULL_S) - time.monotonic()
+
     def shortage(self, wanted: int) -> str:
-        if self._problem and self._failed_starts:
+        if self._problem and self._failed_rounds:
             return f"{len(self._workers)} of {wanted} workers could be started: {self._problem}"
         free, total = ray.available_resources(), ray.cluster_resources()
         return no_room_message(wanted, len(self._workers), self._cpus, free, total)
@@ -250,7 +262,10 @@ class RayCrew(Crew):
         try:
             # The common case in one call: everybody answers in time.
             values = ray.get(list(pending), timeout=min(deadline_s, LOOK_S))
-        except ray.exceptions.RayError:
+        except ray.exceptions.RayError as error:
+            _forget_frames(error)
+            values = None
+        if values is None:
             self._wait(pending, outcomes, deadline_s, watch or ProgressWatch(self, pending.values()))
         else:
             outcomes |= {w: _outcome(value) for w, value in zip(pending.values(), values, strict=True)}
@@ -296,12 +311,18 @@ class RayCrew(Crew):
 
 @dataclass
 class _Summoned:
-    """One on its way. `has_room`: whether there was room for it. `since`: when it was summoned."""
+    """One on its way.
+
+    `has_room`: whether there was room for it. `since`: when it was summoned; `round`: together with whom;
+    `due`: when it is asked what keeps it.
+    """
 
     number: int
     actor: Any
     has_room: bool
     since: float
+    round: int
+    due: float
 
 
 class _RayCall(Call):
@@ -335,9 +356,16 @@ def _collect(call: Any) -> Outcome:
     except ray.exceptions.RayTaskError as error:
         # Raised outside the worker's own guard: arguments that could not be unpickled, answers that could
         # not be pickled, or a worker on another version of this package.
+        _forget_frames(error)
         return Failed(Failure(reason(str(error)), "", str(error), None))
     except ray.exceptions.RayError as error:
+        _forget_frames(error)
         return Died(reason(str(error)))
+
+
+def _forget_frames(error: BaseException) -> None:
+    """Ray's frames hold the exception that holds them, and ours with the memory of a generation in them."""
+    error.__traceback__ = None
 
 
 def _outcome(value: Any) -> Outcome:

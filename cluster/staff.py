@@ -16,6 +16,7 @@ from cluster.crew import Answer, Call, Crew, Died, Failed, Outcome, Request
 from cluster.failures import losses_of
 from cluster.patience import LOAD_DEADLINE_S
 from cluster.supervision import MAX_FAILED_STARTS, Loss, missing, pause_s
+from distnn.errors import EngineError
 
 logger = logging.getLogger("distnn.cluster")
 
@@ -26,8 +27,11 @@ SPARES_ASKED_EVERY_S = 1.0
 
 @dataclass
 class _Newcomer:
+    """`round`: of summoning; those of one that cannot be made ready count as one failure."""
+
     calls: list[Call]
     since: float
+    round: int
 
 
 class Staff:
@@ -47,7 +51,8 @@ class Staff:
         self.members: set[int] = set()
         self.wanted = wanted
         self._newcomers: dict[int, _Newcomer] = {}
-        self._failed_briefings = 0
+        self._round = 0
+        self._failed_briefings: set[int] = set()
         self._start_again = 0.0
         self._spares: dict[int, Call] = {}
         self._spares_asked = 0.0
@@ -64,7 +69,7 @@ class Staff:
 
     @property
     def _failed(self) -> int:
-        return self._crew.failed_starts + self._failed_briefings
+        return self._crew.failed_starts + len(self._failed_briefings)
 
     def take_all(self) -> None:
         """Everybody who is there is given a task now."""
@@ -84,19 +89,27 @@ class Staff:
         """Start who is missing, brief who has come; returns those who have become members.
 
         Args:
-            briefing: asked of each newcomer.
+            briefing: asked of each newcomer; who cannot be given it (`EngineError`) is sent away.
             timeout_s: to wait for the next one to come.
         """
         self._start_missing()
         self._crew.arrivals(timeout_s)
         for worker in set(self._crew.workers) - self.members - set(self._newcomers):
-            calls = [self._crew.call(worker, request) for request in briefing(worker)]
-            self._newcomers[worker] = _Newcomer(calls, time.monotonic())
+            self._brief(worker, briefing)
         ready = [
             worker for worker, newcomer in list(self._newcomers.items()) if self._is_ready(worker, newcomer)
         ]
         self.members |= set(ready)
         return ready
+
+    def _brief(self, worker: int, briefing: Briefing) -> None:
+        newcomer = self._newcomers[worker] = _Newcomer([], time.monotonic(), self._round)
+        try:
+            requests = briefing(worker)
+        except EngineError as error:  # a full object store: the members need nothing more of it
+            self._send_away(worker, str(error))
+        else:
+            newcomer.calls += [self._crew.call(worker, request) for request in requests]
 
     def ask_newcomers(self, request: Request) -> None:
         """What members are asked meanwhile, those on their way to it are asked too; nobody waits for them."""
@@ -108,6 +121,7 @@ class Staff:
         now = time.monotonic()
         if count and now >= self._start_again:
             self._start_again = now + pause_s(self._failed)
+            self._round += 1
             self._crew.summon(count)
 
     def _is_ready(self, worker: int, newcomer: _Newcomer) -> bool:
@@ -123,14 +137,13 @@ class Staff:
                 return False
             del newcomer.calls[0]
         del self._newcomers[worker]
-        self._failed_briefings = 0
+        self._failed_briefings.clear()
         return True
 
     def _send_away(self, worker: int, reason: str) -> None:
         logger.warning("%s does not join: %s", self._crew.workers[worker], reason)
-        del self._newcomers[worker]
+        self._failed_briefings.add(self._newcomers.pop(worker).round)
         self._crew.dismiss(worker)
-        self._failed_briefings += 1
         self._start_again = time.monotonic() + pause_s(self._failed)
 
     def lost_spares(self, assignment: Assignment) -> list[Loss]:

@@ -17,7 +17,7 @@ from distnn.reduction import Range
 MAX_ATTEMPTS = 10
 """At the same work, each of which lost workers: beyond that it is the work that kills them."""
 MAX_FAILED_STARTS = 3
-"""Workers in a row that could not be started: beyond that nobody waits for the next one."""
+"""Rounds of workers in a row that could not be started: beyond that nobody waits for the next one."""
 _LONGEST_PAUSE_S = 60.0
 
 
@@ -86,6 +86,7 @@ def decide(
     now: Sequence[Loss],
     survivors: int,
     minimum: int = 1,
+    onward: str = "from the last committed state",
 ) -> Decision:
     """Whether the others repeat `work` after losing workers.
 
@@ -95,6 +96,7 @@ def decide(
         now: the losses of the last attempt; not empty.
         survivors: workers left, spares included.
         minimum: workers without which nothing goes on, at least 1.
+        onward: where or with what those that are left `go on`; for the sentence.
     """
     losses = " and ".join(map(str, now))
     deadly = _deadly_shard(earlier, now)
@@ -115,7 +117,7 @@ def decide(
         left = f"{survivors} of at least {minimum} workers left" if survivors else "no worker is left"
         return Decision(Action.WAIT, f"{work}: {losses}, and {left}")
     noun = "worker goes" if survivors == 1 else "workers go"
-    return Decision(Action.RETRY, f"{work}: {losses}; {survivors} {noun} on from the last committed state")
+    return Decision(Action.RETRY, f"{work}: {losses}; {survivors} {noun} on {onward}")
 
 
 def missing(wanted: int, there: int, coming: int) -> int:

@@ -101,8 +101,9 @@ class InProcessCrew(Crew):
 
     def arrivals(self, timeout_s: float = 0.0) -> list[int]:
         came = []
-        while self._coming and self.failing:
-            self.failing, self._coming = self.failing - 1, self._coming - 1
+        if self._coming and self.failing:
+            failed = min(self.failing, self._coming)
+            self.failing, self._coming = self.failing - failed, self._coming - failed
             self._failed_starts += 1
         while self._coming and len(self._infos) < self.room:
             number, self._next_number = self._next_number, self._next_number + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,6 +24,11 @@ def make_model() -> Sequential:
 
 def double(model: Model, item: int) -> int:
     return 2 * item
+
+
+def _once(function: Callable[[int], None]) -> Callable[[int], None]:
+    calls = iter([function])
+    return lambda count: next(calls, lambda _: None)(count)
 
 
 def test_every_worker_is_asked_once_and_items_are_dealt_in_turn() -> None:
@@ -79,6 +85,53 @@ def test_replacements_do_the_items_if_every_worker_is_lost() -> None:
     assert CrewEngine(crew, 2).map(make_model(), double, range(4)) == [0, 2, 4, 6]
     assert set(crew.workers) == {2, 3}
     crew.assert_all_fired()
+
+
+def test_the_last_workers_replacement_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`recruit` finds no room for it; then there is some."""
+    inner = InProcessCrew()
+    engine = CrewEngine(FaultyCrew(inner).fail_when("map", worker=0), 1, wait_s=600.0)
+    inner.most = 1
+    dismiss = inner.dismiss
+
+    def dismiss_and_be_short(worker: int) -> None:
+        dismiss(worker)
+        inner.most, inner.room = 0, 1
+
+    monkeypatch.setattr(inner, "dismiss", dismiss_and_be_short)
+    assert engine.map(make_model(), double, range(3)) == [0, 2, 4]
+    assert list(inner.workers) == [1]
+    lost, waiting = caplog.messages
+    assert lost == "map: worker 0 (pid 0 on here) died (killed by the test), and no worker is left"
+    assert waiting == "map: waiting for a worker"
+
+
+def test_without_a_worker_the_error_says_what_was_lost_and_what_lacks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inner = InProcessCrew()
+    engine = CrewEngine(FaultyCrew(inner).fail_when("map", worker=0), 1, wait_s=0.0)
+    monkeypatch.setattr(inner, "recruit", _once(inner.recruit))
+    with pytest.raises(EngineError) as raised:
+        engine.map(make_model(), double, range(3))
+    expected = "map: worker 0 (pid 0 on here) died (killed by the test), and no worker is left"
+    assert str(raised.value) == (
+        f"{expected}; after 0 s there is no worker: the test has room for 0 of 1 workers"
+    )
+
+
+def test_losses_along_a_map_that_gets_on_do_not_end_it(caplog: pytest.LogCaptureFixture) -> None:
+    """More of them than attempts at one thing: every time some items were done."""
+    crew = FaultyCrew(InProcessCrew())
+    for worker in range(1, MAX_ATTEMPTS + 2):
+        crew.fail_when("map", worker=worker)
+    items = range(2 ** (MAX_ATTEMPTS + 2))
+    assert CrewEngine(crew, 2).map(make_model(), double, items) == [2 * item for item in items]
+    crew.assert_all_fired()
+    assert len(caplog.messages) == MAX_ATTEMPTS + 1
+    assert caplog.messages[0].endswith("; 1 worker goes on with the items that have no result")
 
 
 def test_a_function_that_kills_every_worker_ends_in_an_error() -> None:

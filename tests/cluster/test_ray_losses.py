@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,6 +63,22 @@ def test_a_killed_worker_is_replaced_while_the_training_goes_on(crew: RayCrew, e
     assert (lost["pid"], lost["host"], lost["cause"]) == (victim.pid, victim.host, "died")
     (joined,) = engine.told("worker-joined")
     assert joined["pid"] == crew.workers[3].pid and joined["step"] > lost["step"]
+
+
+def test_a_lost_generation_is_let_go_at_once(crew: RayCrew) -> None:
+    """Without the garbage collector's help, which may come late: its memory would stay mapped till then."""
+    engine = loaded(CrewEngine(ManyCores(crew), 2, exchange="shared_memory", wait_s=60.0))
+    engine.run_segment(2)
+    memory = weakref.ref(engine.exchange._generation.memory)  # type: ignore[attr-defined]
+    gc.collect()
+    gc.disable()
+    try:
+        os.kill(crew.workers[1].pid, signal.SIGKILL)
+        engine.run_segment(5)
+        assert len(engine.told("worker-lost")) == 1
+        assert memory() is None
+    finally:
+        gc.enable()
 
 
 def test_all_workers_killed_at_once_are_replaced(crew: RayCrew) -> None:

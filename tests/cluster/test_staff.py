@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 from cases import make_training, reference, run, run_pulled
 from crews import CrewEngine, FaultyCrew, InProcessCrew, Killed
@@ -182,6 +183,47 @@ def test_a_newcomer_that_cannot_be_made_ready_is_sent_away_and_another_comes(
     assert [one["worker"] for one in engine.told("worker-joined")] == [3]
 
 
+def test_a_full_object_store_does_not_end_those_that_go_on(
+    folder: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody can be briefed meanwhile; others join when there is room again."""
+
+    class Full(InProcessCrew):
+        refusals = 0
+
+        def share(self, value: Any) -> Any:
+            if self.refusals:
+                self.refusals -= 1
+                raise EngineError("the object store is full")
+            return super().share(value)
+
+    crew = Full()
+    crew.room = 1000
+    engine = CrewEngine(crew, 2, exchange="shared_memory")
+    training = make_training("rich")
+    engine.load(training.task, training.data, training.model.training_state(0))
+    found = [*engine.run_segment(2).fingerprints]
+    crew.dead.add(1)
+    crew.refusals = 2
+    found += [int(f) for _ in range(8) for f in engine.run_segment(1).fingerprints]
+    assert tuple(map(int, found)) == reference().fingerprints
+    assert caplog.text.count("does not join: the object store is full") == 2
+    assert sorted(engine.coordinator.assignment) == [0, 4]
+
+
+def test_weights_are_shared_once_for_those_that_come_together(folder: Any) -> None:
+    crew = crew_with_room()
+    engine = CrewEngine(crew, 4, exchange="shared_memory", wait_s=30.0)
+    training = make_training("rich")
+    engine.load(training.task, training.data, training.model.training_state(0))
+    engine.run_segment(1)
+    crew.dead |= {0, 1, 2, 3}
+    crew.shared.clear()
+    engine.run_segment(1)
+    assert sorted(engine.coordinator.assignment) == [4, 5, 6, 7]
+    assert [type(value) for value in crew.shared] == [np.ndarray]
+
+
 def test_a_newcomer_that_falls_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cluster.staff.LOAD_DEADLINE_S", 0.0)
 
@@ -285,6 +327,35 @@ def test_workers_that_cannot_be_started_are_not_waited_for() -> None:
         engine.load(training.task, training.data, training.model.training_state(0))
     expected = "loading: the test has room for 0 of 1 workers; there are 0 of at least 1 workers"
     assert str(raised.value) == expected
+
+
+def test_newcomers_that_fail_together_are_one_failure() -> None:
+    """As when the node dies on which they were made ready: others are waited for."""
+    inner = crew_with_room()
+    crew = FaultyCrew(inner)
+    for worker in (4, 5, 6, 7):
+        crew.fail_when("load", worker=worker)
+    engine = CrewEngine(crew, 4, wait_s=600.0)
+    training = make_training("rich")
+    engine.load(training.task, training.data, training.model.training_state(0))
+    inner.dead |= {0, 1, 2, 3}
+    assert tuple(map(int, engine.run_segment(10).fingerprints)) == reference().fingerprints
+    assert sorted(engine.coordinator.assignment) == [8, 9, 10, 11]
+    crew.assert_all_fired()
+
+
+def test_newcomers_that_always_fail_are_not_waited_for() -> None:
+    inner = crew_with_room()
+    crew = FaultyCrew(inner)
+    for worker in range(1, 4):
+        crew.fail_when("load", worker=worker)
+    engine = CrewEngine(crew, 1, wait_s=600.0)
+    training = make_training("rich")
+    engine.load(training.task, training.data, training.model.training_state(0))
+    inner.dead.add(0)
+    with pytest.raises(EngineError, match="there are 0 of at least 1 workers"):
+        engine.run_segment(10)
+    crew.assert_all_fired()
 
 
 def test_who_waits_can_be_stopped() -> None:
