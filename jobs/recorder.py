@@ -30,7 +30,7 @@ from jobs.errors import cause_of, in_words
 from jobs.evidence import changed_place, cpu_name, gather_evidence, reasons, refusal
 from jobs.identity import exact_digest, file_digest, settle_recipe, settle_spec, write_recipe
 from jobs.inspection import damaged_lines, lost_epochs, missing_files, tell_of_damage
-from jobs.journal import Journal, plain_json, read
+from jobs.journal import Contents, Journal, plain_json, read
 from jobs.lifecycle import changes_after
 from jobs.ownership import is_at, open_locked
 from jobs.pulse import Pulse
@@ -179,9 +179,11 @@ class RunRecorder(Recorder):
         self, recipe: dict[str, Any], plan: Plan, check: SnapshotCheck | None = None
     ) -> Snapshot | None:
         self.open()
+        earlier, self._earlier = self._earlier.records, Contents((), (), 0)  # they may be many
         recipe = self._recipe = plain_json(recipe)
         with self._closed_if_refused():
-            self._changes = settle_recipe(self.run, recipe, self._earlier.records, self.on_event, self._warn)
+            changes = settle_recipe(self.run, recipe, earlier, self.on_event, self._warn)
+        self._changes = [*changes, *changed_place(earlier, self._place)]
         self._plan = plan
         self._store = CheckpointStore(self.run, exact_digest(recipe), self._rhythm.keep)
         self._steps = StepLog(self.run.steps, plan.first_step)
@@ -189,7 +191,7 @@ class RunRecorder(Recorder):
         self._saving = Saving(self.run, self._store, self._steps, self._writer, self._files)
         snapshot = self._store.load_newest(self._steps, self._pass_over, check)
         step = plan.first_step if snapshot is None else snapshot.step
-        if snapshot is None and any(r.get("kind") == "checkpoint" for r in self._earlier.records):
+        if snapshot is None and any(r.get("kind") == "checkpoint" for r in earlier):
             self._warn(f"there is no checkpoint left to go on from: the run begins again at step {step}")
         self._evidence = gather_evidence(self._store, self._steps, step, check)
         self._uncut = step, snapshot
@@ -208,11 +210,10 @@ class RunRecorder(Recorder):
         return self._evidence
 
     def on_difference(self, step: int, text: str) -> None:
-        known = [*self._changes, *changed_place(self._earlier.records, self._place)]
-        why = reasons(known)
+        why = reasons(self._changes)
         if not self._accept_changes:
             raise refusal(self.run, text, why)
-        self.on_event("changes-accepted", step=step, difference=text, known=known)
+        self.on_event("changes-accepted", step=step, difference=text, known=self._changes)
         self._warn(f"{text} ({why}); going on all the same")
         write_recipe(self.run, self._recipe, self.on_event)
 
