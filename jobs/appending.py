@@ -75,8 +75,13 @@ class AppendedFile:
         os.fsync(self._descriptor)  # others may append meanwhile
 
     def cut_at(self, size: int) -> None:
-        """Leave the first `size` bytes of the file."""
-        os.ftruncate(self._descriptor, size)
+        """Leave the first `size` bytes of all that was added, what waits included; nothing is put in."""
+        with self._lock:
+            on_disk = os.fstat(self._descriptor).st_size
+            del self._waiting[max(0, size - on_disk) :]
+            if not self._waiting:
+                self._trouble, self._is_told = None, False
+            os.ftruncate(self._descriptor, min(size, on_disk))
 
     def close(self) -> None:
         """Let go of the file. Twice is fine."""

@@ -74,6 +74,30 @@ def read(path: Path) -> Contents:
     return Contents(tuple(lines), tuple(damaged), start, start < len(data))
 
 
+class Followed:
+    """The reading side of a journal that grows: parsed again only when its size has changed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._size = -1
+        self._records: list[dict[str, Any]] = []
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """What all whole lines so far say."""
+        size = self._size_now()
+        if size != self._size:
+            self._size = size
+            self._records = read(self.path).records
+        return self._records
+
+    def _size_now(self) -> int:
+        try:
+            return self.path.stat().st_size
+        except OSError:
+            return 0
+
+
 class Journal:
     """The writing side of a journal, kept open; a torn last line is cut by `repair`."""
 

@@ -14,8 +14,7 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +30,14 @@ from jobs.errors import cause_of, in_words
 from jobs.evidence import changed_place, cpu_name, gather_evidence, reasons, refusal
 from jobs.identity import exact_digest, file_digest, settle_recipe, settle_spec, write_recipe
 from jobs.inspection import damaged_lines, lost_epochs, missing_files, tell_of_damage
-from jobs.journal import Journal, plain_json, read
+from jobs.journal import Contents, Journal, plain_json, read
 from jobs.lifecycle import changes_after
 from jobs.ownership import is_at, open_locked
 from jobs.pulse import Pulse
 from jobs.remarks import listen
 from jobs.rhythm import Rhythm
 from jobs.rundir import RunDir
+from jobs.saving import Saving
 from jobs.scaling import ScaleRequests
 from jobs.status import Heartbeat, State
 from jobs.steplog import StepLog
@@ -107,7 +107,7 @@ class RunRecorder(Recorder):
         self._evidence: Evidence | None = None
         self._uncut: tuple[int, Snapshot | None] | None = None
         self._plan: Plan | None = None
-        self._last_committed: Callable[[], Snapshot | None] = lambda: None
+        self._last_committed: Callable[[], Snapshot | None] | None = None
         self._checkpoint_cost_s = 0.0
         self._replaced: RunDirectoryError | None = None
         self._open: weakref.finalize[..., RunRecorder] | None = None
@@ -179,16 +179,19 @@ class RunRecorder(Recorder):
         self, recipe: dict[str, Any], plan: Plan, check: SnapshotCheck | None = None
     ) -> Snapshot | None:
         self.open()
+        earlier, self._earlier = self._earlier.records, Contents((), (), 0)  # they may be many
         recipe = self._recipe = plain_json(recipe)
         with self._closed_if_refused():
-            self._changes = settle_recipe(self.run, recipe, self._earlier.records, self.on_event, self._warn)
+            changes = settle_recipe(self.run, recipe, earlier, self.on_event, self._warn)
+        self._changes = [*changes, *changed_place(earlier, self._place)]
         self._plan = plan
         self._store = CheckpointStore(self.run, exact_digest(recipe), self._rhythm.keep)
         self._steps = StepLog(self.run.steps, plan.first_step)
         self._files.insert(0, self._steps.file)
+        self._saving = Saving(self.run, self._store, self._steps, self._writer, self._files)
         snapshot = self._store.load_newest(self._steps, self._pass_over, check)
         step = plan.first_step if snapshot is None else snapshot.step
-        if snapshot is None and any(r.get("kind") == "checkpoint" for r in self._earlier.records):
+        if snapshot is None and any(r.get("kind") == "checkpoint" for r in earlier):
             self._warn(f"there is no checkpoint left to go on from: the run begins again at step {step}")
         self._evidence = gather_evidence(self._store, self._steps, step, check)
         self._uncut = step, snapshot
@@ -207,11 +210,10 @@ class RunRecorder(Recorder):
         return self._evidence
 
     def on_difference(self, step: int, text: str) -> None:
-        known = [*self._changes, *changed_place(self._earlier.records, self._place)]
-        why = reasons(known)
+        why = reasons(self._changes)
         if not self._accept_changes:
             raise refusal(self.run, text, why)
-        self.on_event("changes-accepted", step=step, difference=text, known=known)
+        self.on_event("changes-accepted", step=step, difference=text, known=self._changes)
         self._warn(f"{text} ({why}); going on all the same")
         write_recipe(self.run, self._recipe, self.on_event)
 
@@ -239,18 +241,16 @@ class RunRecorder(Recorder):
 
     def save_checkpoint(self, snapshot: Snapshot) -> None:
         self.settle()
-        self._writer.wait()
-        self._take_stock()
+        self._saving.begin(snapshot, self._take_stock)
         self._last_saved = self._clock()  # of the last try: one that fails is not tried again at once
-        marked = self._store.marked(snapshot, self._steps.digest())
-        self._writer.begin(snapshot.step, partial(_save, self._store, marked, tuple(self._files)))
 
     def on_steps(
         self, first_step: int, fingerprints: np.ndarray[Any, Any], logs: Mapping[str, float]
     ) -> None:
         self._take_stock()
-        self.settle()
-        self._steps.write(first_step, fingerprints)
+        with self._saving.lock:
+            self.settle()
+            self._steps.write(first_step, fingerprints)
         step = first_step + len(fingerprints)
         self.heartbeat.update(step=step, logs=dict(logs))
         now = self._clock()
@@ -290,7 +290,7 @@ class RunRecorder(Recorder):
                 f"{self.run.path}: the training ended at step {snapshot.step} of {plan.last_step} with "
                 f"{recorded} steps recorded, so it is not complete: resume the run"
             )
-        self._writer.wait()
+        self._saving.wait()
         self._take_stock()
         save_tensors(self.run.model, snapshot.tensors, snapshot.metadata)
         for part in (self._steps, self._metrics):
@@ -323,14 +323,9 @@ class RunRecorder(Recorder):
     def rescue(self) -> int | None:
         """From another thread, while the one that trains is kept by a call of the engine: save what is
         committed; its step, or None if that is not to be had."""
-        snapshot = self._last_committed()
-        if snapshot is None:
+        if self._last_committed is None:
             return None
-        self._writer.wait()
-        if snapshot.step not in self.run.checkpoint_steps():
-            self.save_checkpoint(snapshot)
-            self._writer.wait()
-        return snapshot.step
+        return self._saving.rescue(self._last_committed, self._take_stock)
 
     def abandon(self, error: BaseException) -> None:
         """The training ended by `error`: say so in the directory, and let go of it."""
@@ -469,13 +464,6 @@ def _let_go_of_left(run: RunDir) -> None:
     left = _OPEN.get((threading.get_ident(), run.path.resolve()))
     if left is not None:
         left.close(State.STOPPED, "interrupted")
-
-
-def _save(store: CheckpointStore, snapshot: Snapshot, rests_on: Sequence[AppendedFile]) -> Path:
-    """In the writer's thread: what a checkpoint rests on is on the disk before it is."""
-    for file in rests_on:
-        file.sync()
-    return store.save(snapshot)
 
 
 def _close(

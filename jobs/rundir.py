@@ -71,6 +71,11 @@ class RunDir:
         return self.path / "scale.json"
 
     @property
+    def taken_scale_request(self) -> Path:
+        """Where the run moves the request that it reads; swept if it is killed over that."""
+        return self.path / ".scale-taken.json.tmp"
+
+    @property
     def model(self) -> Path:
         return self.path / "model.safetensors"
 

@@ -6,14 +6,16 @@ journal.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 from collections.abc import Callable
 from typing import Any
 
 from distnn import incidents
 from distnn.errors import RunDirectoryError
-from jobs import journal
 from jobs.errors import RequestError
+from jobs.journal import Followed
 from jobs.lifecycle import ENGINE_READY
 from jobs.rundir import RunDir
 from jobs.status import is_being_written
@@ -38,15 +40,20 @@ class ScaleRequests:
         if now - self._looked < LOOK_EVERY_S:
             return None
         self._looked = now
-        try:
-            asked = self._run.read_json(self._run.scale_request)
-        except RunDirectoryError:
-            asked = None
-        if asked is None:
-            return None
-        self._run.scale_request.unlink(missing_ok=True)
+        asked = self._taken() if os.path.exists(self._run.scale_request) else None
         workers = asked.get("workers") if isinstance(asked, dict) else None
         return workers if isinstance(workers, int) and workers > 0 else None
+
+    def _taken(self) -> Any:
+        """What was asked for, moved away first: a request that comes meanwhile is the next."""
+        taken = self._run.taken_scale_request
+        with contextlib.suppress(OSError, RunDirectoryError):
+            os.replace(self._run.scale_request, taken)
+            try:
+                return self._run.read_json(taken)
+            finally:
+                taken.unlink()
+        return None
 
 
 def scale(run: RunDir, workers: int, *, answer_s: float = _ANSWER_S) -> list[str]:
@@ -57,7 +64,8 @@ def scale(run: RunDir, workers: int, *, answer_s: float = _ANSWER_S) -> list[str
     """
     if not is_being_written(run):
         raise RequestError(f"{run.name} is not live: nobody computes it, so it has no workers to scale")
-    records = journal.read(run.events).records
+    events = Followed(run.events)
+    records = events.records
     begun = [record for record in records if record.get("kind") in ("attempt", ENGINE_READY)]
     ready = begun[-1] if begun else {}
     if ready.get("kind") != ENGINE_READY:
@@ -71,7 +79,7 @@ def scale(run: RunDir, workers: int, *, answer_s: float = _ANSWER_S) -> list[str
         )
     lines = _remarks(run, workers, most)
     run.write_json(run.scale_request, {"workers": workers}, durable=False)
-    answer = _answer(run, len(records), answer_s)
+    answer = _answer(run, events, len(records), answer_s)
     if answer is None:
         return [*lines, f"{run.name} has been asked, and will do so when its step under way is done"]
     return [*lines, f"{run.name} goes on with {answer} worker{'' if answer == 1 else 's'}"]
@@ -95,11 +103,11 @@ def _shards(run: RunDir) -> int | None:
     return None if shards is None else int(shards)
 
 
-def _answer(run: RunDir, seen: int, answer_s: float) -> int | None:
+def _answer(run: RunDir, events: Followed, seen: int, answer_s: float) -> int | None:
     """What the run says it goes on with, if it says so in time."""
     limit = time.monotonic() + answer_s
     while True:
-        for record in journal.read(run.events).records[seen:]:
+        for record in events.records[seen:]:
             if record.get("kind") == incidents.SCALED:
                 return int(record["to"])
         if time.monotonic() >= limit or not is_being_written(run):

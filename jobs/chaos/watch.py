@@ -11,7 +11,7 @@ import psutil
 
 from cluster.machine import machine_identity
 from distnn import incidents
-from jobs import journal
+from jobs.journal import Followed
 from jobs.lifecycle import ENGINE_READY
 from jobs.rundir import RunDir
 from jobs.steplog import BYTES_PER_STEP
@@ -54,23 +54,12 @@ class RunWatch:
 
     def __init__(self, run: RunDir) -> None:
         self.run = run
-        self._size = -1
-        self._events: list[dict[str, Any]] = []
+        self._events = Followed(run.events)
 
     @property
     def events(self) -> list[dict[str, Any]]:
         """All events so far."""
-        size = self._stat_of_events()
-        if size != self._size:
-            self._size = size
-            self._events = journal.read(self.run.events).records
-        return self._events
-
-    def _stat_of_events(self) -> int:
-        try:
-            return self.run.events.stat().st_size
-        except OSError:
-            return 0
+        return self._events.records
 
     def since(self, place: int, kind: str, **facts: Any) -> Event | None:
         """The first event of a kind, with these facts, after the first `place` events."""

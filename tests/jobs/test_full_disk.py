@@ -31,6 +31,7 @@ from jobs.rhythm import Rhythm
 from jobs.rundir import RunDir
 from jobs.runner import resume_run, run_spec
 from jobs.status import State, read_status
+from jobs.steplog import StepLog, read_steps
 
 ROOT = Path(__file__).parent.parent.parent
 X = np.linspace(-1, 1, 90, dtype=np.float32).reshape(30, 3)
@@ -170,6 +171,38 @@ def test_no_room_at_the_end_fails_the_run_and_resume_succeeds_with_room(
     assert run.checkpoint_steps()[-1] in (12, 16), "the model is in the last good checkpoint"
     assert train(run.path, AtEpochs()) == unbroken.model.read_bytes()
     assert run.steps.read_bytes() == unbroken.steps.read_bytes()
+
+
+@pytest.mark.parametrize("size", range(8))
+def test_a_cut_is_of_what_waits_in_memory_too(tmp_path: Path, size: int) -> None:
+    file = appending.AppendedFile(tmp_path / "file")
+    file.append(b"abc")
+    with failing_appends(errno.ENOSPC) as switch:
+        switch.append(1)
+        file.append(b"def")
+        file.cut_at(size)
+        trouble = file.take_trouble()
+    assert (trouble is not None) == (size > 3), "there is trouble while something waits"
+    assert file.path.read_bytes() == b"abc"[:size], "no zeros are put in"
+    file.append(b"-")
+    file.sync()
+    file.close()
+    assert file.path.read_bytes() == b"abcdef"[:size] + b"-"
+
+
+def test_steps_that_are_restored_do_not_follow_those_that_found_no_room(tmp_path: Path) -> None:
+    """As when what is computed again is not what was recorded, and the disk is full."""
+    steps = StepLog(tmp_path / "steps.bin", 0)
+    steps.write(0, np.arange(1, 4))
+    with failing_appends(errno.ENOSPC) as switch:
+        switch.append(1)
+        steps.write(3, np.arange(4, 6))
+        steps.cut_after(0)
+        steps.write(0, np.arange(11, 13))
+    steps.sync()
+    assert list(read_steps(tmp_path / "steps.bin")) == [11, 12]
+    assert steps.digest() == steps.digest_up_to(2)
+    steps.close()
 
 
 @pytest.mark.usefixtures("limited")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +115,25 @@ def test_resume_goes_on_from_the_newest_checkpoint_and_cuts_the_rest(interrupted
     recorder.finish(snapshot_at(12))
     recorder.close()
     assert [r["epoch"] for r in journal.read(interrupted / "metrics.jsonl").records] == [0, 1, 2]
+
+
+def test_events_of_earlier_attempts_are_not_kept_while_the_run_goes_on(
+    interrupted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[weakref.ref[journal.Contents]] = []
+    repair = journal.Journal.repair
+
+    def noted(file: journal.Journal) -> journal.Contents:
+        contents = repair(file)
+        found.append(weakref.ref(contents))
+        return contents
+
+    monkeypatch.setattr(journal.Journal, "repair", noted)
+    recorder, snapshot = begun(interrupted)
+    assert snapshot is not None and snapshot.step == 8
+    gc.collect()
+    assert [contents() for contents in found] == [None, None], "of the events and of the metrics"
+    recorder.close()
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "foreign", "renamed"])

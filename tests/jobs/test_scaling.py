@@ -83,6 +83,53 @@ def test_a_damaged_request_is_none(tmp_path: Path, damage: bytes) -> None:
     recorder.run.scale_request.write_bytes(damage)
     clock.now += 1.0
     assert recorder.wanted_workers() is None
+    assert not recorder.run.scale_request.exists()
+    recorder.close()
+
+
+def test_a_request_that_comes_while_one_is_read_is_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    recorder = live(tmp_path / "run", clock, **READY)
+    scale(recorder.run, 3, answer_s=0.0)
+    read_json = RunDir.read_json
+
+    def read_and_asked_again(run: RunDir, file: Path) -> Any:
+        read = read_json(run, file)
+        monkeypatch.undo()
+        scale(run, 4, answer_s=0.0)
+        return read
+
+    monkeypatch.setattr(RunDir, "read_json", read_and_asked_again)
+    found = []
+    for _ in range(3):
+        clock.now += 1.0
+        found.append(recorder.wanted_workers())
+    assert found == [3, 4, None]
+    recorder.close()
+    assert not list(recorder.run.path.glob(".*")), "nothing is left beside"
+
+
+def test_the_journal_is_only_parsed_again_when_it_has_grown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = live(tmp_path / "run", Clock(), **READY)
+    read, reads, looks = journal.read, [], []
+
+    def counted(path: Path) -> journal.Contents:
+        reads.append(path)
+        return read(path)
+
+    def looked(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 4:
+            recorder.on_event("scaled", step=1, to=3)
+
+    monkeypatch.setattr(journal, "read", counted)
+    monkeypatch.setattr("time.sleep", looked)
+    assert scale(recorder.run, 3) == ["run goes on with 3 workers"]
+    assert reads == [recorder.run.events] * 2, "when asked, and when there is something new"
     recorder.close()
 
 
