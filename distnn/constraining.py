@@ -25,14 +25,15 @@ def needs_whole(variable: Variable) -> bool:
     return variable.constraint is not None and not _is_plain(variable.constraint, NonNeg)
 
 
-def bind_constraint(variable: Variable, weights: Array, start: int, stop: int) -> list[Call]:
+def bind_constraint(variable: Variable, weights: Array, scalars: Array, start: int, stop: int) -> list[Call]:
     """Calls that hold values [start, stop) of the flat vector, which lie in the variable, to its constraint.
 
-    Kernels among them return the change of the fingerprint.
+    Kernels among them return the change of the fingerprint, and tell of values that are not finite.
 
     Args:
         variable: has a constraint; all of it lies there if `needs_whole`.
         weights: the flat vector, written.
+        scalars: of the update; trouble is told there.
     """
     constraint, values = variable.constraint, weights[start:stop]
     if _is_plain(constraint, NonNeg):
@@ -43,21 +44,21 @@ def bind_constraint(variable: Variable, weights: Array, start: int, stop: int) -
         if sizes is not None:
             limits = (bounds.low, bounds.high, bounds.rate, EPSILON)
             scratch = np.zeros(sizes[2], np.float64)
-            return [partial(bound_norms, values, *sizes, *limits, scratch, start)]
+            return [partial(bound_norms, values, *sizes, *limits, scratch, scalars, start)]
     before = aligned_zeros(len(values))
     shaped = values.reshape(variable.shape)
     return [
         partial(np.copyto, before, values),
         partial(_apply, constraint, variable, shaped),
-        partial(fingerprint_change, before, values, start),
+        partial(fingerprint_change, before, values, scalars, start),
     ]
 
 
-def warm_up(variable: Variable) -> None:
+def warm_up(variable: Variable, scalars: Array) -> None:
     """Call what `bind_constraint` gives, so that it is compiled (and cached)."""
     values = aligned_zeros(variable.size)
     values[:] = 1.0
-    for call in bind_constraint(variable, values, 0, variable.size):
+    for call in bind_constraint(variable, values, scalars, 0, variable.size):
         call()
 
 

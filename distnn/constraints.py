@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from distnn import identifiers, ops
 
 
@@ -227,18 +229,15 @@ def get(identifier: Any) -> Callable[[Any], Any] | None:
 
 
 def _size(name: str, value: Any) -> float:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
     if not is_number or not math.isfinite(value) or value < 0:
         raise ValueError(f"`{name}` must be a non-negative number. Received: {name}={value!r}")
     return float(value)
 
 
 def _axes(axis: Any) -> int | list[int]:
-    axes = [axis] if isinstance(axis, int) else axis
-    if (
-        not isinstance(axes, list | tuple)
-        or not axes
-        or any(not isinstance(one, int) or isinstance(one, bool) for one in axes)
-    ):
+    axes = axis if isinstance(axis, list | tuple) else [axis]
+    if not axes or any(not isinstance(one, int | np.integer) or isinstance(one, bool) for one in axes):
         raise ValueError(f"`axis` must be an axis of the weight, or several. Received: axis={axis!r}")
-    return axes[0] if isinstance(axis, int) else list(axes)
+    numbers = [int(one) for one in axes]
+    return numbers if isinstance(axis, list | tuple) else numbers[0]

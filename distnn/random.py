@@ -8,7 +8,7 @@ with the seed given mixed in; so they are new at every step and the same on any 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,12 @@ from distnn.kernels import noise
 from distnn.ops.noise import Random, RandomOf, noise_stream
 from distnn.ops.op import graph_of
 from distnn.rng import draw_seed, stream_key
-from distnn.tensor import Array, Batch, Shape, Tensor
+from distnn.tensor import Array, Batch, Shape, Tensor, broadcast_shapes, keras_shape
 
 Seed = Any
 """An integer, a `SeedGenerator`, or None."""
+Kernel = Callable[..., object]
 _FLOATS, _INTEGERS = ("float32", "float16", "float64"), ("int32", "int8", "int16", "int64", "uint8", "uint16")
-_MAX_TRIALS = 1_000_000
 
 
 class SeedGenerator:
@@ -70,17 +70,25 @@ def _is_integer(value: Any) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
-def _stream(what: str, seed: Seed, given: Sequence[Any] = ()) -> int:
-    """The key of one call's values."""
+def _number(seed: Seed, given: Sequence[Any] = ()) -> int | None:
+    """What a seed says: a generator's next, or, inside of models, its first; None stays None.
+
+    Raises:
+        ValueError: it is no seed.
+    """
     if seed is not None and not isinstance(seed, SeedGenerator) and not _is_integer(seed):
         raise ValueError(
             "Argument `seed` must be either an integer or an instance of `SeedGenerator`. "
             f"Received: seed={seed} (of type {type(seed)})"
         )
-    graph = graph_of(given)
     if isinstance(seed, SeedGenerator):
-        seed = seed.initial_seed if graph is not None else seed.next()
-    return noise_stream(graph, what, None if seed is None else int(seed))
+        seed = seed.initial_seed if graph_of(given) is not None else seed.next()
+    return None if seed is None else int(seed)
+
+
+def _stream(what: str, seed: Seed, given: Sequence[Any] = ()) -> int:
+    """The key of one call's values."""
+    return noise_stream(graph_of(given), what, _number(seed, given))
 
 
 def _checked_shape(shape: Any, given: Sequence[Any] = ()) -> Shape:
@@ -98,12 +106,31 @@ def _checked_shape(shape: Any, given: Sequence[Any] = ()) -> Shape:
     return tuple(dim if isinstance(dim, Batch) else int(dim) for dim in shape)
 
 
-def _as(values: Any, dtype: str | None, allowed: tuple[str, ...], function: str) -> Any:
-    """The values in a dtype; inside of models there is one for floats and one for integers."""
+def _check_fits(name: str, value: Any, shape: Shape) -> None:
+    """A parameter does not change the shape of the values."""
+    given = value.spec.shape if isinstance(value, Tensor) else np.shape(value)
+    try:
+        fits = broadcast_shapes(given, shape) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"`{name}` must broadcast to the shape of the values, {keras_shape(shape)}. "
+            f"Received: {name} of shape {keras_shape(given)}"
+        )
+
+
+def _checked_dtype(dtype: str | None, allowed: tuple[str, ...], function: str) -> str:
     wanted = allowed[0] if dtype is None else str(np.dtype(dtype))
     if wanted not in allowed:
         kind = "a floating point" if allowed is _FLOATS else "an integer"
         raise ValueError(f"`distnn.random.{function}` requires {kind} `dtype`. Received: dtype={dtype}")
+    return wanted
+
+
+def _as(values: Any, dtype: str | None, allowed: tuple[str, ...], function: str) -> Any:
+    """The values in a dtype; inside of models there is one for floats and one for integers."""
+    wanted = _checked_dtype(dtype, allowed, function)
     if not isinstance(values, Tensor):
         return values.astype(wanted, copy=False)
     if wanted != allowed[0]:
@@ -117,47 +144,64 @@ def normal(
     shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: str | None = None, seed: Seed = None
 ) -> Any:
     """Normal values (Box and Muller 1958); tensors for `mean` and `stddev` get gradients."""
-    given = (mean, stddev)
-    values = Random(
-        _checked_shape(shape, given), "float32", noise.normal_noise, _stream("normal", seed, given), 1.0
-    )()
-    return _as(_placed(values, mean, stddev), dtype, _FLOATS, "normal")
+    return _placed("normal", noise.normal_noise, shape, mean, stddev, dtype, seed)
 
 
 def truncated_normal(
     shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: str | None = None, seed: Seed = None
 ) -> Any:
     """Normal values, those beyond two standard deviations drawn again."""
+    return _placed("truncated_normal", noise.truncated_noise, shape, mean, stddev, dtype, seed)
+
+
+def _placed(
+    function: str, kernel: Kernel, shape: Any, mean: Any, stddev: Any, dtype: str | None, seed: Seed
+) -> Any:
+    """mean + stddev * the kernel's values, in `shape`."""
     given = (mean, stddev)
-    stream = _stream("truncated_normal", seed, given)
-    values = Random(_checked_shape(shape, given), "float32", noise.truncated_noise, stream, 1.0)()
-    return _as(_placed(values, mean, stddev), dtype, _FLOATS, "truncated_normal")
-
-
-def _placed(values: Any, mean: Any, stddev: Any) -> Any:
-    """mean + stddev * values."""
+    places = _checked_shape(shape, given)
+    _check_fits("mean", mean, places)
+    _check_fits("stddev", stddev, places)
+    values = Random(places, "float32", kernel, _stream(function, seed, given), 1.0)()
     if isinstance(stddev, Tensor) or np.any(np.asarray(stddev) != 1.0):
         values = ops.multiply(values, stddev)
     if isinstance(mean, Tensor) or np.any(np.asarray(mean) != 0.0):
         values = ops.add(values, mean)
-    return values
+    return _as(values, dtype, _FLOATS, function)
 
 
 def uniform(
     shape: Any, minval: float = 0.0, maxval: float = 1.0, dtype: str | None = None, seed: Seed = None
 ) -> Any:
-    """Values of [minval, maxval), in 2^24 equal steps."""
-    if dtype is not None and str(np.dtype(dtype)) not in _FLOATS:
-        raise ValueError(
-            f"`distnn.random.uniform` requires a floating point `dtype`. Received: dtype={dtype}"
-        )
+    """Values of [minval, maxval), in 2^24 equal steps; both ends rounded to the dtype."""
+    wanted = _checked_dtype(dtype, _FLOATS, "uniform")
     low, high = float(minval), float(maxval)
     if not low <= high:
         raise ValueError(f"`minval` must not be above `maxval`. Received: minval={minval}, maxval={maxval}")
-    below = max(float(np.nextafter(np.float32(high), np.float32(-np.inf))), low)
+    least, last = _ends(low, high, wanted)
+    below = last if wanted == "float32" else _ends(low, high, "float32")[1]
     stream = _stream("uniform", seed)
-    values = Random(_checked_shape(shape), "float32", noise.uniform_noise, stream, low, high, below)()
-    return _as(values, dtype, _FLOATS, "uniform")
+    drawn = Random(_checked_shape(shape), "float32", noise.uniform_noise, stream, low, high, below)()
+    values = _as(drawn, dtype, _FLOATS, "uniform")
+    # other dtypes may round a float32 to a number outside
+    return values if wanted == "float32" else np.clip(values, least, last, dtype=wanted)
+
+
+def _ends(low: float, high: float, dtype: str) -> tuple[float, float]:
+    """The least and the largest number of a dtype in [low, high); the least if there is none.
+
+    Raises:
+        ValueError: an end, or what is between them in float32, is too large.
+    """
+    kind = np.dtype(dtype).type
+    with np.errstate(all="ignore"):
+        least, end, width = kind(low), kind(high), np.float32(high) - np.float32(low)
+    if not np.isfinite([least, end, width]).all():
+        raise ValueError(
+            f"`minval`, `maxval` and their difference must be numbers that {dtype} and float32 hold. "
+            f"Received: minval={low}, maxval={high}"
+        )
+    return float(least), float(max(np.nextafter(end, kind(-np.inf)), least))
 
 
 def randint(shape: Any, minval: int, maxval: int, dtype: str = "int32", seed: Seed = None) -> Any:
@@ -168,9 +212,19 @@ def randint(shape: Any, minval: int, maxval: int, dtype: str = "int32", seed: Se
             "`minval` must be below `maxval`, both within 32 bits. "
             f"Received: minval={minval}, maxval={maxval}"
         )
+    _check_holds(_checked_dtype(dtype, _INTEGERS, "randint"), low, high - 1)
     stream = _stream("randint", seed)
     values = Random(_checked_shape(shape), "int32", noise.integer_noise, stream, low, high - low)()
     return _as(values, dtype, _INTEGERS, "randint")
+
+
+def _check_holds(dtype: str, low: int, last: int) -> None:
+    limits = np.iinfo(dtype)
+    if low < limits.min or last > limits.max:
+        raise ValueError(
+            f"`dtype` must hold all of the values, {low} to {last}; {dtype} holds {limits.min} to "
+            f"{limits.max}. Received: dtype={dtype}"
+        )
 
 
 def categorical(logits: Any, num_samples: int, dtype: str = "int32", seed: Seed = None) -> Any:
@@ -185,6 +239,8 @@ def categorical(logits: Any, num_samples: int, dtype: str = "int32", seed: Seed 
         )
     if not isinstance(logits, Tensor):
         logits = np.asarray(logits, np.float32)
+    if not isinstance(shape[1], Batch):
+        _check_holds(_checked_dtype(dtype, _INTEGERS, "categorical"), 0, shape[1] - 1)
     places = (shape[0], int(num_samples), shape[1])
     stream = _stream("categorical", seed, (logits,))
     least = 2.0**-25
@@ -204,8 +260,7 @@ def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Seed = None
         noise_shape: shape of the choice, 1 where it holds along a whole axis, None where it does not.
         seed: see the module.
     """
-    number = seed.next() if isinstance(seed, SeedGenerator) and graph_of((inputs,)) is None else seed
-    number = number.initial_seed if isinstance(number, SeedGenerator) else number
+    number = _number(seed, (inputs,))
     if noise_shape is None:
         return ops.dropout(inputs, rate, seed=number)
     shape = inputs.spec.shape if isinstance(inputs, Tensor) else np.shape(inputs)
@@ -261,9 +316,9 @@ def binomial(shape: Any, counts: Any, probabilities: Any, dtype: str | None = No
     given = (counts, probabilities)
     stream = _stream("binomial", seed, given)
     places = _checked_shape(shape, given)
-    if not isinstance(counts, Tensor) and np.any(np.asarray(counts) > _MAX_TRIALS):
+    if not isinstance(counts, Tensor) and np.any(np.asarray(counts) > noise.MAX_TRIALS):
         raise ValueError(
-            f"`counts` of more than {_MAX_TRIALS:,} trials are not to be had: each is drawn. "
+            f"`counts` of more than {noise.MAX_TRIALS:,} trials are not to be had: each is drawn. "
             f"Received: {np.max(np.asarray(counts)):g}"
         )
     trials, shares = _spread(counts, places, "counts"), _spread(probabilities, places, "probabilities")
@@ -276,8 +331,12 @@ def _spread(value: Any, shape: Shape, name: str, lowest_excluded: float | None =
     Raises:
         ValueError: it does not fit, or is a number that has no distribution.
     """
+    _check_fits(name, value, shape)
     if not isinstance(value, Tensor):
-        value = np.asarray(value, np.float32)
+        with np.errstate(over="ignore"):
+            value, given = np.asarray(value, np.float32), value
+        if not np.isfinite(value).all():
+            raise ValueError(f"`{name}` must be finite in float32. Received: {name}={given}")
         if lowest_excluded is not None and np.any(~(value > lowest_excluded)):
             raise ValueError(f"`{name}` must be above {lowest_excluded:g}. Received: {name}={value}")
         if lowest_excluded is None and np.any(~(value >= 0)):

@@ -269,7 +269,7 @@ class UpdatePlan:
         optimizer.update(none, none, slots, none, slots, optimizer.scalars(0), 0, 0)
         for run in self.runs:
             if run.constrained is not None:
-                constraining.warm_up(run.constrained)
+                constraining.warm_up(run.constrained, self._rest_scalars)
         fingerprint_moved(none, none, 0, self._rest_scalars)
         for dtype in (np.float32, np.float64):
             add_into(np.zeros(0, dtype), np.zeros(0, dtype))
@@ -302,7 +302,7 @@ class UpdatePlan:
         variable = self.runs[piece.run].constrained
         if variable is not None:
             stop = min(piece.stop, self.layout.bounds(variable)[1])
-            calls += constraining.bind_constraint(variable, new.weights, piece.start, stop)
+            calls += constraining.bind_constraint(variable, new.weights, scalars, piece.start, stop)
         return calls
 
     def bind_rest(

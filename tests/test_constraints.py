@@ -16,6 +16,7 @@ from distnn import constraining, constraints, layers, ops
 from distnn.constraints import Constraint, MaxNorm, MinMaxNorm, NonNeg, UnitNorm
 from distnn.initializers import Zeros
 from distnn.kernels.fingerprints import fingerprint
+from distnn.kernels.update import NUM_SCALARS
 from distnn.layers import Dense, Input, Layer
 from distnn.models import Model, Sequential, load_model
 from distnn.optimizers import SGD, Adam
@@ -79,7 +80,8 @@ def test_values_are_keras_formulas_called_and_in_training(constraint: Any, shape
     flat = np.concatenate([np.ones(16), w.reshape(-1), np.ones(16)]).astype(np.float32)
     before, end = fingerprint(flat, 0), 16 + w.size
     change = 0
-    for call in constraining.bind_constraint(variable_of(shape, constraint), flat, 16, end):
+    scalars = np.zeros(NUM_SCALARS)
+    for call in constraining.bind_constraint(variable_of(shape, constraint), flat, scalars, 16, end):
         change += int(call() or 0)  # type: ignore[call-overload]
     np.testing.assert_allclose(flat[16:end].reshape(shape), wanted, rtol=1e-6, atol=1e-7)
     assert (flat[:16] == 1).all() and (flat[end:] == 1).all()
@@ -88,7 +90,7 @@ def test_values_are_keras_formulas_called_and_in_training(constraint: Any, shape
 
 def test_nan_is_not_hidden() -> None:
     flat = np.array([np.nan, -1.0, 2.0], np.float32)
-    for call in constraining.bind_constraint(variable_of((3,), NonNeg()), flat, 0, 3):
+    for call in constraining.bind_constraint(variable_of((3,), NonNeg()), flat, np.zeros(NUM_SCALARS), 0, 3):
         call()
     np.testing.assert_array_equal(flat, [np.nan, 0.0, 2.0])
 
@@ -120,12 +122,26 @@ def test_get() -> None:
     assert (Constraint()(made), Constraint.from_config({}).get_config()) == (made, {})
 
 
+def test_numbers_of_numpy_are_numbers() -> None:
+    made = MinMaxNorm(np.float32(0.5), np.int64(2), np.float64(0.25), axis=np.int64(1))
+    assert made.get_config() == MinMaxNorm(0.5, 2.0, 0.25, axis=1).get_config()
+    assert MaxNorm(np.float32(2), axis=[np.int32(0), 1]).get_config() == {"max_value": 2.0, "axis": [0, 1]}
+    for constraint in (made, UnitNorm(axis=(np.uint8(0), np.int64(1)))):
+        w = RNG.normal(size=(5, 4)).astype(np.float32)
+        np.testing.assert_allclose(constraint(w), expected(constraint, w), rtol=2e-6, atol=1e-7)
+        assert json.loads(json.dumps(constraint.get_config())) == constraint.get_config()
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: constraints.get("maxnorm"), "Could not interpret constraint identifier: maxnorm.*MaxNorm"),
         (lambda: constraints.get(3), "Could not interpret constraint identifier: 3"),
         (lambda: MaxNorm(-1), "`max_value` must be a non-negative number. Received: max_value=-1"),
+        (lambda: MaxNorm(np.float32(np.nan)), "`max_value` must be a non-negative number"),
+        (lambda: MaxNorm(True), "`max_value` must be a non-negative number. Received: max_value=True"),
+        (lambda: MaxNorm(axis=[0, True]), "`axis` must be an axis of the weight, or several"),
+        (lambda: MaxNorm(axis=[]), "`axis` must be an axis of the weight, or several"),
         (lambda: MaxNorm(axis="rows"), "`axis` must be an axis of the weight"),  # type: ignore[arg-type]
         (lambda: MinMaxNorm(2, 1), "`min_value` must not be above `max_value`"),
         (lambda: MinMaxNorm(rate=1.5), "`rate` must be between 0 and 1. Received: rate=1.5"),

@@ -11,8 +11,9 @@ import pytest
 from memory_recorder import MemoryRecorder
 from trainings import classification, regression, weight_bytes
 
-from distnn import ops
+from distnn import ops, random
 from distnn.callbacks import Callback, History, TerminateOnNaN
+from distnn.constraints import MinMaxNorm
 from distnn.errors import NonFiniteError, Trouble
 from distnn.layers import BatchNormalization, Dense, Layer
 from distnn.losses import Loss
@@ -173,6 +174,96 @@ def test_a_step_that_comes_out_otherwise_when_it_is_computed_again() -> None:
     trouble = trouble_of(model, x, y)
     assert (trouble.step, trouble.what) == (2, "unknown")
     assert "not deterministic, or a faulty machine" in str(trouble)
+
+
+def unbounded(w: Any) -> Any:
+    """A constraint that a weight beyond 50 breaks."""
+    return np.where(np.abs(w) > 50, np.float32(np.inf), w)
+
+
+def held(constraint: Any, kernel: str = "glorot_uniform") -> Sequential:
+    model = Sequential(
+        [Dense(1, input_dim=6, kernel_constraint=constraint, kernel_initializer=kernel, name="line")]
+    )
+    model.compile(SGD(0.01), "mse")
+    return model
+
+
+def far_off(sample: int) -> tuple[Array, Array]:
+    """Data for `held`; the sample takes weights far away."""
+    x, y = regression()
+    x[sample] *= 1000
+    return x, y
+
+
+PLACES: list[dict[str, Any]] = [{}, {"workers": 2}, {"backend": "threads", "workers": 3}]
+
+
+@pytest.mark.parametrize("place", PLACES, ids=str)
+def test_weights_that_their_constraint_makes_infinite(place: dict[str, Any]) -> None:
+    x, y = far_off(40)
+    model = held(unbounded)
+    trouble = trouble_of(model, x, y, shuffle=False, **place)
+    assert (trouble.step, trouble.what, trouble.value[-3:]) == (5, "update", "inf")
+    assert trouble.layer == "the weights 'line/kernel'"
+    assert np.abs(model.get_weights()[0]).max() < 50 and model.optimizer.iterations == 5
+
+
+def test_weights_that_their_bounded_norms_make_nan() -> None:
+    x, y = regression()
+    model = held(MinMaxNorm(1e37, 1e38), "zeros")
+    trouble = trouble_of(model, 0 * x, y)
+    assert (trouble.step, trouble.what, trouble.value) == (0, "update", "nan")
+    assert trouble.layer == "the weights 'line/kernel'" and not model.get_weights()[0].any()
+
+
+@pytest.mark.parametrize("place", PLACES, ids=str)
+def test_a_step_that_a_constraint_breaks_is_skipped(place: dict[str, Any]) -> None:
+    x, y = far_off(40)
+    with held(unbounded) as model, held(unbounded) as whole:
+        losses = model.fit(x, y, **{**FIT, **place}, on_nonfinite="skip").history["loss"]
+        assert model.optimizer.iterations == 18 and np.isfinite(losses).all()
+        whole.fit(x, y, **FIT, on_nonfinite="skip")
+        assert weight_bytes(model) == weight_bytes(whole)
+
+
+def test_train_on_batch_leaves_nothing_of_a_constraint_that_breaks() -> None:
+    x, y = far_off(0)
+    with held(unbounded) as model:
+        model.train_on_batch(x[8:], y[8:])
+        before = weight_bytes(model)
+        with pytest.raises(NonFiniteError, match="the update makes the weights 'line/kernel' -?inf"):
+            model.train_on_batch(x[:8], y[:8])
+        assert weight_bytes(model) == before
+
+
+class Drawn(Layer):
+    """Values whose parameters grow beyond all bounds."""
+
+    def __init__(self, draw: Any, **options: Any) -> None:
+        super().__init__(**options)
+        self.draw = draw
+
+    def call(self, inputs: Any) -> Any:
+        return inputs + self.draw(ops.shape(inputs), ops.exp(ops.abs(inputs)))
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        random.gamma,
+        lambda shape, parameter: random.beta(shape, 1.0, parameter),
+        lambda shape, parameter: random.binomial(shape, parameter, 0.5),
+    ],
+    ids=["gamma", "beta", "binomial"],
+)
+def test_random_values_of_a_parameter_that_overflows(draw: Any) -> None:
+    x, y = regression()
+    x[40, 2] = 500.0
+    model = Sequential([Drawn(draw, input_shape=(6,), name="drawn"), Dense(1)])
+    model.compile(SGD(0.001), "mse")
+    trouble = trouble_of(model, x, y, shuffle=False)
+    assert (trouble.step, trouble.layer, trouble.op, trouble.sample) == (5, "drawn", "exp", 40)
 
 
 # What is no trouble

@@ -74,8 +74,36 @@ def test_bounds_are_kept() -> None:
     assert (random.binomial((9,), 6, 1.0, seed=1) == 6).all() and not random.binomial(
         (9,), 6, 0.0, seed=1
     ).any()
+    assert set(random.randint((999,), -128, -126, dtype="int8", seed=1).tolist()) == {-128, -127}
     tiny = random.beta((999,), 1e-4, 1e-4, seed=1)
     assert np.isfinite(tiny).all() and 0.3 < tiny.mean() < 0.7
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.0, 1.0), (0.7, 0.8), (-1.0, 0.1), (0.1, 0.2), (3.0, 3.001), (-50_000.0, 50_000.0)]
+)
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_uniform_values_are_below_their_bound_in_any_dtype(dtype: str, low: float, high: float) -> None:
+    values = random.uniform((200_000,), low, high, dtype=dtype, seed=1)
+    assert values.dtype == dtype
+    least, bound = np.array([low, high]).astype(dtype)
+    assert least <= values.min() and values.max() < bound
+    same = random.uniform((200_000,), low, high, seed=1)
+    step = max(np.spacing(np.abs(values).max()), np.spacing(np.abs(same).max()))
+    np.testing.assert_allclose(values.astype(np.float64), same, rtol=0, atol=2 * step)
+
+
+@pytest.mark.parametrize("draw", [random.normal, random.truncated_normal])
+@pytest.mark.parametrize("neutral", [True, False])
+def test_the_shape_is_the_one_asked_for(draw: Any, neutral: bool) -> None:
+    """Whatever the values of the parameters."""
+    mean, stddev = (0.0, 1.0) if neutral else (0.5, 2.0)
+    for shape in ((), (1,), (3,), (2, 1), (2, 3)):
+        assert draw((2, 3), np.full(shape, mean), np.full(shape, stddev), seed=1).shape == (2, 3)
+    for shape in ((2, 3), (1, 3), (4,)):
+        for name, value in (("mean", mean), ("stddev", stddev)):
+            with pytest.raises(ValueError, match=rf"`{name}` must broadcast to the shape .*, \(3,\)\. Rec"):
+                draw((3,), **{name: np.full(shape, value)}, seed=1)
 
 
 def test_parameters_may_be_arrays() -> None:
@@ -242,6 +270,11 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
         lambda: random.normal((2,), seed="a"),
         "`seed` must be either an integer or an instance of `SeedGenerator`",
     ),
+    (
+        lambda: random.dropout(np.ones(3), 0.5, seed="a"),
+        "`seed` must be either an integer or an instance of `SeedGenerator`",
+    ),
+    (lambda: random.dropout(np.ones(3), 0.5, (None,), True), "`seed` must be either an integer or an inst"),
     (lambda: random.normal((2,), seed=True), "`seed` must be either an integer or an instance"),
     (lambda: random.SeedGenerator("a"), "Argument `seed` must be an integer. Received: seed=a"),  # type: ignore[arg-type]
     (lambda: random.normal((2,), dtype="int32"), "`distnn.random.normal` requires a floating point `dtype`"),
@@ -256,9 +289,31 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: random.uniform((2,), 3.0, 1.0), "`minval` must not be above `maxval`"),
     (lambda: random.randint((2,), 3, 3), "`minval` must be below `maxval`, both within 32 bits"),
     (lambda: random.randint((2,), 0, 2**40), "`minval` must be below `maxval`, both within 32 bits"),
+    (
+        lambda: random.uniform((2,), 0.0, 1e5, dtype="float16"),
+        "must be numbers that float16 and float32",
+    ),
+    (lambda: random.uniform((2,), -np.inf), "must be numbers that float32 and float32 hold"),
+    (lambda: random.uniform((2,), -3e38, 3e38), "`minval`, `maxval` and their difference must be numbers"),
+    (
+        lambda: random.randint((5,), 0, 1000, dtype="uint8"),
+        "must hold all of the values, 0 to 999; uint8 holds 0 to 255. Received: dtype=uint8",
+    ),
+    (lambda: random.randint((5,), -1, 9, dtype="uint16"), "must hold all of the values, -1 to 8; uint16"),
+    (
+        lambda: random.categorical(np.zeros((1, 129)), 2, dtype="int8"),
+        "must hold all of the values, 0 to 128; int8 holds -128 to 127",
+    ),
     (lambda: random.categorical(np.zeros(3), 2), "`logits` should be a 2-D tensor"),
     (lambda: random.gamma((2,), 0.0), "`alpha` must be above 0. Received: alpha=0.0"),
     (lambda: random.beta((2,), 1.0, -1.0), "`beta` must be above 0. Received: beta=-1.0"),
+    (lambda: random.gamma((1,), np.inf), "`alpha` must be finite in float32. Received: alpha=inf"),
+    (lambda: random.gamma((2,), np.array([1.0, 1e39])), "`alpha` must be finite in float32. Received: alpha"),
+    (lambda: random.beta((1,), 1e39, 1.0), "`alpha` must be finite in float32. Received: alpha=1e.39"),
+    (lambda: random.beta((1,), 1.0, np.nan), "`beta` must be finite in float32. Received: beta=nan"),
+    (lambda: random.binomial((1,), np.inf, 0.5), "`counts` of more than 1,000,000 trials"),
+    (lambda: random.binomial((1,), 3, np.nan), "`probabilities` must be finite in float32"),
+    (lambda: random.gamma((3,), np.ones((2, 3))), "`alpha` must broadcast to the shape of the values"),
     (lambda: random.binomial((2,), 3, 1.5), "`probabilities` must not be above 1"),
     (lambda: random.binomial((2,), -3, 0.5), "`counts` must not be negative"),
     (lambda: random.binomial((2,), 10_000_000, 0.5), "`counts` of more than 1,000,000 trials"),

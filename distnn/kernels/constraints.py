@@ -1,7 +1,8 @@
 """Weights held to their constraints, in place, after an update.
 
 Each kernel returns by how much it changes the fingerprint of the weights: what an update returned plus this
-is the fingerprint of what is there. A norm is summed in float64, value by value in the order of the weight
+is the fingerprint of what is there. Those that can make a number infinite or NaN tell trouble as updates do,
+in the same `scalars`. A norm is summed in float64, value by value in the order of the weight
 (along a contiguous run in the fixed order of `rows`), whatever lies beside it.
 """
 
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from distnn.kernels.fingerprints import bits_of, u64
+from distnn.kernels.fingerprints import ZERO, bits_of, plain_bits, tell_trouble, u32, u64
 from distnn.kernels.jit import Array, helper, kernel
 from distnn.kernels.rows import run_square_sum_f64
 
@@ -48,15 +49,17 @@ def bound_norms(
     rate: float,
     epsilon: float,
     scratch: Array,
+    scalars: Array,
     start: int,
 ) -> Any:
     """Let norms of w (outer, count, inner) along its middle axis go towards [low, high].
 
     Args:
         scratch: float64, `inner` long.
+        scalars: of the update.
         start: where w's values count from.
     """
-    total = u64(0)
+    total, doubt = u64(0), u32(0)
     for a in range(outer):
         first = a * count * inner
         if inner == 1:
@@ -80,14 +83,21 @@ def bound_norms(
                 row[c] = after
                 total += bits_of(after, start + place + c)
                 total -= bits_of(before, start + place + c)
+                doubt |= plain_bits(after * ZERO)
+    tell_trouble(scalars, doubt)
     return total
 
 
 @kernel
-def fingerprint_change(before: Array, after: Array, start: int) -> Any:
-    """The fingerprint of `after` less that of `before`; values count from `start`."""
-    total = u64(0)
+def fingerprint_change(before: Array, after: Array, scalars: Array, start: int) -> Any:
+    """The fingerprint of `after` less that of `before`; values count from `start`.
+
+    Trouble is what is not finite in `after`.
+    """
+    total, doubt = u64(0), u32(0)
     for i in range(after.size):
         total += bits_of(after[i], start + i)
         total -= bits_of(before[i], start + i)
+        doubt |= plain_bits(after[i] * ZERO)
+    tell_trouble(scalars, doubt)
     return total

@@ -20,7 +20,9 @@ f32 = np.float32
 _UNIT, _TURN = f32(1.0 / 16777216.0), f32(6.283185307179586 / 16777216.0)
 _HALF_STEP, _MINUS_TWO = f32(0.5), f32(-2.0)
 _THIRD = f32(1.0 / 3.0)
-_ZERO, _ONE, _TWO, _NINE = f32(0.0), f32(1.0), f32(2.0), f32(9.0)
+_ZERO, _ONE, _TWO, _NINE, _INFINITY = f32(0.0), f32(1.0), f32(2.0), f32(9.0), f32(np.inf)
+MAX_TRIALS = 1_000_000
+"""Of one binomial value: each has a word of its own, and a count that ran away is not to hold a step up."""
 
 
 @helper
@@ -108,15 +110,16 @@ def truncated_noise(control: Array, stream: int, stddev: float, out: Array) -> N
 
 @kernel
 def gamma_noise(control: Array, stream: int, alpha: Array, out: Array) -> None:
-    """out = gamma values of these shapes and scale 1 (Marsaglia and Tsang 2000); NaN for a shape <= 0.
+    """out = gamma values of these shapes and scale 1 (Marsaglia and Tsang 2000).
 
-    For a shape below 1 the value of shape + 1 is multiplied by u ** (1 / shape).
+    NaN for a shape that is not a finite number above 0: at infinity every attempt would be refused. For one
+    below 1 the value of shape + 1 is multiplied by u ** (1 / shape).
     """
     k0, k1 = stream_words(control[SEED_WORD], stream)
     step, shard = u64(control[STEP_WORD]) & _LOW, u64(control[SHARD_WORD])
     for i in range(out.size):
         given = f32(alpha[i])
-        if not given > _ZERO:
+        if not (given > _ZERO and given < _INFINITY):
             out[i] = np.nan
             continue
         shape = given + _ONE if given < _ONE else given
@@ -145,14 +148,14 @@ def binomial_noise(control: Array, stream: int, counts: Array, shares: Array, ou
     """out = how many of `counts` trials succeed, each by a word of its own; NaN where there is no answer.
 
     Args:
-        counts: of trials; 0 or more.
+        counts: of trials; from 0 to `MAX_TRIALS`.
         shares: probabilities, from 0 to 1.
     """
     k0, k1 = stream_words(control[SEED_WORD], stream)
     step, shard = u64(control[STEP_WORD]) & _LOW, u64(control[SHARD_WORD])
     for i in range(out.size):
         share = np.float64(shares[i])
-        if not (counts[i] >= 0 and share >= 0.0 and share <= 1.0):
+        if not (counts[i] >= 0 and counts[i] <= MAX_TRIALS and share >= 0.0 and share <= 1.0):
             out[i] = np.nan
             continue
         trials, limit = int(counts[i]), u64(share * 4294967296.0)

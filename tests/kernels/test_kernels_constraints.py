@@ -8,10 +8,15 @@ import numpy as np
 import pytest
 
 from distnn.kernels.constraints import bound_norms, clear_negatives, fingerprint_change
-from distnn.kernels.fingerprints import fingerprint
+from distnn.kernels.fingerprints import TROUBLE, fingerprint
+from distnn.kernels.update import NUM_SCALARS
 
 Array = np.ndarray[Any, np.dtype[Any]]
 START = 48
+
+
+def no_trouble() -> Array:
+    return np.zeros(NUM_SCALARS)
 
 
 def change(before: Array, after: Array) -> int:
@@ -38,7 +43,8 @@ def test_norms_are_bound(
     low, high, rate = bounds
     w = rng.normal(size=shape).astype(np.float32)
     before, flat = w.copy(), w.reshape(-1)
-    found = int(bound_norms(flat, *shape, low, high, rate, 1e-7, np.full(shape[2], np.nan), START))
+    scratch, scalars = np.full(shape[2], np.nan), no_trouble()
+    found = int(bound_norms(flat, *shape, low, high, rate, 1e-7, scratch, scalars, START))
     for a in range(shape[0]):
         for c in range(shape[2]):
             norm = sum(float(x) ** 2 for x in before[a, :, c]) ** 0.5
@@ -46,6 +52,19 @@ def test_norms_are_bound(
             expected = before[a, :, c] * (wanted / (1e-7 + norm))
             np.testing.assert_allclose(w[a, :, c], expected, rtol=1e-6)
     assert found == change(before.reshape(-1), flat)
+    assert not scalars.any(), "all is finite"
+
+
+@pytest.mark.parametrize("inner", [1, 3])
+def test_norms_tell_of_numbers_they_make_infinite_or_nan(inner: int) -> None:
+    """A norm of 1e37 takes a factor that no float32 holds, from a norm of 0 and from a very small one."""
+    for value in (0.0, 1e-20):
+        w, scalars = np.ones((2, 5, inner), np.float32), no_trouble()
+        w[1, :, -1] = value
+        sizes, scratch = (2, 5, inner), np.zeros(inner)
+        bound_norms(w.reshape(-1), *sizes, 1e37, 1e38, 1.0, 1e-7, scratch, scalars, 0)
+        assert not np.isfinite(w[1, :, -1]).any() and np.isfinite(w[0]).all()
+        assert scalars[TROUBLE] == 1.0 and np.count_nonzero(scalars) == 1
 
 
 def test_a_norm_does_not_depend_on_what_lies_beside_it(rng: np.random.Generator) -> None:
@@ -54,12 +73,28 @@ def test_a_norm_does_not_depend_on_what_lies_beside_it(rng: np.random.Generator)
     for first, last in ((0, 33), (4, 6), (16, 33)):
         part = np.ascontiguousarray(w[:, first:last])
         whole = w.copy()
-        bound_norms(whole.reshape(-1), 1, 50, 33, 0.0, 1.0, 1.0, 1e-7, np.zeros(33), 0)
-        bound_norms(part.reshape(-1), 1, 50, last - first, 0.0, 1.0, 1.0, 1e-7, np.zeros(last - first), 0)
+        for array in (whole, part):
+            columns = array.shape[1]
+            limits, scratch = (0.0, 1.0, 1.0, 1e-7), np.zeros(columns)
+            bound_norms(array.reshape(-1), 1, 50, columns, *limits, scratch, no_trouble(), 0)
         if last - first > 1:
             assert part.tobytes() == np.ascontiguousarray(whole[:, first:last]).tobytes()
 
 
 def test_change_of_the_fingerprint(rng: np.random.Generator) -> None:
     before, after = rng.normal(size=(2, 21)).astype(np.float32)
-    assert int(fingerprint_change(before, after, START)) == change(before, after)
+    scalars = no_trouble()
+    assert int(fingerprint_change(before, after, scalars, START)) == change(before, after)
+    assert not scalars.any()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_change_of_the_fingerprint_tells_what_is_not_finite_afterwards(value: float) -> None:
+    fine, bad = np.ones(21, np.float32), np.ones(21, np.float32)
+    bad[17] = value
+    scalars = no_trouble()
+    assert int(fingerprint_change(fine, bad, scalars, START)) == change(fine, bad)
+    assert scalars[TROUBLE] == 1.0 and np.count_nonzero(scalars) == 1
+    scalars = no_trouble()
+    fingerprint_change(bad, fine, scalars, START)
+    assert not scalars.any(), "what was there before is another's to tell"

@@ -113,7 +113,13 @@ def test_gamma_values_are_accepted_as_the_paper_says() -> None:
             value *= share(words(i, 0xFFFFFFFF)[0]) ** (1 / given)
         np.testing.assert_allclose(found[i], value, rtol=2e-4, atol=1e-37)
     assert max(attempts) > 0, "or nothing was drawn again"
-    assert np.isnan(made(noise.gamma_noise, np.array([0.0, -1.0, np.nan], np.float32), size=3)).all()
+
+
+def test_gamma_values_without_a_distribution_are_nan() -> None:
+    """At infinity every attempt would be refused, for ever; the largest number that is one is near itself."""
+    alpha = np.array([0.0, -1.0, np.nan, np.inf, -np.inf, 3e38], np.float32)
+    found = made(noise.gamma_noise, alpha, size=6)
+    assert np.isnan(found[:5]).all() and abs(found[5] / alpha[5] - 1) < 1e-3
 
 
 def test_binomial_values_count_words_below_the_share() -> None:
@@ -124,8 +130,15 @@ def test_binomial_values_count_words_below_the_share() -> None:
     for i in range(SIZE):
         trials = [words(i, block)[lane] for block in range(10) for lane in range(4)][: int(counts[i])]
         assert found[i] == sum(word < int(float(shares[i]) * 2**32) for word in trials)
-    bad = made(noise.binomial_noise, *np.array([[-1, 3, 3], [0.5, -0.1, 1.1]], np.float32), size=3)
-    assert np.isnan(bad).all()
+
+
+def test_binomial_values_without_a_distribution_are_nan() -> None:
+    """Nor is there one of so many trials that a step would wait for hours."""
+    counts = np.array([-1, 3, 3, 3, np.nan, np.inf, 1e15, noise.MAX_TRIALS + 1], np.float32)
+    shares = np.array([0.5, -0.1, 1.1, np.nan, 0.5, 0.5, 0.5, 0.5], np.float32)
+    assert np.isnan(made(noise.binomial_noise, counts, shares, size=8)).all()
+    most = np.full(1, noise.MAX_TRIALS, np.float32)
+    assert abs(made(noise.binomial_noise, most, np.full(1, 0.5, np.float32), size=1)[0] / 500_000 - 1) < 0.01
 
 
 @pytest.mark.parametrize("size", [0, 1, 3, 4, 5])
