@@ -30,7 +30,7 @@ from distnn.nonfinite import find_trouble
 from distnn.objective import Objective
 from distnn.recording import Plan, Recorder, Snapshot, TrainingState
 from distnn.rescue import Rescue
-from distnn.resuming import ResumeCheck, check_snapshot, find_example, steps_again
+from distnn.resuming import BEFORE_A_BATCH, ResumeCheck, check_snapshot, find_example, steps_again
 from distnn.snapshots import read_snapshot, with_arrays, without_arrays, write_snapshot
 from distnn.updater import skipped, state_fingerprint
 
@@ -46,7 +46,6 @@ POLICIES = ("stop", "skip")
 
 _MANY = 5
 """Skipped steps from which on only some are told to people."""
-_BEFORE_A_BATCH = ("on_train_batch_begin", "on_batch_begin")
 
 SEGMENT_SECONDS = 0.2
 """How long a segment should take: often enough for Ctrl-C, progress and timed checkpoints."""
@@ -389,7 +388,7 @@ class Training:
         What the engine commits is recorded even if it is asked to stop in the middle.
         """
         is_single = size == 1 and not self.model.stop_training and self.feed is None
-        begins_anew = is_single and not self.callbacks.users_override(*_BEFORE_A_BATCH)
+        begins_anew = is_single and not self.callbacks.users_override(*BEFORE_A_BATCH)
         try:
             with self._rescue.possible(epoch, step, begins_anew):
                 return self.engine.run_segment(size)

@@ -78,6 +78,12 @@ class ArrayData:
         """The same with other weights."""
         return replace(self, sample_weight=sample_weight)
 
+    def with_weights(self, shape: tuple[int, ...] | None) -> ArrayData:
+        """The same with weights of 1, `shape` for each sample, if it has none; `shape` None: as it is."""
+        if shape is None or self.sample_weight is not None:
+            return self
+        return self.weighted(np.ones((self.num_samples, *shape), np.float32))
+
     def _select(self, key: Any) -> ArrayData:
         weight = None if self.sample_weight is None else self.sample_weight[key]
         return ArrayData(tuple(a[key] for a in self.x), tuple(a[key] for a in self.y), weight)
