@@ -31,19 +31,44 @@ RAN_OUT = (
 """Keras's warning."""
 
 
-def pull(source: BatchSource, limit: int, clock: Callable[[], float] = time.monotonic) -> list[ArrayData]:
-    """Up to `limit` batches: one, and those that come without waiting long. None are left if it is empty."""
-    found: list[ArrayData] = []
-    num_bytes, began = 0, clock()
-    while len(found) < min(limit, WINDOW_BATCHES) and num_bytes < WINDOW_BYTES:
-        if found and not (source.is_ready() and clock() - began < PULL_SECONDS):
-            break
-        batch = source.next()
-        if batch is None:
-            break
-        found.append(batch)
-        num_bytes += batch.num_bytes
-    return found
+class Puller:
+    """Takes batches from a source, as many as come without waiting long.
+
+    An error in the making of a batch waits until those before it have been taken: what is trained before an
+    error is a matter of its batch, not of time.
+    """
+
+    def __init__(self, source: BatchSource, clock: Callable[[], float] = time.monotonic) -> None:
+        self._source = source
+        self._clock = clock
+        self._error: Exception | None = None
+
+    def pull(self, limit: int) -> list[ArrayData]:
+        """Up to `limit` batches: one, and those that are ready soon. None are left if it is empty."""
+        found: list[ArrayData] = []
+        num_bytes, began = 0, self._clock()
+        while len(found) < min(limit, WINDOW_BATCHES) and num_bytes < WINDOW_BYTES:
+            if found and not (self._source.is_ready() and self._clock() - began < PULL_SECONDS):
+                break
+            batch = self._next(is_first=not found)
+            if batch is None:
+                break
+            found.append(batch)
+            num_bytes += batch.num_bytes
+        return found
+
+    def _next(self, is_first: bool) -> ArrayData | None:
+        """The next batch; None if there are no more, or its error has to wait."""
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        try:
+            return self._source.next()
+        except Exception as error:
+            if is_first:
+                raise
+            self._error = error
+            return None
 
 
 def windows(source: BatchSource, stop: int | None) -> Iterator[ArrayData]:
@@ -52,7 +77,8 @@ def windows(source: BatchSource, stop: int | None) -> Iterator[ArrayData]:
     left = min(known, default=UNKNOWN_STEPS)
     source.on_epoch_begin()
     source.begin(0, left)
-    while left and (found := pull(source, left)):
+    puller = Puller(source)
+    while left and (found := puller.pull(left)):
         left -= len(found)
         stop = None if stop is None else stop - len(found)
         yield joined(found)
@@ -94,6 +120,7 @@ class Feed:
     def __init__(self, source: BatchSource, batching: Batching, first: ArrayData, first_step: int) -> None:
         self.source = source
         self.samples = 0
+        self._puller = Puller(source)
         self._first_step = first_step
         self._origin = 0 if source.has_numbers else first_step
         self._batching = batching
@@ -121,7 +148,7 @@ class Feed:
 
     def window(self, step: int, limit: int) -> Window | None:
         """The batches of up to `limit` steps from `step` on; None if there are no more."""
-        found = pull(self.source, limit)
+        found = self._puller.pull(limit)
         if not found:
             return None
         self._last = found[-1]
