@@ -103,7 +103,6 @@ class Training:
     def __post_init__(self) -> None:
         self.layout = self.model.layout
         self._skipped_samples = self._num_skipped = 0
-        self._window: Window | None = None
         self._changed: str | None = None
         self._check: ResumeCheck | None = None
         self._rescue = Rescue(lambda epoch: self._snapshot(epoch, is_within_epoch=True))
@@ -190,7 +189,7 @@ class Training:
         """The task as an engine loads it; it knows the next steps' batches only, if they are pulled."""
         if self.feed is None:
             return self.task
-        return replace(self.task, batching=self.feed.opening(step).batching)
+        return replace(self.task, batching=self.feed.opening(step))
 
     # Going on from a snapshot
 
@@ -317,6 +316,10 @@ class Training:
 
     # Steps that are not finite
 
+    @property
+    def _window(self) -> Window | None:
+        return None if self.feed is None else self.feed.window
+
     def _meet_trouble(self, epoch: int, each_batch: bool) -> float | None:
         """The step after the committed state is not finite: skip it, or end.
 
@@ -336,8 +339,8 @@ class Training:
             if count < _MANY or count & (count - 1) == 0:  # all of them are events
                 logger.warning("%s; %s goes on without this step, the %d. such", trouble, place, count)
             return None
-        if state.step > self.plan.first_step and self.feed is None:
-            self._save(epoch, is_within_epoch=True)  # a feed may have pulled further
+        if state.step > self.plan.first_step:
+            self._save(epoch, is_within_epoch=True)
         loss = float(trouble.value) if trouble.what == "loss" else math.nan
         logs = self._logs(epoch) | {"loss": loss}
         self.callbacks.on_train_batch_end(state.step % self.plan.steps_per_epoch, logs)
@@ -351,10 +354,11 @@ class Training:
 
     def _find_trouble(self, state: TrainingState) -> Trouble:
         """Where it comes from; of pulled batches, samples are counted in their batch."""
-        if self._window is None:
+        window = self._window
+        if window is None:
             return find_trouble(self.task, self.data["train"], state)
-        batching = self._window.batching
-        trouble = find_trouble(replace(self.task, batching=batching), self._window.data, state)
+        batching = window.batching
+        trouble = find_trouble(replace(self.task, batching=batching), window.data, state)
         if trouble.sample is None:
             return trouble
         return replace(trouble, sample=trouble.sample - batching.batch_bounds(state.step)[0])
@@ -400,15 +404,15 @@ class Training:
 
     def _send_batches(self, feed: Feed, step: int, limit: int) -> int:
         """Pull the batches of up to `limit` steps; for how many there are any."""
-        if self._window is not None and 0 < (left := self._window.stop - step) < self._window.steps:
+        if feed.window is not None and (left := feed.window.steps_left(step)) > 0:
             return min(left, limit)  # of those that the engine has
-        window = self._window = feed.window(step, limit)
+        window = feed.pull(step, limit)
         if window is None:
             if self.plan.steps_per_epoch != UNKNOWN_STEPS:
                 feed.warn_once()
             return 0
         self.engine.take_batches("train", window.data, window.batching)
-        return window.steps
+        return window.steps_left(step)
 
     def _after_segment(self, epoch: int, step: int, report: SegmentReport, each_batch: bool) -> None:
         """Tell who wants to know; stop (which saves), or save, if asked to."""
@@ -442,7 +446,7 @@ class Training:
     def _samples_done(self, step: int) -> int:
         """Samples of the epoch that the steps up to `step` (at least one) have seen."""
         if self.feed is not None:
-            return self.feed.samples
+            return self.feed.samples(step)
         within = (step - 1) % self.plan.steps_per_epoch + 1
         batching = self.task.batching
         last_start, last_stop = batching.batch_bounds(step - 1)
@@ -475,6 +479,7 @@ class Training:
 
     def _snapshot(self, epoch: int, is_within_epoch: bool) -> Snapshot:
         """The committed state, copied; a run that goes on from it is in `epoch`, or about to begin it."""
+        state = self.engine.state()
         states, arrays = without_arrays(self.callbacks.get_states())
         training = {
             "epoch": epoch,
@@ -488,8 +493,8 @@ class Training:
             "changed": self._changed,
         }
         if self.feed is not None:
-            training["pulled"] = self.feed.state()
-        snapshot = write_snapshot(self.task, self.engine.state(), training)
+            training["pulled"] = self.feed.state(state.step)
+        snapshot = write_snapshot(self.task, state, training)
         return replace(snapshot, tensors={**snapshot.tensors, **arrays})
 
     def _on_incident(self, incident: Incident) -> None:

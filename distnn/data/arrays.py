@@ -96,9 +96,14 @@ class ArrayData:
             yield "sample_weight", self.sample_weight
 
 
+def ends_of(batches: Sequence[ArrayData]) -> tuple[int, ...]:
+    """Where each of the batches ends, one after another."""
+    return tuple(int(end) for end in np.cumsum([batch.num_samples for batch in batches]))
+
+
 def joined(batches: Sequence[ArrayData]) -> ArrayData:
     """Batches with arrays of the same shapes, one after another, and where each of them ends."""
-    ends = tuple(int(end) for end in np.cumsum([batch.num_samples for batch in batches]))
+    ends = ends_of(batches)
     if len(batches) == 1:
         return replace(batches[0], cuts=ends)
     x = tuple(np.concatenate(arrays) for arrays in zip(*(batch.x for batch in batches), strict=True))
