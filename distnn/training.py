@@ -275,7 +275,7 @@ class Training:
 
     def _run_steps(self, epoch: int, has_ended: bool) -> dict[str, float]:
         """The rest of the epoch's steps, segment by segment; none if a callback ended it before."""
-        end = (epoch + 1) * self.plan.steps_per_epoch
+        end = self.plan.end_of(epoch)
         each_batch = self.callbacks.wants_batches
         per_second = 0.0
         if self.feed is not None:
@@ -309,7 +309,7 @@ class Training:
     def _logs(self, epoch: int) -> dict[str, float]:
         """Losses and metrics of the epoch so far, skipped steps left out; NaN if there is nothing else."""
         state, samples = self.engine.state(), -self._skipped_samples
-        if state.step > epoch * self.plan.steps_per_epoch:
+        if state.step > self.plan.begin_of(epoch):
             samples += self._samples_done(state.step)
         logs = self.objective.means(state.sums, samples)
         return logs if samples else dict.fromkeys(logs, math.nan)
@@ -374,7 +374,7 @@ class Training:
         start, stop = batching.batch_bounds(state.step)
         self._skipped_samples += stop - start
         is_known = self.feed is None  # how many samples the epoch has
-        if is_known and self._skipped_samples == self._samples_done((epoch + 1) * self.plan.steps_per_epoch):
+        if is_known and self._skipped_samples == self._samples_done(self.plan.end_of(epoch)):
             raise NonFiniteError(
                 trouble,
                 f"So was every step of epoch {epoch + 1}, and without updates no other epoch will end "
@@ -427,7 +427,7 @@ class Training:
         self.callbacks.on_train_batch_end((step - 1) % self.plan.steps_per_epoch, logs)
         if each_batch:
             self._take_callbacks_changes()
-        if self.recorder is None or step == (epoch + 1) * self.plan.steps_per_epoch:
+        if self.recorder is None or step == self.plan.end_of(epoch):
             return
         if self.recorder.should_stop():
             self._stop(epoch, is_within_epoch=True)

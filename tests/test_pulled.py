@@ -211,6 +211,37 @@ def test_a_generator_without_steps_per_epoch_is_one_epoch() -> None:
     assert history.epoch == [1] and model.optimizer.iterations == 8
 
 
+@pytest.mark.parametrize("each_batch", [False, True])
+def test_an_epoch_of_unknown_length_may_be_any(each_batch: bool) -> None:
+    each = [LambdaCallback(on_train_batch_end=lambda batch, logs: None)] if each_batch else []
+    options: dict[str, Any] = {"seed": 5, "verbose": 0, "callbacks": each}
+    one, other = make(), make()
+    expected = one.fit((b for b in Batches()), epochs=1, **options).history
+    found = other.fit((b for b in Batches()), epochs=3, initial_epoch=2, **options)
+    assert found.history == expected and np.isfinite(found.history["loss"]).all()
+    assert found.epoch == [2] and weight_bytes(other) == weight_bytes(one)
+
+
+def test_an_iterator_that_has_ended_is_asked_no_more() -> None:
+    class Again:
+        def __init__(self) -> None:
+            self.left = iter(Batches())
+
+        def __iter__(self) -> Iterator[Any]:
+            return self
+
+        def __next__(self) -> Any:
+            try:
+                return next(self.left)
+            except StopIteration:
+                self.left = iter(Batches())
+                raise
+
+    with pytest.warns(UserWarning, match="Your input ran out of data"):
+        history = make().fit(Again(), epochs=3, verbose=0)
+    assert history.epoch == [0] and np.isfinite(history.history["loss"]).all()
+
+
 @pytest.mark.parametrize(("steps", "epochs"), [(3, [0, 1]), (4, [0]), (9, [0])])
 def test_a_generator_that_ends_early_ends_the_training(steps: int, epochs: list[int]) -> None:
     with pytest.warns(UserWarning, match="Your input ran out of data") as said:

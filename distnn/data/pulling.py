@@ -84,6 +84,7 @@ class GeneratorSource(BatchSource):
         self._convert = convert
         self._peeked: deque[ArrayData] = deque()
         self._pulled = 0
+        self._has_ended = False
 
     def peek(self) -> ArrayData | None:
         return self._peeked[0] if self.has_more() else None
@@ -116,10 +117,13 @@ class GeneratorSource(BatchSource):
         pass  # it may go on in another training
 
     def _pull(self) -> ArrayData | None:
+        if self._has_ended:
+            return None  # an iterator that begins again would make a second epoch of unknown length
         name = f"batch {self._pulled} of {self.what}"
         try:
             given = next(self._iterator)
         except StopIteration:
+            self._has_ended = True
             return None
         except BaseException as error:
             error.add_note(f"distnn: raised while {name} was made")
