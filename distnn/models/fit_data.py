@@ -24,6 +24,8 @@ def checked_data(
     Of data that are pulled the first value is where from, and the training data are one of the batches.
     """
     x, source, validation = arguments.x, None, None
+    if model.built and (is_pulled(x) or is_pulled(arguments.validation_data)):
+        model.ensure_initialized(seed)  # the user's code that makes a batch may look at the weights
     if arguments.validation_data is not None:
         validation = _validation_data(model, arguments)
     if is_pulled(x):
