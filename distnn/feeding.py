@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from distnn.batching import UNKNOWN_STEPS, Batching
-from distnn.data.arrays import ArrayData, joined
+from distnn.data.arrays import ArrayData, ends_of, joined
 from distnn.data.pulling import BatchSource
 from distnn.errors import DataError
 
@@ -31,19 +31,44 @@ RAN_OUT = (
 """Keras's warning."""
 
 
-def pull(source: BatchSource, limit: int, clock: Callable[[], float] = time.monotonic) -> list[ArrayData]:
-    """Up to `limit` batches: one, and those that come without waiting long. None are left if it is empty."""
-    found: list[ArrayData] = []
-    num_bytes, began = 0, clock()
-    while len(found) < min(limit, WINDOW_BATCHES) and num_bytes < WINDOW_BYTES:
-        if found and not (source.is_ready() and clock() - began < PULL_SECONDS):
-            break
-        batch = source.next()
-        if batch is None:
-            break
-        found.append(batch)
-        num_bytes += batch.num_bytes
-    return found
+class Puller:
+    """Takes batches from a source, as many as come without waiting long.
+
+    An error in the making of a batch waits until those before it have been taken: what is trained before an
+    error is a matter of its batch, not of time.
+    """
+
+    def __init__(self, source: BatchSource, clock: Callable[[], float] = time.monotonic) -> None:
+        self._source = source
+        self._clock = clock
+        self._error: Exception | None = None
+
+    def pull(self, limit: int) -> list[ArrayData]:
+        """Up to `limit` batches: one, and those that are ready soon. None are left if it is empty."""
+        found: list[ArrayData] = []
+        num_bytes, began = 0, self._clock()
+        while len(found) < min(limit, WINDOW_BATCHES) and num_bytes < WINDOW_BYTES:
+            if found and not (self._source.is_ready() and self._clock() - began < PULL_SECONDS):
+                break
+            batch = self._next(is_first=not found)
+            if batch is None:
+                break
+            found.append(batch)
+            num_bytes += batch.num_bytes
+        return found
+
+    def _next(self, is_first: bool) -> ArrayData | None:
+        """The next batch; None if there are no more, or its error has to wait."""
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        try:
+            return self._source.next()
+        except Exception as error:
+            if is_first:
+                raise
+            self._error = error
+            return None
 
 
 def windows(source: BatchSource, stop: int | None) -> Iterator[ArrayData]:
@@ -52,7 +77,8 @@ def windows(source: BatchSource, stop: int | None) -> Iterator[ArrayData]:
     left = min(known, default=UNKNOWN_STEPS)
     source.on_epoch_begin()
     source.begin(0, left)
-    while left and (found := pull(source, left)):
+    puller = Puller(source)
+    while left and (found := puller.pull(left)):
         left -= len(found)
         stop = None if stop is None else stop - len(found)
         yield joined(found)
@@ -63,23 +89,37 @@ def windows(source: BatchSource, stop: int | None) -> Iterator[ArrayData]:
 
 @dataclass(frozen=True)
 class Window:
-    """The batches of the next steps."""
+    """Batches of steps one after another."""
 
-    data: ArrayData
+    batches: tuple[ArrayData, ...]
     batching: Batching
 
     @property
-    def steps(self) -> int:
-        return len(self.data.cuts)
+    def data(self) -> ArrayData:
+        """All of them as one, copied anew where they are several."""
+        return joined(self.batches)
 
-    @property
-    def stop(self) -> int:
-        """The committed step behind the last of them."""
-        return self.batching.first_step + self.steps
+    def steps_left(self, step: int) -> int:
+        """How many of its steps come after committed `step`."""
+        return self.batching.first_step + len(self.batches) - step
+
+    def samples_done(self, step: int) -> int:
+        """Samples of its steps up to committed `step`."""
+        return sum(batch.num_samples for batch in self._done(step))
+
+    def last(self, step: int) -> ArrayData | None:
+        """The batch of the step that committed `step`; None if that is not among them."""
+        return next(reversed(self._done(step)), None)
+
+    def _done(self, step: int) -> tuple[ArrayData, ...]:
+        return self.batches[: step - self.batching.first_step]
 
 
 class Feed:
     """The pulled batches of one training.
+
+    A window's steps are committed one by one, so where the training is follows from the committed step: what
+    was pulled is ahead of it.
 
     Args:
         source: where they come from.
@@ -88,23 +128,25 @@ class Feed:
         first_step: of the training; a source without numbers begins with its batch.
 
     Attributes:
-        samples: that the epoch's steps have seen.
+        window: with the batches that the engine has; None where the epoch has had none.
     """
 
     def __init__(self, source: BatchSource, batching: Batching, first: ArrayData, first_step: int) -> None:
         self.source = source
-        self.samples = 0
+        self.window: Window | None = None
+        self._puller = Puller(source)
         self._first_step = first_step
         self._origin = 0 if source.has_numbers else first_step
         self._batching = batching
         self._first = first
         self._epoch: int | None = None
-        self._last: ArrayData | None = None
+        self._samples_before = 0  # the window, in the epoch
+        self._last_before: ArrayData | None = None
         self._has_warned = False
 
-    def opening(self, step: int) -> Window:
+    def opening(self, step: int) -> Batching:
         """Something to make an engine ready with that begins at `step`; it is no step's batch."""
-        return self._window([self._first], step)
+        return self._window([self._first], step).batching
 
     def begin_epoch(self, epoch: int, step: int, stop: int) -> None:
         """The steps [step, stop) of `epoch` come next."""
@@ -117,16 +159,28 @@ class Feed:
 
     def _begin(self, epoch: int) -> None:
         self.source.on_epoch_begin()
-        self._epoch, self.samples = epoch, 0
+        self._leave_window()
+        self._epoch, self._samples_before = epoch, 0
 
-    def window(self, step: int, limit: int) -> Window | None:
-        """The batches of up to `limit` steps from `step` on; None if there are no more."""
-        found = pull(self.source, limit)
-        if not found:
-            return None
-        self._last = found[-1]
-        self.samples += sum(batch.num_samples for batch in found)
-        return self._window(found, step)
+    def pull(self, step: int, limit: int) -> Window | None:
+        """The batches of up to `limit` steps from `step` on, the next window; None if there are no more.
+
+        All steps of the window before have been committed.
+        """
+        self._leave_window()
+        found = self._puller.pull(limit)
+        self.window = self._window(found, step) if found else None
+        return self.window
+
+    def _leave_window(self) -> None:
+        if self.window is not None:
+            self._samples_before += self.window.batching.cuts[-1]
+            self._last_before = self.window.batches[-1]
+            self.window = None
+
+    def samples(self, step: int) -> int:
+        """That the epoch's steps up to committed `step` have seen."""
+        return self._samples_before + (0 if self.window is None else self.window.samples_done(step))
 
     def has_more(self) -> bool:
         """Whether there is another batch at all."""
@@ -150,9 +204,12 @@ class Feed:
 
     # Checkpoints
 
-    def state(self) -> dict[str, Any]:
-        """Where the feed is, and what came last: how it is known again that the batches are the same."""
-        return {"samples": self.samples, "last": "" if self._last is None else self._last.digest()}
+    def state(self, step: int) -> dict[str, Any]:
+        """Where committed `step` is, and what came last: how it is known again that batches are the same."""
+        last = self._last_before
+        if self.window is not None:
+            last = self.window.last(step) or last
+        return {"samples": self.samples(step), "last": "" if last is None else last.digest()}
 
     def go_on(self, state: dict[str, Any], step: int) -> bool:
         """Be where the training of `state` was when it had committed `step`.
@@ -175,17 +232,16 @@ class Feed:
             self.end_epoch()
         self._begin(last_epoch)
         self._ask_for(step - 1, step)
-        self._last = self.source.next()
-        if self._last is None:
+        last = self._last_before = self.source.next()
+        if last is None:
             raise DataError(
                 f"{self.source.what} ended before step {step}, where the run is to go on: give one that "
                 "yields the same batches as in the beginning"
             )
         if step % per_epoch == 0:
             self.end_epoch()
-        self.samples = int(state["samples"])
-        return self._last.digest() == str(state["last"])
+        self._samples_before = int(state["samples"])
+        return last.digest() == str(state["last"])
 
     def _window(self, found: list[ArrayData], step: int) -> Window:
-        data = joined(found)
-        return Window(data, replace(self._batching, cuts=data.cuts, first_step=step))
+        return Window(tuple(found), replace(self._batching, cuts=ends_of(found), first_step=step))

@@ -52,11 +52,19 @@ class Plan:
 
     @property
     def first_step(self) -> int:
-        return 0 if self.steps_per_epoch == UNKNOWN_STEPS else self.initial_epoch * self.steps_per_epoch
+        return self.begin_of(self.initial_epoch)
 
     @property
     def last_step(self) -> int:
         return self.epochs * self.steps_per_epoch
+
+    def begin_of(self, epoch: int) -> int:
+        """The committed step that `epoch` begins at; 0 if its length is unknown, as it is the only one."""
+        return 0 if self.steps_per_epoch == UNKNOWN_STEPS else epoch * self.steps_per_epoch
+
+    def end_of(self, epoch: int) -> int:
+        """The committed step that `epoch` ends at, at the latest."""
+        return self.begin_of(epoch) + self.steps_per_epoch
 
 
 @dataclass

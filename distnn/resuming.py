@@ -31,8 +31,8 @@ logger = logging.getLogger("distnn.training")
 
 _STEPS = 2
 """Computed again at the beginning, if so many were recorded."""
-_BEFORE_A_BATCH = ("on_train_batch_begin", "on_batch_begin")
-_BEFORE_AN_EPOCH = (*_BEFORE_A_BATCH, "on_epoch_begin")
+BEFORE_A_BATCH = ("on_train_batch_begin", "on_batch_begin")
+_BEFORE_AN_EPOCH = (*BEFORE_A_BATCH, "on_epoch_begin")
 _BEFORE_A_TRAINING = (*_BEFORE_AN_EPOCH, "on_train_begin")
 
 
@@ -183,7 +183,7 @@ def find_example(
 
     for snapshot in () if begun is None else itertools.chain([begun], evidence.earlier()):
         training = snapshot.metadata["training"]
-        hooks = _BEFORE_A_BATCH if training["is_within_epoch"] else _BEFORE_AN_EPOCH
+        hooks = BEFORE_A_BATCH if training["is_within_epoch"] else _BEFORE_AN_EPOCH
         steps = steps_after(snapshot.step)
         if steps and not _may_change(callbacks, hooks):
             state = read_snapshot(snapshot, task, initial)

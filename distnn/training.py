@@ -30,7 +30,7 @@ from distnn.nonfinite import find_trouble
 from distnn.objective import Objective
 from distnn.recording import Plan, Recorder, Snapshot, TrainingState
 from distnn.rescue import Rescue
-from distnn.resuming import ResumeCheck, check_snapshot, find_example, steps_again
+from distnn.resuming import BEFORE_A_BATCH, ResumeCheck, check_snapshot, find_example, steps_again
 from distnn.snapshots import read_snapshot, with_arrays, without_arrays, write_snapshot
 from distnn.updater import skipped, state_fingerprint
 
@@ -46,7 +46,6 @@ POLICIES = ("stop", "skip")
 
 _MANY = 5
 """Skipped steps from which on only some are told to people."""
-_BEFORE_A_BATCH = ("on_train_batch_begin", "on_batch_begin")
 
 SEGMENT_SECONDS = 0.2
 """How long a segment should take: often enough for Ctrl-C, progress and timed checkpoints."""
@@ -104,7 +103,6 @@ class Training:
     def __post_init__(self) -> None:
         self.layout = self.model.layout
         self._skipped_samples = self._num_skipped = 0
-        self._window: Window | None = None
         self._changed: str | None = None
         self._check: ResumeCheck | None = None
         self._rescue = Rescue(lambda epoch: self._snapshot(epoch, is_within_epoch=True))
@@ -191,7 +189,7 @@ class Training:
         """The task as an engine loads it; it knows the next steps' batches only, if they are pulled."""
         if self.feed is None:
             return self.task
-        return replace(self.task, batching=self.feed.opening(step).batching)
+        return replace(self.task, batching=self.feed.opening(step))
 
     # Going on from a snapshot
 
@@ -277,7 +275,7 @@ class Training:
 
     def _run_steps(self, epoch: int, has_ended: bool) -> dict[str, float]:
         """The rest of the epoch's steps, segment by segment; none if a callback ended it before."""
-        end = (epoch + 1) * self.plan.steps_per_epoch
+        end = self.plan.end_of(epoch)
         each_batch = self.callbacks.wants_batches
         per_second = 0.0
         if self.feed is not None:
@@ -311,12 +309,16 @@ class Training:
     def _logs(self, epoch: int) -> dict[str, float]:
         """Losses and metrics of the epoch so far, skipped steps left out; NaN if there is nothing else."""
         state, samples = self.engine.state(), -self._skipped_samples
-        if state.step > epoch * self.plan.steps_per_epoch:
+        if state.step > self.plan.begin_of(epoch):
             samples += self._samples_done(state.step)
         logs = self.objective.means(state.sums, samples)
         return logs if samples else dict.fromkeys(logs, math.nan)
 
     # Steps that are not finite
+
+    @property
+    def _window(self) -> Window | None:
+        return None if self.feed is None else self.feed.window
 
     def _meet_trouble(self, epoch: int, each_batch: bool) -> float | None:
         """The step after the committed state is not finite: skip it, or end.
@@ -337,8 +339,8 @@ class Training:
             if count < _MANY or count & (count - 1) == 0:  # all of them are events
                 logger.warning("%s; %s goes on without this step, the %d. such", trouble, place, count)
             return None
-        if state.step > self.plan.first_step and self.feed is None:
-            self._save(epoch, is_within_epoch=True)  # a feed may have pulled further
+        if state.step > self.plan.first_step:
+            self._save(epoch, is_within_epoch=True)
         loss = float(trouble.value) if trouble.what == "loss" else math.nan
         logs = self._logs(epoch) | {"loss": loss}
         self.callbacks.on_train_batch_end(state.step % self.plan.steps_per_epoch, logs)
@@ -352,10 +354,11 @@ class Training:
 
     def _find_trouble(self, state: TrainingState) -> Trouble:
         """Where it comes from; of pulled batches, samples are counted in their batch."""
-        if self._window is None:
+        window = self._window
+        if window is None:
             return find_trouble(self.task, self.data["train"], state)
-        batching = self._window.batching
-        trouble = find_trouble(replace(self.task, batching=batching), self._window.data, state)
+        batching = window.batching
+        trouble = find_trouble(replace(self.task, batching=batching), window.data, state)
         if trouble.sample is None:
             return trouble
         return replace(trouble, sample=trouble.sample - batching.batch_bounds(state.step)[0])
@@ -371,7 +374,7 @@ class Training:
         start, stop = batching.batch_bounds(state.step)
         self._skipped_samples += stop - start
         is_known = self.feed is None  # how many samples the epoch has
-        if is_known and self._skipped_samples == self._samples_done((epoch + 1) * self.plan.steps_per_epoch):
+        if is_known and self._skipped_samples == self._samples_done(self.plan.end_of(epoch)):
             raise NonFiniteError(
                 trouble,
                 f"So was every step of epoch {epoch + 1}, and without updates no other epoch will end "
@@ -389,7 +392,7 @@ class Training:
         What the engine commits is recorded even if it is asked to stop in the middle.
         """
         is_single = size == 1 and not self.model.stop_training and self.feed is None
-        begins_anew = is_single and not self.callbacks.users_override(*_BEFORE_A_BATCH)
+        begins_anew = is_single and not self.callbacks.users_override(*BEFORE_A_BATCH)
         try:
             with self._rescue.possible(epoch, step, begins_anew):
                 return self.engine.run_segment(size)
@@ -401,15 +404,15 @@ class Training:
 
     def _send_batches(self, feed: Feed, step: int, limit: int) -> int:
         """Pull the batches of up to `limit` steps; for how many there are any."""
-        if self._window is not None and 0 < (left := self._window.stop - step) < self._window.steps:
+        if feed.window is not None and (left := feed.window.steps_left(step)) > 0:
             return min(left, limit)  # of those that the engine has
-        window = self._window = feed.window(step, limit)
+        window = feed.pull(step, limit)
         if window is None:
             if self.plan.steps_per_epoch != UNKNOWN_STEPS:
                 feed.warn_once()
             return 0
         self.engine.take_batches("train", window.data, window.batching)
-        return window.steps
+        return window.steps_left(step)
 
     def _after_segment(self, epoch: int, step: int, report: SegmentReport, each_batch: bool) -> None:
         """Tell who wants to know; stop (which saves), or save, if asked to."""
@@ -424,7 +427,7 @@ class Training:
         self.callbacks.on_train_batch_end((step - 1) % self.plan.steps_per_epoch, logs)
         if each_batch:
             self._take_callbacks_changes()
-        if self.recorder is None or step == (epoch + 1) * self.plan.steps_per_epoch:
+        if self.recorder is None or step == self.plan.end_of(epoch):
             return
         if self.recorder.should_stop():
             self._stop(epoch, is_within_epoch=True)
@@ -443,7 +446,7 @@ class Training:
     def _samples_done(self, step: int) -> int:
         """Samples of the epoch that the steps up to `step` (at least one) have seen."""
         if self.feed is not None:
-            return self.feed.samples
+            return self.feed.samples(step)
         within = (step - 1) % self.plan.steps_per_epoch + 1
         batching = self.task.batching
         last_start, last_stop = batching.batch_bounds(step - 1)
@@ -476,6 +479,7 @@ class Training:
 
     def _snapshot(self, epoch: int, is_within_epoch: bool) -> Snapshot:
         """The committed state, copied; a run that goes on from it is in `epoch`, or about to begin it."""
+        state = self.engine.state()
         states, arrays = without_arrays(self.callbacks.get_states())
         training = {
             "epoch": epoch,
@@ -489,8 +493,8 @@ class Training:
             "changed": self._changed,
         }
         if self.feed is not None:
-            training["pulled"] = self.feed.state()
-        snapshot = write_snapshot(self.task, self.engine.state(), training)
+            training["pulled"] = self.feed.state(state.step)
+        snapshot = write_snapshot(self.task, state, training)
         return replace(snapshot, tensors={**snapshot.tensors, **arrays})
 
     def _on_incident(self, incident: Incident) -> None:

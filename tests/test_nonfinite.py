@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import warnings
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 from memory_recorder import MemoryRecorder
 from trainings import classification, regression, weight_bytes
 
+import distnn.feeding
+import distnn.training
 from distnn import ops, random
 from distnn.callbacks import Callback, History, TerminateOnNaN
 from distnn.constraints import MinMaxNorm
@@ -20,6 +23,7 @@ from distnn.losses import Loss
 from distnn.models import Sequential
 from distnn.optimizers import SGD, Adam
 from distnn.training import Stopped
+from distnn.utils import PyDataset
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -472,3 +476,71 @@ def test_of_pulled_batches_the_sample_is_counted_in_its_batch() -> None:
     with classifier() as model, pytest.raises(NonFiniteError) as raised:
         model.fit(pulled(x, y, 1), steps_per_epoch=7, shards=4, seed=5, verbose=0)
     assert (raised.value.trouble.step, raised.value.trouble.sample) == (5, 2)
+
+
+class Parts(PyDataset):
+    """The same batches by number."""
+
+    def __init__(self, x: Array, y: Array) -> None:
+        super().__init__()
+        self.batches = list(pulled(x, y, 1))
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.batches[index]
+
+
+class Sudden(MemoryRecorder):
+    """Is asked to stop without having said so before: a window goes on behind the step."""
+
+    def next_checkpoint_step(self, step: int) -> int | None:
+        return None
+
+
+def fit_parts(kind: str, on_nonfinite: str, recorder: MemoryRecorder) -> bytes:
+    """Three epochs; every sixth of seven batches cannot be trained on."""
+    x, y = positive(40)
+    layers = [Logarithm(input_shape=(6,)), Dense(5, "tanh", kernel_regularizer="l2"), Dense(3, "softmax")]
+    data = Parts(x, y) if kind == "dataset" else pulled(x, y, 3)
+    with Sequential(layers) as model, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "the run goes on from a checkpoint only where")
+        model.compile(Adam(0.01), "sparse_categorical_crossentropy", ["accuracy"])
+        options: dict[str, Any] = {"steps_per_epoch": 7, "epochs": 3, "shuffle": False, "threads": 1}
+        model.fit(data, seed=5, verbose=0, recorder=recorder, on_nonfinite=on_nonfinite, **options)
+        return weight_bytes(model)
+
+
+@pytest.mark.parametrize("kind", ["generator", "dataset"])
+@pytest.mark.parametrize("stop", [5, 6, 12, 13])
+def test_a_run_on_pulled_batches_goes_on_from_the_committed_step(
+    kind: str, stop: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distnn.training, "SEGMENT_SECONDS", 1e9)
+    monkeypatch.setattr(distnn.feeding, "PULL_SECONDS", 1e9)
+    whole, first = MemoryRecorder(), Sudden(stop_at=stop)
+    expected = fit_parts(kind, "skip", whole)
+    with pytest.raises(Stopped):
+        fit_parts(kind, "skip", first)
+    kept = first.saved[-1]
+    assert kept.step == stop and kept.metadata["training"]["pulled"]["samples"] == 8 * ((stop - 1) % 7 + 1)
+    again = MemoryRecorder(snapshot=kept)
+    assert fit_parts(kind, "skip", again) == expected
+    assert again.epochs == whole.epochs[stop // 7 :]
+    assert "not-exactly-resumed" not in again.events
+
+
+@pytest.mark.parametrize("kind", ["generator", "dataset"])
+def test_pulled_batches_that_stop_a_run_leave_a_checkpoint(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distnn.training, "SEGMENT_SECONDS", 1e9)
+    whole, first = MemoryRecorder(), MemoryRecorder()
+    expected = fit_parts(kind, "skip", whole)
+    with pytest.raises(NonFiniteError):
+        fit_parts(kind, "stop", first)
+    assert [kept.step for kept in first.saved] == [5]
+    again = MemoryRecorder(snapshot=first.saved[-1])
+    assert fit_parts(kind, "skip", again) == expected
+    assert again.epochs == whole.epochs and "not-exactly-resumed" not in again.events

@@ -164,7 +164,7 @@ def test_inputs_and_targets_by_name_and_in_lists() -> None:
 def test_a_dataset_is_shuffled_by_the_seed_and_each_batch_comes_once() -> None:
     one = Batches(workers=0)
     shuffled = fitted(one, shuffle=True)
-    passes = [tuple(one.asked[1:][start : start + 4]) for start in (0, 4, 8)]
+    passes = [tuple(one.asked[start : start + 4]) for start in (0, 4, 8)]
     assert {tuple(sorted(order)) for order in passes} == {(0, 1, 2, 3)}
     assert len(set(passes)) > 1
     assert fitted(Batches(), shuffle=True) == shuffled
@@ -174,7 +174,7 @@ def test_a_dataset_is_shuffled_by_the_seed_and_each_batch_comes_once() -> None:
 def test_steps_per_epoch_go_on_through_a_dataset_and_round() -> None:
     data = Batches(workers=0)
     assert len(fitted(data, steps_per_epoch=3).fingerprints) == 9
-    assert data.asked[1:] == [0, 1, 2, 3, 0, 1, 2, 3, 0]
+    assert data.asked == [0, 1, 2, 3, 0, 1, 2, 3, 0]
 
 
 def test_two_halves_of_a_training_are_the_whole() -> None:
@@ -211,6 +211,37 @@ def test_a_generator_without_steps_per_epoch_is_one_epoch() -> None:
     assert history.epoch == [1] and model.optimizer.iterations == 8
 
 
+@pytest.mark.parametrize("each_batch", [False, True])
+def test_an_epoch_of_unknown_length_may_be_any(each_batch: bool) -> None:
+    each = [LambdaCallback(on_train_batch_end=lambda batch, logs: None)] if each_batch else []
+    options: dict[str, Any] = {"seed": 5, "verbose": 0, "callbacks": each}
+    one, other = make(), make()
+    expected = one.fit((b for b in Batches()), epochs=1, **options).history
+    found = other.fit((b for b in Batches()), epochs=3, initial_epoch=2, **options)
+    assert found.history == expected and np.isfinite(found.history["loss"]).all()
+    assert found.epoch == [2] and weight_bytes(other) == weight_bytes(one)
+
+
+def test_an_iterator_that_has_ended_is_asked_no_more() -> None:
+    class Again:
+        def __init__(self) -> None:
+            self.left = iter(Batches())
+
+        def __iter__(self) -> Iterator[Any]:
+            return self
+
+        def __next__(self) -> Any:
+            try:
+                return next(self.left)
+            except StopIteration:
+                self.left = iter(Batches())
+                raise
+
+    with pytest.warns(UserWarning, match="Your input ran out of data"):
+        history = make().fit(Again(), epochs=3, verbose=0)
+    assert history.epoch == [0] and np.isfinite(history.history["loss"]).all()
+
+
 @pytest.mark.parametrize(("steps", "epochs"), [(3, [0, 1]), (4, [0]), (9, [0])])
 def test_a_generator_that_ends_early_ends_the_training(steps: int, epochs: list[int]) -> None:
     with pytest.warns(UserWarning, match="Your input ran out of data") as said:
@@ -238,6 +269,39 @@ def test_hooks_enclose_each_epoch_whatever_runs_ahead() -> None:
     fitted(data, epochs=2)
     assert [data.asked[place] for place in (1, 6, 7, 12)] == [-1, -2, -1, -2]
     assert sorted(data.asked[2:6]) == sorted(data.asked[8:12]) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_a_dataset_makes_each_batch_once(workers: int, shuffle: bool) -> None:
+    data = Batches(workers=workers)
+    fitted(data, epochs=2, shuffle=shuffle)
+    assert sorted(data.asked) == sorted([0, 1, 2, 3] * 2)
+    data = Batches(workers=workers)
+    make().evaluate(data, verbose=0)
+    assert sorted(data.asked) == [0, 1, 2, 3]
+    later = Batches(workers=workers)
+    fitted(later, epochs=2, initial_epoch=1, shuffle=shuffle)
+    assert sorted(later.asked[1:]) == [0, 1, 2, 3], "the first batch of all is not that of this epoch"
+
+
+def test_a_batch_made_before_the_epoch_began_is_made_anew_if_a_hook_may_have_changed_it() -> None:
+    class Turning(Batches):
+        turned = 1
+
+        def __getitem__(self, index: int) -> Any:
+            x, y = super().__getitem__(index)
+            return x * self.turned, y
+
+    class Hooked(Turning):
+        def on_epoch_begin(self) -> None:
+            self.turned = -1
+
+    turned = Turning()
+    turned.turned = -1
+    data = Hooked(workers=0)
+    assert fitted(data, epochs=1) == fitted(turned, epochs=1)
+    assert data.asked == [0, 0, 1, 2, 3]
 
 
 def test_a_dataset_that_shuffles_itself_at_the_end_of_an_epoch() -> None:
@@ -293,6 +357,29 @@ def test_a_generator_runs_in_the_callers_thread_and_may_ask_the_model() -> None:
     assert set(names) == {threading.current_thread().name}
 
 
+def test_what_a_generator_sees_of_the_model_is_the_epochs_beginning() -> None:
+    def trained(seed: int, validated: bool = False) -> tuple[bytes, list[bytes]]:
+        model, seen = make(), []
+
+        def curious() -> Iterator[Any]:
+            for batch in endless():
+                seen.append(weight_bytes(model))
+                yield batch
+
+        if validated:
+            model.fit(X, Y, validation_data=curious(), validation_steps=2, seed=seed, verbose=0, threads=1)
+        else:
+            model.fit(curious(), steps_per_epoch=4, epochs=2, seed=seed, verbose=0, threads=1)
+        return weight_bytes(model), seen
+
+    for validated in (False, True):
+        assert trained(1, validated) == trained(1, validated) != trained(2, validated)
+    seen = trained(1)[1]
+    untrained = make()
+    untrained.ensure_initialized(1)
+    assert set(seen[:4]) == {weight_bytes(untrained)} and len(set(seen[4:])) == 1 and seen[3] != seen[4]
+
+
 def test_the_old_name_and_a_constructor_that_forgets() -> None:
     assert Sequence is PyDataset
 
@@ -341,7 +428,7 @@ def test_validation_data_may_be_pulled(cuts: tuple[int, ...]) -> None:
     found = model.fit(X, Y, validation_data=data, **options).history
     assert found == make().fit(X, Y, validation_data=(b for b in Batches(cuts)), **options).history
     assert found["val_loss"][-1] == model.evaluate(Batches(cuts), verbose=0)[0]
-    assert sorted(data.asked)[1:] == [0, 1, 2, 3], "they are pulled once, and kept"
+    assert sorted(data.asked) == [0, 1, 2, 3], "they are pulled once, and kept"
     some = make().fit(X, Y, validation_data=endless(cuts), validation_steps=2, **options).history
     plain = make().fit(X, Y, validation_data=(X[: cuts[1]], Y[: cuts[1]]), **options).history
     np.testing.assert_allclose(some["val_loss"], plain["val_loss"], rtol=1e-5)

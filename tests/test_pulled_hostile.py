@@ -12,6 +12,8 @@ from memory_recorder import MemoryRecorder
 from pulled_batches import EVEN, UNEVEN, Batches, X, Y, endless, fitted, make
 from trainings import Outcome, train, weight_bytes
 
+import distnn.feeding
+import distnn.training
 from distnn.callbacks import Callback, LambdaCallback
 from distnn.errors import DataError
 from distnn.training import Stopped
@@ -111,6 +113,36 @@ def test_an_exception_in_the_users_code_names_the_batch(workers: int) -> None:
     with pytest.raises(LookupError) as raised:
         fitted(broken(), steps_per_epoch=3)
     assert raised.value.__notes__ == ["distnn: raised while batch 1 of the generator was made"]
+
+
+def test_batches_before_an_error_are_trained_however_they_are_grouped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken() -> Iterator[Any]:
+        yield from Batches(EVEN[:3])
+        raise LookupError("no such file")
+
+    class Broken(Batches):
+        def __getitem__(self, index: int) -> Any:
+            if index == 3:
+                raise LookupError("no such file")
+            return super().__getitem__(index)
+
+    def trained(given: Any) -> bytes:
+        model = make()
+        with pytest.raises(LookupError, match="no such file"):
+            model.fit(given, steps_per_epoch=5, shuffle=False, verbose=0, seed=5, threads=1)
+        assert model.optimizer.iterations == 3
+        return weight_bytes(model)
+
+    monkeypatch.setattr(distnn.training, "SEGMENT_SECONDS", 1e9)
+    monkeypatch.setattr(distnn.feeding, "PULL_SECONDS", 1e9)
+    expected = fitted(Batches(EVEN[:3]), epochs=1).weights
+    for most in (1, 2, 256):
+        monkeypatch.setattr(distnn.feeding, "WINDOW_BATCHES", most)
+        assert trained(broken()) == expected
+        for workers in (0, 2):
+            assert trained(Broken(workers=workers)) == expected
 
 
 @pytest.mark.parametrize("place", [{}, {"backend": "threads", "workers": 2}])

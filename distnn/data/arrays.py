@@ -78,6 +78,12 @@ class ArrayData:
         """The same with other weights."""
         return replace(self, sample_weight=sample_weight)
 
+    def with_weights(self, shape: tuple[int, ...] | None) -> ArrayData:
+        """The same with weights of 1, `shape` for each sample, if it has none; `shape` None: as it is."""
+        if shape is None or self.sample_weight is not None:
+            return self
+        return self.weighted(np.ones((self.num_samples, *shape), np.float32))
+
     def _select(self, key: Any) -> ArrayData:
         weight = None if self.sample_weight is None else self.sample_weight[key]
         return ArrayData(tuple(a[key] for a in self.x), tuple(a[key] for a in self.y), weight)
@@ -90,9 +96,14 @@ class ArrayData:
             yield "sample_weight", self.sample_weight
 
 
+def ends_of(batches: Sequence[ArrayData]) -> tuple[int, ...]:
+    """Where each of the batches ends, one after another."""
+    return tuple(int(end) for end in np.cumsum([batch.num_samples for batch in batches]))
+
+
 def joined(batches: Sequence[ArrayData]) -> ArrayData:
     """Batches with arrays of the same shapes, one after another, and where each of them ends."""
-    ends = tuple(int(end) for end in np.cumsum([batch.num_samples for batch in batches]))
+    ends = ends_of(batches)
     if len(batches) == 1:
         return replace(batches[0], cuts=ends)
     x = tuple(np.concatenate(arrays) for arrays in zip(*(batch.x for batch in batches), strict=True))

@@ -76,7 +76,10 @@ class BatchSource(ABC):
 
 
 class GeneratorSource(BatchSource):
-    """What a generator yields, in the thread that asks: its code may look at the model."""
+    """What a generator yields, in the thread that asks: its code may look at the model.
+
+    What it sees is the model as the epoch began, unless a callback looks at each batch.
+    """
 
     def __init__(self, iterator: Iterator[Any], convert: Convert, what: str = "the generator") -> None:
         self.what = what
@@ -84,6 +87,7 @@ class GeneratorSource(BatchSource):
         self._convert = convert
         self._peeked: deque[ArrayData] = deque()
         self._pulled = 0
+        self._has_ended = False
 
     def peek(self) -> ArrayData | None:
         return self._peeked[0] if self.has_more() else None
@@ -116,10 +120,13 @@ class GeneratorSource(BatchSource):
         pass  # it may go on in another training
 
     def _pull(self) -> ArrayData | None:
+        if self._has_ended:
+            return None  # an iterator that begins again would make a second epoch of unknown length
         name = f"batch {self._pulled} of {self.what}"
         try:
             given = next(self._iterator)
         except StopIteration:
+            self._has_ended = True
             return None
         except BaseException as error:
             error.add_note(f"distnn: raised while {name} was made")
@@ -148,6 +155,7 @@ class DatasetSource(BatchSource):
         self._ahead = max(1, dataset.max_queue_size)
         self._pool: ThreadPoolExecutor | None = None
         self._futures: deque[Future[ArrayData]] = deque()
+        self._peeked: tuple[int, ArrayData] | None = None
         self._next = self._stop = 0
         if dataset.use_multiprocessing:
             warnings.warn(
@@ -157,9 +165,13 @@ class DatasetSource(BatchSource):
             )
 
     def peek(self) -> ArrayData | None:
-        return self._get(self._next)
+        batch = self._get(self._next)
+        self._peeked = (self._next, batch)
+        return batch
 
     def begin(self, first: int, stop: int) -> None:
+        if self._peeked is not None and not first <= self._peeked[0] < stop:
+            self._peeked = None
         if first != self._next - len(self._futures):
             self._drop()
             self._next = first
@@ -180,9 +192,12 @@ class DatasetSource(BatchSource):
         return not self._futures or self._futures[0].done()
 
     def on_epoch_begin(self) -> None:
+        if type(self._dataset).on_epoch_begin is not PyDataset.on_epoch_begin:
+            self._peeked = None  # the hook may change what is in it
         self._dataset.on_epoch_begin()
 
     def on_epoch_end(self) -> None:
+        self._peeked = None
         self._drop()
         self._dataset.on_epoch_end()
 
@@ -212,6 +227,10 @@ class DatasetSource(BatchSource):
                 future.exception()
 
     def _get(self, number: int) -> ArrayData:
+        peeked = self._peeked
+        if peeked is not None and peeked[0] == number:
+            self._peeked = None
+            return peeked[1]
         index = self._index(number)
         name = f"batch {index} of {self.what}"
         try:

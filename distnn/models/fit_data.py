@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from distnn.data.arrays import ArrayData
 from distnn.data.dataset import ArrayDataset
 from distnn.data.pulling import BatchSource, is_pulled
@@ -26,6 +24,8 @@ def checked_data(
     Of data that are pulled the first value is where from, and the training data are one of the batches.
     """
     x, source, validation = arguments.x, None, None
+    if model.built and (is_pulled(x) or is_pulled(arguments.validation_data)):
+        model.ensure_initialized(seed)  # the user's code that makes a batch may look at the weights
     if arguments.validation_data is not None:
         validation = _validation_data(model, arguments)
     if is_pulled(x):
@@ -89,11 +89,4 @@ def _weight_shape(data: ArrayData | None) -> tuple[int, ...] | None:
 def _same_weighting(train: ArrayData, validation: ArrayData) -> tuple[ArrayData, ArrayData]:
     """Both with sample weights or neither, so that one task serves both."""
     shapes = _weight_shape(train), _weight_shape(validation)
-    return _with_weights(train, shapes[1]), _with_weights(validation, shapes[0])
-
-
-def _with_weights(data: ArrayData, shape: tuple[int, ...] | None) -> ArrayData:
-    """The data with weights of 1, if the others have weights of that shape and these have none."""
-    if shape is None or data.sample_weight is not None:
-        return data
-    return data.weighted(np.ones((data.num_samples, *shape), np.float32))
+    return train.with_weights(shapes[1]), validation.with_weights(shapes[0])

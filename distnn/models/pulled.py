@@ -150,8 +150,7 @@ class BatchIntake:
     def _like_the_first(self, data: ArrayData) -> ArrayData:
         found, wanted = signature_of(self._model, data), self._signature
         if wanted is None:
-            if self._weight_shape is not None and data.sample_weight is None:
-                data = data.weighted(np.ones((data.num_samples, *self._weight_shape), np.float32))
+            data = data.with_weights(self._weight_shape)
             self._signature = signature_of(self._model, data)
             return data
         if found == wanted:
@@ -172,7 +171,7 @@ class BatchIntake:
     def _weighted_like(data: ArrayData, wanted: Signature) -> ArrayData:
         weight, given = wanted.weight, data.sample_weight
         if weight is not None and given is None:
-            return data.weighted(np.ones(weight.concrete(data.num_samples), np.float32))
+            return data.with_weights(weight.concrete(data.num_samples)[1:])
         if weight is not None and given is not None and weight.shape[1:] != given.shape[1:]:
             raise DataError(
                 f"its sample weights have the shape {given.shape}, those of the first batch "

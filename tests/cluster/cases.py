@@ -228,17 +228,17 @@ def run_pulled(engine: Engine, kind: str = "rich", segments: tuple[int, ...] = (
         training = prepare(MODELS[kind](), arguments)
     feed = training.feed
     assert feed is not None
-    task = replace(training.task, batching=feed.opening(0).batching)
+    task = replace(training.task, batching=feed.opening(0))
     engine.load(task, training.data, training.model.training_state(0))
     feed.begin_epoch(0, 0, 5)
     fingerprints: list[int] = []
     for steps in segments:
         while steps:
-            window = feed.window(len(fingerprints), steps)
+            window = feed.pull(len(fingerprints), steps)
             assert window is not None
             engine.take_batches("train", window.data, window.batching)
-            fingerprints += map(int, engine.run_segment(window.steps).fingerprints)
-            steps -= window.steps
+            fingerprints += map(int, engine.run_segment(len(window.batches)).fingerprints)
+            steps -= len(window.batches)
     state = engine.state().copy()
     whole = training.data["validation"]
     sums, predictions = None, b""
