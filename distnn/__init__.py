@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from distnn.models import Sequential as Sequential
     from distnn.optimizers import Optimizer as Optimizer
     from distnn.regularizers import Regularizer as Regularizer
-    from distnn.tensor import Tensor as KerasTensor
+    from distnn.tensor import KerasTensor as KerasTensor
 
 __version__ = "0.1.0"
 
@@ -43,7 +43,7 @@ _SUBMODULES = (
 _NAMES = {
     "Initializer": ("initializers", "Initializer"),
     "Input": ("layers", "Input"),
-    "KerasTensor": ("tensor", "Tensor"),
+    "KerasTensor": ("tensor", "KerasTensor"),
     "Layer": ("layers", "Layer"),
     "Loss": ("losses", "Loss"),
     "Metric": ("metrics", "Metric"),

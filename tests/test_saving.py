@@ -158,10 +158,8 @@ def test_files_that_are_not_there_or_not_ours(tmp_path: Path) -> None:
 
 def test_names_of_files(tmp_path: Path) -> None:
     model = other(4)
-    for name in ("model.keras", "model.h5", "model"):
-        with pytest.raises(
-            ValueError, match=r"Invalid filepath extension for saving.*'.safetensors'.*Received"
-        ):
+    for name in ("model.pt", "model"):
+        with pytest.raises(ValueError, match=r"Invalid filepath extension for saving.*safetensors.*Received"):
             model.save(tmp_path / name)
     path = tmp_path / "model.safetensors"
     model.save(path)
@@ -172,6 +170,26 @@ def test_names_of_files(tmp_path: Path) -> None:
     assert path.read_bytes() == before
     model.save(str(path))
     assert path.read_bytes() != before
+
+
+def test_names_that_keras_programs_use_hold_the_same_bytes(tmp_path: Path) -> None:
+    model = other(4)
+    for name in ("model.safetensors", "model.keras", "old.h5"):
+        model.save(tmp_path / name)
+        assert weight_bytes(load_model(tmp_path / name)) == weight_bytes(model)
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
+    again = other(4)
+    model.save_weights(tmp_path / "model.weights.h5")
+    again.load_weights(tmp_path / "model.weights.h5")
+    assert weight_bytes(again) == weight_bytes(model)
+
+
+@pytest.mark.parametrize("magic", [b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"], ids=["keras", "hdf5"])
+def test_files_that_keras_wrote_are_named(tmp_path: Path, magic: bytes) -> None:
+    path = tmp_path / "model.keras"
+    path.write_bytes(magic + bytes(100))
+    with pytest.raises(CheckpointError, match="not a .safetensors file of distnn: give a file that distnn s"):
+        load_model(path)
 
 
 def test_weights_for_a_model_that_is_not_built(tmp_path: Path) -> None:

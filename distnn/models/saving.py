@@ -19,7 +19,8 @@ from distnn.tensor import Array
 if TYPE_CHECKING:
     from distnn.models.model import Model
 
-SUFFIX = ".safetensors"
+SUFFIXES = (".safetensors", ".keras", ".h5")
+"""How names of files may end: what is in them is a safetensors file in any case."""
 FORMAT = "distnn-model-1"
 
 
@@ -134,10 +135,10 @@ def _metric_config(metric: Any) -> Any:
 
 
 def _checked_path(path: Path, overwrite: bool) -> Path:
-    if path.suffix != SUFFIX:
+    if path.suffix not in SUFFIXES:
         raise ValueError(
-            f"Invalid filepath extension for saving: a model is kept in a '{SUFFIX}' file. "
-            f"Received: filepath={path}"
+            "Invalid filepath extension for saving: a model is kept in a safetensors file, with a name in "
+            f"{' or '.join(SUFFIXES)}. Received: filepath={path}"
         )
     if path.exists() and not overwrite:
         raise ValueError(f"{path} exists already; pass overwrite=True or choose another name")
