@@ -38,6 +38,7 @@ _SUBMODULES = (
     "preprocessing",
     "random",
     "regularizers",
+    "saving",
     "utils",
 )
 _NAMES = {

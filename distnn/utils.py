@@ -9,6 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from distnn import rng
+from distnn.custom_objects import CustomObjectScope as CustomObjectScope
+from distnn.custom_objects import custom_object_scope as custom_object_scope
+from distnn.custom_objects import get_custom_objects as get_custom_objects
+from distnn.custom_objects import get_registered_name as get_registered_name
+from distnn.custom_objects import get_registered_object as get_registered_object
+from distnn.custom_objects import register_keras_serializable as register_keras_serializable
 from distnn.data.py_dataset import PyDataset as PyDataset
 from distnn.data.py_dataset import Sequence as Sequence
 from distnn.plotting.plot import model_to_dot as model_to_dot
@@ -18,6 +24,8 @@ from distnn.preprocessing.folders import text_dataset_from_directory as text_dat
 from distnn.preprocessing.sequence import pad_sequences as pad_sequences
 from distnn.preprocessing.timeseries import timeseries_dataset_from_array as timeseries_dataset_from_array
 from distnn.progress import Progbar as Progbar
+from distnn.serialization import deserialize_keras_object as deserialize_keras_object
+from distnn.serialization import serialize_keras_object as serialize_keras_object
 
 
 def to_categorical(x: npt.ArrayLike, num_classes: int | None = None) -> npt.NDArray[np.float64]:
