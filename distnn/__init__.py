@@ -25,7 +25,9 @@ __version__ = "0.1.0"
 
 _SUBMODULES = (
     "activations",
+    "backend",
     "callbacks",
+    "config",
     "constraints",
     "datasets",
     "initializers",
@@ -39,6 +41,7 @@ _SUBMODULES = (
     "random",
     "regularizers",
     "saving",
+    "tree",
     "utils",
 )
 _NAMES = {
