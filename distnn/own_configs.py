@@ -40,9 +40,12 @@ def config_of_own(value: Any, kind: str) -> dict[str, Any]:
         if _is_ours(cls.get_config) and not _is_ours(cls.__init__):
             config = _with_arguments(value, config)
         json.dumps(config)
-    except (NotImplementedError, TypeError) as error:
+    except ValueError:
+        raise
+    except Exception as error:
         raise ValueError(
-            f"the {kind} of your own class {cls.__name__} has no config for a file: {error}; {_ADVICE}"
+            f"the {kind} of your own class {cls.__name__} has no config for a file: "
+            f"{type(error).__name__}: {error}; {_ADVICE}"
         ) from error
     if _is_ours(cls.from_config):
         _check_names(cls, config)

@@ -68,7 +68,10 @@ def serialize_keras_object(obj: Any) -> Any:
     if callable(obj) and not isinstance(obj, type):
         name = identifiers.name_of(obj, _functions(), "function")
         return {"module": "builtins", "class_name": "function", "config": name, "registered_name": "function"}
-    raise ValueError(f"cannot be described: {obj!r}. Give its class a `get_config`, or leave it out.")
+    raise ValueError(
+        f"an object of type {type(obj).__name__} cannot be described: give its class a `get_config`, or "
+        "leave it out"
+    )
 
 
 def deserialize_keras_object(

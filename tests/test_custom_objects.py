@@ -314,6 +314,11 @@ class GivesMore(Shift):
         return super().get_config()
 
 
+class Faulty(Layer):
+    def get_config(self) -> dict[str, Any]:
+        return {"nothing": self.nothing}
+
+
 EIGHTH: Any = np.float32(0.125)
 
 
@@ -329,6 +334,7 @@ EIGHTH: Any = np.float32(0.125)
             r"GivesMore has \['name', 'trainable', 'by'\], which its constr",
         ),
         (lambda: layers.serialize(Scaled(EIGHTH)), "Scaled has no config for a file: .*JSON"),
+        (lambda: layers.serialize(Faulty()), "Faulty has no config for a file: AttributeError: .*nothing"),
         (
             lambda: layers.serialize(Dense(2, lambda x: x)),
             "the activation <lambda> is your own and has no name",
@@ -404,7 +410,7 @@ def test_structures_functions_and_arrays_come_back() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: saving.serialize_keras_object(object()), "cannot be described: <object"),
+        (lambda: saving.serialize_keras_object(object()), "an object of type object cannot be described"),
         (lambda: saving.serialize_keras_object(lambda x: x), "the function <lambda> is your own"),
         (
             lambda: saving.deserialize_keras_object({"class_name": "function", "config": "os.system"}),
