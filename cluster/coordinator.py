@@ -36,6 +36,7 @@ from distnn.incidents import Incident, Observer
 from distnn.recording import TrainingState
 from distnn.reduction import Range
 from distnn.shard import ShardRunner
+from distnn.sources import Sources
 from distnn.task import Task
 from distnn.tensor import Array
 from distnn.updater import Updater
@@ -108,7 +109,7 @@ class Coordinator:
         if self._updater is not None and self._updater.task.key == task.key:
             self._updater.take_task(task)
         else:
-            traced = None if task.objective is None else ShardRunner(task, {}).training
+            traced = None if task.objective is None else ShardRunner(task, Sources({})).training
             self._updater = Updater(task, traced)
             self._exchange.begin(self._updater)
             self._patience.begin()

@@ -1,4 +1,4 @@
-"""The arrays that a runner's shards are gathered from; tapes are bound to where they lie.
+"""The arrays that a process's runners gather shards from; tapes are bound to where they lie.
 
 What is little, and batches that were pulled, is copied into places of our own, which other data of the same
 signature take over, so that nothing has to be bound anew. Anything else is read where the caller has it.
@@ -6,6 +6,7 @@ signature take over, so that nothing has to be bound anew. Anything else is read
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
@@ -19,6 +20,9 @@ _LITTLE_BYTES = 64 * 1024
 class Sources:
     """Data sets by name, and their arrays as rows by the names of the graph's inputs.
 
+    Runners may ask for rows from several threads at a time. Whoever gives other data does so while none of
+    them computes, and where the answer is False has all of them let go of what they bound.
+
     Attributes:
         data: by name.
     """
@@ -27,21 +31,24 @@ class Sources:
         self.data = dict(data)
         self._rows: dict[str, dict[str, Array]] = {}
         self._own: set[str] = set()
+        self._lock = threading.Lock()
 
     def rows(self, name: str, key: str) -> Array:
         """The named data's array for a graph input; its place is kept as long as `set_...` says so."""
-        if name not in self._rows:
-            data = self.data[name]
-            if data.cuts or self._are_little():
-                self._own.add(name)
-                room = 2 if data.cuts else 1
-                self._rows[name] = {key: _copied(array, room) for key, array in _named_arrays(data)}
-            else:
-                self._rows[name] = {
-                    key: np.ascontiguousarray(array).reshape(len(array), -1)
-                    for key, array in _named_arrays(data)
-                }
-        return self._rows[name][key]
+        with self._lock:
+            if name not in self._rows:
+                self._rows[name] = self._placed(name)
+            return self._rows[name][key]
+
+    def _placed(self, name: str) -> dict[str, Array]:
+        data = self.data[name]
+        if data.cuts or self._are_little():
+            self._own.add(name)
+            room = 2 if data.cuts else 1
+            return {key: _copied(array, room) for key, array in _named_arrays(data)}
+        return {
+            key: np.ascontiguousarray(array).reshape(len(array), -1) for key, array in _named_arrays(data)
+        }
 
     def set_data(self, data: Mapping[str, ArrayData]) -> bool:
         """Other data of the same signature; whether all of them lie where those before lay."""
