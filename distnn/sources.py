@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +32,7 @@ class Sources:
         self.data = dict(data)
         self._rows: dict[str, dict[str, Array]] = {}
         self._own: set[str] = set()
+        self._dtypes: dict[tuple[str, str], np.dtype[Any]] = {}
         self._lock = threading.Lock()
 
     def rows(self, name: str, key: str) -> Array:
@@ -45,7 +47,7 @@ class Sources:
         if data.cuts or self._are_little():
             self._own.add(name)
             room = 2 if data.cuts else 1
-            return {key: _copied(array, room) for key, array in _named_arrays(data)}
+            return {key: self._copied(name, key, array, room) for key, array in _named_arrays(data)}
         return {
             key: np.ascontiguousarray(array).reshape(len(array), -1) for key, array in _named_arrays(data)
         }
@@ -72,11 +74,24 @@ class Sources:
         """Copy the named data into the places of those before; False if they do not fit."""
         places = self._rows[name]
         rows = {key: array.reshape(len(array), -1) for key, array in _named_arrays(self.data[name])}
-        if any(len(row) > len(places[key]) or row.dtype != places[key].dtype for key, row in rows.items()):
-            return False
+        for key, row in rows.items():
+            if len(row) > len(places[key]) or not np.can_cast(row.dtype, places[key].dtype):
+                return False
         for key, row in rows.items():
             np.copyto(places[key][: len(row)], row)
         return True
+
+    def _copied(self, name: str, key: str, array: Array, room: int) -> Array:
+        """A copy as rows; with room for more, as batches differ in size and number.
+
+        Its dtype holds that of those before, too: where both come in turn, nothing is bound a third time.
+        """
+        rows = array.reshape(len(array), -1)
+        dtype = np.promote_types(rows.dtype, self._dtypes.get((name, key), rows.dtype))
+        self._dtypes[name, key] = dtype
+        place = np.empty((room * len(rows), rows.shape[1]), dtype)
+        place[: len(rows)] = rows
+        return place
 
     def _are_little(self) -> bool:
         return sum(one.num_bytes for one in self.data.values()) <= _LITTLE_BYTES
@@ -90,11 +105,3 @@ def _named_arrays(data: ArrayData) -> Iterator[tuple[str, Array]]:
         yield f"y{i}", array
     if data.sample_weight is not None:
         yield "sample_weight", data.sample_weight
-
-
-def _copied(array: Array, room: int) -> Array:
-    """A copy as rows; with room for more, as batches differ in size and number."""
-    rows = array.reshape(len(array), -1)
-    place = np.empty((room * len(rows), rows.shape[1]), rows.dtype)
-    place[: len(rows)] = rows
-    return place

@@ -71,16 +71,24 @@ def test_rows_asked_for_in_many_threads_at_once_are_copied_once() -> None:
 
 
 def test_other_batches_take_over_the_places_that_they_fit() -> None:
-    def batches(samples: int, value: int, dtype: Any = np.float32) -> ArrayData:
+    def batches(samples: int, value: int, dtype: Any) -> ArrayData:
         return ArrayData((np.full((samples, 2), value, dtype),), cuts=(samples,))
 
-    sources = Sources({"train": batches(8, 1)})
+    sources = Sources({"train": batches(8, 1, np.int32)})
     place = sources.rows("train", "x0")
-    assert sources.set_batches("train", batches(16, 2))
+    assert sources.set_batches("train", batches(16, 2, np.int16))
     assert sources.rows("train", "x0") is place
     assert place.tolist() == [[2, 2]] * 16
-    assert not sources.set_batches("train", batches(17, 3))
-    wider = sources.rows("train", "x0")
-    assert wider is not place
-    assert not sources.set_batches("train", batches(8, 4, np.int32))
-    assert sources.rows("train", "x0").dtype == np.int32
+    assert not sources.set_batches("train", batches(17, 3, np.int32))
+    assert sources.rows("train", "x0") is not place
+
+
+def test_a_place_holds_every_dtype_that_lay_there() -> None:
+    whole, fractions = np.int32([[2**31 - 1]]), np.float32([[0.5]])
+    sources = Sources({"train": ArrayData((whole,), cuts=(1,))})
+    sources.rows("train", "x0")
+    assert not sources.set_batches("train", ArrayData((fractions,), cuts=(1,)))
+    place = sources.rows("train", "x0")
+    assert place[0] == 0.5
+    assert sources.set_batches("train", ArrayData((whole,), cuts=(1,)))
+    assert place[0] == 2**31 - 1
