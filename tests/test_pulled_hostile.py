@@ -15,7 +15,9 @@ from trainings import Outcome, train, weight_bytes
 import distnn.feeding
 import distnn.training
 from distnn.callbacks import Callback, LambdaCallback
+from distnn.engine import StopAsked
 from distnn.errors import DataError
+from distnn.local_engine import LocalEngine
 from distnn.training import Stopped
 from distnn.utils import PyDataset
 
@@ -195,6 +197,46 @@ def test_a_dataset_goes_on_by_the_numbers_of_its_batches(stop: int, shuffle: boo
     assert again.recipe == whole.recipe
     assert again.recipe["not_replayable"] == "its batches are pulled from the PyDataset Batches"
     assert again.recipe["data"] == {}
+
+
+class Hooked(Batches):
+    """Remembers its hooks."""
+
+    def __init__(self) -> None:
+        super().__init__(UNEVEN)
+        self.hooks: list[str] = []
+
+    def on_epoch_begin(self) -> None:
+        self.hooks.append("begin")
+
+    def on_epoch_end(self) -> None:
+        self.hooks.append("end")
+
+
+def test_an_epoch_left_in_its_validation_goes_on_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine may be stopped while it waits for workers to validate with: all steps are done then."""
+
+    def run(recorder: MemoryRecorder) -> tuple[Outcome, list[str]]:
+        data = Hooked()
+        return fitted(data, recorder=recorder, validation_data=(X, Y)), data.hooks
+
+    whole, recorder = MemoryRecorder(), MemoryRecorder()
+    expected, hooks = run(whole)
+    validate = LocalEngine.evaluate
+
+    def evaluate(engine: LocalEngine, *arguments: Any) -> Any:
+        if engine.state().step == 8 and not recorder.saved:
+            raise StopAsked
+        return validate(engine, *arguments)
+
+    monkeypatch.setattr(LocalEngine, "evaluate", evaluate)
+    with pytest.raises(Stopped):
+        run(recorder)
+    again = MemoryRecorder(snapshot=recorder.saved[-1])
+    found, hooks_again = run(again)
+    assert found.weights == expected.weights
+    assert again.epochs == whole.epochs[1:]
+    assert hooks_again == hooks
 
 
 def test_a_generator_goes_on_where_it_yields_the_same_again() -> None:
