@@ -187,11 +187,13 @@ class Feed:
         """Whether there is another batch at all."""
         return self.source.has_more()
 
-    def warn_once(self) -> None:
-        """Say that the batches ended before the training."""
-        if not self._has_warned:
-            self._has_warned = True
-            warnings.warn(RAN_OUT, stacklevel=8)
+    def warn_once(self) -> bool:
+        """Say that the batches ended before the training; whether that is new."""
+        if self._has_warned:
+            return False
+        self._has_warned = True
+        warnings.warn(RAN_OUT, stacklevel=8)
+        return True
 
     def end_epoch(self) -> None:
         """The epoch's steps are done; nothing happens if none is under way."""

@@ -282,3 +282,15 @@ def test_a_run_directory_keeps_and_resumes_it(tmp_path: Any) -> None:
     again = make()
     again.fit(Batches(), callbacks=[], **options)
     assert weight_bytes(again) == fitted(Batches(), epochs=2, shuffle=True).weights
+
+
+@pytest.mark.parametrize("cuts", [EVEN, (16, 32)], ids=["between epochs", "within an epoch"])
+def test_a_run_says_that_its_batches_ended(tmp_path: Any, cuts: tuple[int, ...]) -> None:
+    rundir, status = pytest.importorskip("jobs.rundir"), pytest.importorskip("jobs.status")
+    options: dict[str, Any] = {"steps_per_epoch": 4, "epochs": 3, "verbose": 0, "seed": 5}
+    with pytest.warns(UserWarning) as said:
+        make().fit((batch for batch in Batches(cuts)), run_dir=tmp_path / "run", threads=1, **options)
+    assert distnn.feeding.RAN_OUT in [str(one.message) for one in said]
+    run = rundir.RunDir(tmp_path / "run")
+    assert status.read_status(run).message == f"the end of its batches ended it at step {len(cuts)} of 12"
+    assert '"kind":"batches-ended"' in run.events.read_text()
