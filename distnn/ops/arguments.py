@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,7 +69,7 @@ def normalized_axes(axis: int | Sequence[int] | None, rank: int) -> tuple[int, .
     """
     if axis is None:
         return tuple(range(rank))
-    given = (axis,) if isinstance(axis, int) else tuple(axis)
+    given = map(operator.index, (axis,) if isinstance(axis, int | np.integer) else axis)
     found = sorted(a + rank if a < 0 else a for a in given)
     if any(not 0 <= a < rank for a in found) or len(set(found)) != len(found):
         raise ValueError(f"axis {axis} is not valid for a tensor with {rank} axes")
