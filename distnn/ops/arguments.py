@@ -76,6 +76,15 @@ def normalized_axes(axis: int | Sequence[int] | None, rank: int) -> tuple[int, .
     return tuple(found)
 
 
+def normalized_axis(axis: int, rank: int) -> int:
+    """One axis, non-negative.
+
+    Raises:
+        ValueError: it is out of range.
+    """
+    return normalized_axes((axis,), rank)[0]
+
+
 def rows_shape(shape: Shape) -> tuple[Dim, Dim]:
     """(all leading axes as one, last axis)."""
     from distnn.ops.shapes import product

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from distnn.ops.arguments import normalized_axes, operand, shape_of
+from distnn.ops.arguments import normalized_axes, normalized_axis, operand, shape_of
 from distnn.ops.elementwise import subtract, where
 from distnn.ops.reductions import sum as sum_over
 from distnn.ops.selection import Take
@@ -126,7 +126,7 @@ def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[in
     value = operand(x)
     rank = len(shape_of(value))
     sources, places = (
-        [int(axis) % rank for axis in ([given] if isinstance(given, int | np.integer) else given)]
+        [normalized_axis(one, rank) for one in ([given] if isinstance(given, int | np.integer) else given)]
         for given in (source, destination)
     )
     order = [axis for axis in range(rank) if axis not in sources]

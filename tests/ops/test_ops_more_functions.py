@@ -240,3 +240,20 @@ def test_an_axis_may_be_a_number_of_numpys(function: Callable[..., Any]) -> None
 def test_an_axis_must_be_a_whole_number() -> None:
     with pytest.raises(TypeError, match="float"):
         ops.sum(CUBE, axis=(0.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: ops.moveaxis(X, 5, 0),
+        lambda: ops.moveaxis(X, 0, -3),
+        lambda: ops.tensordot(X, X, axes=([3], [1])),
+        lambda: ops.swapaxes(X, 0, 2),
+        lambda: ops.expand_dims(X, 4),
+        lambda: ops.expand_dims(X, -4),
+        lambda: ops.stack([X, X], axis=3),
+    ],
+)
+def test_an_axis_that_is_not_there_is_refused(call: Callable[[], Any]) -> None:
+    with pytest.raises(ValueError, match=r"axis .* is not valid for a tensor with [23] axes"):
+        call()
