@@ -247,8 +247,7 @@ def broadcast_to(x: Any, shape: Sequence[Any]) -> Any:
 def concatenate(xs: Sequence[Any], axis: int = 0) -> Any:
     """Tensors one after the other along `axis`."""
     values = operands(*xs)
-    rank = len(shape_of(values[0]))
-    return Concatenate(axis + rank if axis < 0 else axis)(*values)
+    return Concatenate(normalized_axis(axis, len(shape_of(values[0]))))(*values)
 
 
 def stack(x: Sequence[Any], axis: int = 0) -> Any:

@@ -252,6 +252,8 @@ def test_an_axis_must_be_a_whole_number() -> None:
         lambda: ops.expand_dims(X, 4),
         lambda: ops.expand_dims(X, -4),
         lambda: ops.stack([X, X], axis=3),
+        lambda: ops.concatenate([X, X], axis=2),
+        lambda: ops.append(X, X, axis=-3),
     ],
 )
 def test_an_axis_that_is_not_there_is_refused(call: Callable[[], Any]) -> None:
