@@ -1,8 +1,9 @@
 """How kernels are compiled and where the compiled code is kept.
 
 `kernel` compiles lazily, releases the GIL, lets LLVM fuse `a * b + c` and nothing else (no reassociation, no
-estimates: bits must not depend on vector width), and caches the machine code on disk under a digest of this
-package's source, so that a copy of the package at another path finds the same code. `helper`, `inlined` and `emitting` are for
+estimates: bits must not depend on vector width), counts no references (a kernel makes no array, and whoever
+calls it keeps its arguments), and caches the machine code on disk under a digest of this package's source, so
+that a copy of the package at another path finds the same code. `helper`, `inlined` and `emitting` are for
 what kernels call. Nothing outside this package is affected. Used at import by every kernel module;
 `cache_folder` and `cache_problem` are for `distnn doctor`.
 """
@@ -30,8 +31,9 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 F = TypeVar("F", bound=Callable[..., Any])
 
-JIT_OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}
-"""Options shared by kernels and by overloads they call."""
+JIT_OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}, "_nrt": False}
+"""Options shared by kernels and by overloads they call. Without `_nrt` the references to arrays that helpers
+take would be counted where they are called, in the innermost loops."""
 
 
 @functools.cache

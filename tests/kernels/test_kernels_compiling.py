@@ -84,6 +84,11 @@ def test_nothing_is_collected_meanwhile(told: list[Any]) -> None:
 
 
 @only_compiled
+def test_kernels_count_no_references(told: list[Any]) -> None:
+    assert told[3:] == [0, True]
+
+
+@only_compiled
 @pytest.mark.parametrize("is_enabled", [True, False])
 def test_a_failed_compilation_leaves_the_collector_as_it_was(is_enabled: bool) -> None:
     @kernel
