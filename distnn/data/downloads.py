@@ -11,9 +11,7 @@ import shutil
 import sys
 import tarfile
 import tempfile
-import urllib.error
 import urllib.parse
-import urllib.request
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -117,10 +115,14 @@ class _Check:
 
 def _download(origin: str, target: Path, check: _Check) -> None:
     """Bring `origin` to `target`; what is there stays until all of the new file is."""
+    # Most programs download nothing, and TLS takes a while to load.
+    from http.client import HTTPException
+    from urllib.request import urlopen
+
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _beside(target) as part:
-            with urllib.request.urlopen(origin, timeout=TIMEOUT_S) as answer, part.open("wb") as file:
+            with urlopen(origin, timeout=TIMEOUT_S) as answer, part.open("wb") as file:
                 _copy(answer, file, target.name, answer.headers.get("Content-Length"))
             if not check.fits(part):
                 raise DataError(
@@ -128,7 +130,7 @@ def _download(origin: str, target: Path, check: _Check) -> None:
                     f"If you have the right one, put it to {target}"
                 )
             os.replace(part, target)
-    except (OSError, urllib.error.URLError) as error:
+    except (OSError, HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise DataError(
             f"{origin} cannot be downloaded ({reason}): download it elsewhere and put it to {target}"

@@ -41,8 +41,17 @@ def _checked_path(path: Path, overwrite: bool) -> Path:
     return path
 
 
-def save_model(model: Model, filepath: str | Path, overwrite: bool = True) -> None:
-    """Write the model; the file is there whole or not at all."""
+def save_model(
+    model: Model, filepath: str | Path, overwrite: bool = True, zipped: bool | None = None
+) -> None:
+    """Write the model; the file is there whole or not at all.
+
+    Args:
+        model: any.
+        filepath: ends in one of `SUFFIXES`.
+        overwrite: whether a file that is there is replaced.
+        zipped: of Keras; without effect.
+    """
     path = Path(filepath)
     snapshot = final_snapshot(model, 0)
     save_tensors(_checked_path(path, overwrite), snapshot.tensors, snapshot.metadata)
