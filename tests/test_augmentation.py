@@ -11,11 +11,13 @@ from trainings import train
 
 from distnn import layers
 from distnn.layers import (
+    CenterCrop,
     Dense,
     Flatten,
     Input,
     RandomBrightness,
     RandomContrast,
+    RandomCrop,
     RandomFlip,
     RandomRotation,
     RandomTranslation,
@@ -79,6 +81,37 @@ def test_random_images_come_before_weights() -> None:
         model.fit(IMAGES, np.zeros((6, 1)), verbose=0)
 
 
+def model_of_crops() -> Sequential:
+    model = Sequential([Input(IMAGES.shape[1:]), RandomCrop(3, 4), Flatten(), Dense(1)])
+    model.compile("sgd", "mse")
+    return model
+
+
+def test_crops_of_a_training_are_the_same_on_any_workers_and_prediction_takes_the_middle() -> None:
+    y = np.arange(6, dtype=np.float32)[:, None]
+    options: dict[str, Any] = {"batch_size": 5, "epochs": 2, "shards": 2}
+    reference = train(model_of_crops, IMAGES, y, **options)
+    for workers in (2, 3):
+        assert train(model_of_crops, IMAGES, y, backend="threads", workers=workers, **options) == reference
+    parts = [IMAGES[0, i : i + 3, j : j + 4] for i in range(3) for j in range(4)]
+    found = RandomCrop(3, 4)(np.repeat(IMAGES[:1], 60, axis=0), training=True)
+    seen = {next(i for i, part in enumerate(parts) if np.array_equal(part, one)) for one in found}
+    assert len(seen) > 8, "places of each image's own, the last ones too"
+    assert {0, 11} & seen
+    layer = RandomCrop(3, 4)
+    np.testing.assert_array_equal(layer(IMAGES), Resizing(3, 4, crop_to_aspect_ratio=True)(IMAGES))
+    np.testing.assert_array_equal(RandomCrop(5, 7)(IMAGES, training=True), IMAGES)
+    assert RandomCrop(9, 4)(IMAGES, training=True).shape == (6, 9, 4, 2)
+    assert layers.deserialize(layers.serialize(layer)).get_config() == layer.get_config()
+
+
+def test_center_crop_takes_the_middle() -> None:
+    np.testing.assert_array_equal(CenterCrop(3, 4)(IMAGES), IMAGES[:, 1:4, 1:5])
+    np.testing.assert_array_equal(CenterCrop(5, 7)(IMAGES), IMAGES)
+    larger = CenterCrop(7, 7)(IMAGES)
+    np.testing.assert_allclose(larger, Resizing(7, 7, crop_to_aspect_ratio=True)(IMAGES))
+
+
 def test_resizing_to_half_averages_and_to_double_repeats() -> None:
     even = IMAGES[:, :4, :6]
     halves = (even[:, ::2] + even[:, 1::2]) / 2
@@ -98,6 +131,8 @@ def test_resizing_to_half_averages_and_to_double_repeats() -> None:
         (lambda: RandomTranslation(0.1, 0.1, interpolation="cubic"), "Unknown `interpolation`: 'cubic'"),
         (lambda: RandomContrast(-0.1), "`factor` must be a number between 0 and 1"),
         (lambda: RandomBrightness(0.1, value_range=(1, 0)), "`value_range` must be a pair"),
+        (lambda: RandomCrop(3, 2.5), "`width` must be a positive integer"),
+        (lambda: CenterCrop(3, 2)(np.zeros((2, 3))), "takes images \\(batch, height, width, channels\\)"),
         (lambda: Resizing(0, 3), "`height` must be a positive integer"),
         (lambda: RandomFlip()(np.zeros((2, 3)), training=True), "images have four axes"),
     ],

@@ -121,6 +121,22 @@ def transform_images(
 
 
 @kernel
+def crop_images(x_NHWC: Array, control: Array, stream: int, y_NHWC: Array) -> None:
+    """A part of each image in the size of y, from a place of its own."""
+    images, rows, columns, channels = y_NHWC.shape
+    k0, k1 = stream_words(control[SEED_WORD], stream)
+    step, shard = u64(control[STEP_WORD]) & _LOW, u64(control[SHARD_WORD])
+    tops, lefts = x_NHWC.shape[1] - rows + 1, x_NHWC.shape[2] - columns + 1
+    for n in range(images):
+        w0, w1, _, _ = philox(u64(n), shard, step, u64(2), k0, k1)
+        top, left = int(_uniform(w0, 0.0, np.float64(tops))), int(_uniform(w1, 0.0, np.float64(lefts)))
+        for i in range(rows):
+            for j in range(columns):
+                for c in range(channels):
+                    y_NHWC[n, i, j, c] = x_NHWC[n, top + i, left + j, c]
+
+
+@kernel
 def change_contrast(
     x_NHWC: Array, control: Array, stream: int, lowest: float, highest: float, y_NHWC: Array
 ) -> None:

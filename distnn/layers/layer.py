@@ -16,6 +16,7 @@ import numpy as np
 from distnn import constraints, initializers, ops, regularizers
 from distnn.control import SEED_WORD
 from distnn.graph import Graph, ReadsBatchSizeError, current_graph, recording
+from distnn.layers.input_spec import check_inputs
 from distnn.layers.keras_arguments import without_defaults
 from distnn.masks import fill_masks, pass_masks_on
 from distnn.naming import snake_case
@@ -77,6 +78,9 @@ class Layer:
 
     couples_samples: ClassVar[bool] = False
     """Whether, in training, what becomes of a sample depends on the others of its shard."""
+
+    input_spec: Any = None
+    """What the first argument must be: an `InputSpec`, or a structure of them; checked at each call."""
 
     supports_masking: bool = False
     """Whether the layer passes a mask of time steps on (see `compute_mask`)."""
@@ -270,6 +274,8 @@ class Layer:
             return self._call_on_arrays(*args, **kwargs)
         if graph is FUNCTIONAL:
             return call_layer(self, args, kwargs)
+        if self.input_spec is not None and args:
+            check_inputs(self.input_spec, args[0], self.name)
         self._build_once(_shapes(args[0]) if args else None)
         training = kwargs.pop("training", None)
         if training is None:
