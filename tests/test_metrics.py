@@ -37,6 +37,17 @@ def top(labels: Array, predictions: Array, k: int) -> Array:
     return (rank_of_label(labels, predictions) < k).astype(float)
 
 
+def np_pearson(y: Array, p: Array) -> Array:
+    return np.array([np.corrcoef(*pair)[0, 1] for pair in zip(y, p, strict=True)])
+
+
+def np_concordance(y: Array, p: Array, axis: int = -1) -> Array:
+    y = y.astype(np.float64)
+    distance = (p - p.mean(axis, keepdims=True)) * (y - y.mean(axis, keepdims=True))
+    shift = (y.mean(axis) - p.mean(axis)) ** 2
+    return 2 * distance.mean(axis) / (y.var(axis) + p.var(axis) + shift + 1e-7)
+
+
 CASES: list[tuple[Metric, Array, Array, Array]] = [
     (metrics.Accuracy(), LABELS, LABELS[::-1].copy(), (LABELS == LABELS[::-1]) * 1.0),
     (metrics.BinaryAccuracy(), BITS, NUMBERS, (BITS == (NUMBERS > 0.5)).mean(-1)),
@@ -98,6 +109,16 @@ CASES += [
             LABELS,
             PREDICTIONS,
             {"from_logits": True},
+        ),
+        (metrics.PearsonCorrelation(), np_pearson, ONE_HOT, PREDICTIONS, {}),
+        (metrics.ConcordanceCorrelation(), np_concordance, BITS, NUMBERS, {}),
+        (metrics.ConcordanceCorrelation(axis=1), np_concordance, BITS, NUMBERS**2, {"axis": 1}),
+        (
+            metrics.MeanMetricWrapper(losses.binary_crossentropy, label_smoothing=0.1),
+            losses.binary_crossentropy,
+            BITS,
+            NUMBERS,
+            {"label_smoothing": 0.1},
         ),
         (metrics.CosineSimilarity(), metrics.cosine_similarity, ONE_HOT, PREDICTIONS, {}),
     )

@@ -313,6 +313,10 @@ class Layer:
             graph.added_losses.append((ops.sum(tensor) if is_sum else tensor, is_sum))
 
     def _penalise(self, outputs: Any, regularizer: regularizers.Regularizer) -> None:
+        if not regularizer.is_of_single_values:
+            for output in leaves(outputs):
+                self.add_loss(ops.divide(regularizer(output), ops.shape(output)[0]))
+            return
         l1, l2 = regularizer.factors()
         for output in leaves(outputs):
             others = tuple(range(1, len(output.shape)))

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from distnn.losses.circle import Circle, circle
 from distnn.losses.crossentropy import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
@@ -20,6 +21,9 @@ from distnn.losses.focal import (
     CategoricalFocalCrossentropy,
     binary_focal_crossentropy,
     categorical_focal_crossentropy,
+)
+from distnn.losses.generalized import (
+    CategoricalGeneralizedCrossEntropy,
 )
 from distnn.losses.hinges import (
     CategoricalHinge,
@@ -68,7 +72,9 @@ CLASSES: dict[str, type[Loss]] = {
         BinaryFocalCrossentropy,
         CategoricalCrossentropy,
         CategoricalFocalCrossentropy,
+        CategoricalGeneralizedCrossEntropy,
         CategoricalHinge,
+        Circle,
         CosineSimilarity,
         Dice,
         Hinge,
@@ -95,6 +101,7 @@ FUNCTIONS: dict[str, LossFunction] = {
             categorical_crossentropy,
             categorical_focal_crossentropy,
             categorical_hinge,
+            circle,
             cosine_similarity,
             ctc,
             dice,
@@ -182,4 +189,5 @@ def deserialize(name: Any, custom_objects: Mapping[str, type[Loss]] | None = Non
 def is_sparse(loss: Loss) -> bool:
     """Whether the targets are class numbers."""
     function = loss.function if isinstance(loss, FunctionLoss) else None
-    return isinstance(loss, SparseCategoricalCrossentropy) or function is sparse_categorical_crossentropy
+    by_number = (SparseCategoricalCrossentropy, CategoricalGeneralizedCrossEntropy)
+    return isinstance(loss, by_number) or function is sparse_categorical_crossentropy

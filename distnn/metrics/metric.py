@@ -109,18 +109,55 @@ class FunctionMetric(Metric):
         return self.function(y_true, y_pred)
 
     def get_config(self) -> dict[str, Any]:
-        from distnn.metrics.registry import FUNCTIONS
-
-        for name, function in FUNCTIONS.items():
-            if function is self.function:
-                return {"name": self.name, "function": name}
-        raise ValueError(f"the metric {self.name!r} is a function of your own and cannot be saved")
+        return {"name": self.name, "function": _known_name(self.function, self.name)}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> FunctionMetric:
         from distnn.metrics.registry import FUNCTIONS
 
         return cls(FUNCTIONS[config["function"]], config["name"])
+
+
+class MeanMetricWrapper(Metric):
+    """The weighted mean of what a function of `(y_true, y_pred)` gives for each sample.
+
+    Args:
+        fn: written with `distnn.ops`.
+        name: under which it appears in logs.
+        kwargs: passed on to `fn`.
+    """
+
+    def __init__(self, fn: Callable[..., Any], name: str | None = None, **kwargs: Any) -> None:
+        super().__init__(name)
+        self._fn, self._fn_kwargs = fn, kwargs
+        self.direction = _direction_of(fn)
+
+    def values(self, y_true: Any, y_pred: Any) -> Any:
+        return self._fn(y_true, y_pred, **self._fn_kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "fn": _known_name(self._fn, self.name), **self._fn_kwargs}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> MeanMetricWrapper:
+        from distnn.metrics.registry import FUNCTIONS
+
+        fn = config.get("fn")
+        return cls(**{**config, "fn": FUNCTIONS[fn]} if isinstance(fn, str) else config)
+
+
+def _known_name(function: MetricFunction, metric: str) -> str:
+    """The name under which a function is found again.
+
+    Raises:
+        ValueError: for one of the user's own.
+    """
+    from distnn.metrics.registry import FUNCTIONS
+
+    for name, known in FUNCTIONS.items():
+        if known is function:
+            return name
+    raise ValueError(f"the metric {metric!r} is a function of your own and cannot be saved")
 
 
 def _direction_of(function: MetricFunction) -> str | None:
@@ -130,7 +167,7 @@ def _direction_of(function: MetricFunction) -> str | None:
     names = [name for name, known in FUNCTIONS.items() if known is function]
     if not names:
         return None
-    return "max" if names[0].endswith(("accuracy", "similarity")) else "min"
+    return "max" if names[0].endswith(("accuracy", "similarity", "correlation")) else "min"
 
 
 def columns_of(spec: Spec) -> int:
