@@ -144,8 +144,18 @@ REGULARIZERS: dict[str, type[Regularizer]] = {
 
 
 def serialize(regularizer: Regularizer | None) -> dict[str, Any] | None:
-    """The regularizer as a JSON-able dict; None stays None."""
-    return None if regularizer is None else identifiers.to_config(regularizer)
+    """The regularizer as a JSON-able dict; None stays None.
+
+    Raises:
+        ValueError: for one that does not say how it was made.
+    """
+    try:
+        return None if regularizer is None else identifiers.to_config(regularizer)
+    except NotImplementedError as error:
+        raise ValueError(
+            f"the regularizer {type(regularizer).__name__} is a class of your own without `get_config` and "
+            "cannot be saved"
+        ) from error
 
 
 def deserialize(

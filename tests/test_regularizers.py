@@ -70,6 +70,9 @@ class Spread(regularizers.Regularizer):
     def __call__(self, x: Any) -> Any:
         return ops.var(x) * 0.5
 
+    def get_config(self) -> dict[str, Any]:
+        return {}
+
 
 MATRIX = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
 
