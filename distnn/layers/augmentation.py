@@ -15,6 +15,7 @@ from distnn.graph import current_graph
 from distnn.kernels import images as kernels
 from distnn.layers.layer import Layer
 from distnn.ops.images import FILLS, INTERPOLATIONS, ChangeBrightness, ChangeContrast, TransformImages
+from distnn.ops.windows import checked_data_format
 from distnn.rng import draw_seed, stream_key
 
 
@@ -213,6 +214,53 @@ class RandomZoom(_Moving):
             "height_factor": list(self.height_factor),
             "width_factor": None if self.width_factor is None else list(self.width_factor),
         }
+
+
+class RandomShear(_Moving):
+    """Images whose rows (or columns) are moved the more, the lower (or further right) they are.
+
+    Args:
+        x_factor: columns moved for each row: f for -f to f, or (lower, upper), from 0 to 1.
+        y_factor: rows moved for each column, likewise.
+        interpolation, fill_mode, fill_value, seed: as for `RandomRotation`.
+    """
+
+    def __init__(
+        self,
+        x_factor: Any = 0.0,
+        y_factor: Any = 0.0,
+        interpolation: str = "bilinear",
+        fill_mode: str = "reflect",
+        fill_value: float = 0.0,
+        data_format: str | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(fill_mode, fill_value, interpolation, seed, **kwargs)
+        self.data_format = checked_data_format(data_format)
+        self.x_factor, self.y_factor = _shear("x_factor", x_factor), _shear("y_factor", y_factor)
+
+    def _amounts(self) -> dict[int, tuple[float, float]]:
+        return {kernels.SHEAR_COLUMNS: self.x_factor, kernels.SHEAR_ROWS: self.y_factor}
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"x_factor": _as_given(self.x_factor), "y_factor": _as_given(self.y_factor)}
+        return {**super().get_config(), **own, "data_format": self.data_format}
+
+
+def _shear(name: str, given: Any) -> tuple[float, float]:
+    parts = [given] if isinstance(given, int | float) else list(given)
+    if len(parts) not in (1, 2) or not all(0 <= part <= 1 for part in parts):
+        raise ValueError(
+            "The `factor` argument should be a number (or a list of two numbers) in the range [0, 1.0]. "
+            f"Received: {name}={given}"
+        )
+    low, high = sorted(parts) if len(parts) == 2 else (-parts[0], parts[0])
+    return float(low), float(high)
+
+
+def _as_given(pair: tuple[float, float]) -> float | list[float]:
+    return pair[1] if pair[0] == -pair[1] else list(pair)
 
 
 class RandomContrast(RandomLayer):
