@@ -320,3 +320,22 @@ MESSAGES: list[tuple[Callable[[], Any], str]] = [
 def test_mistakes_are_named(call: Callable[[], Any], message: str) -> None:
     with pytest.raises((ValueError, NotImplementedError), match=message):
         call()
+
+
+@pytest.mark.parametrize("name", ["pearson_correlation", "concordance_correlation"])
+def test_correlations_are_taken_within_samples(name: str) -> None:
+    function = getattr(metrics, name)
+    with pytest.raises(
+        ValueError, match="not along the batch, which is spread over shards. Received: axis=0"
+    ):
+        function(BITS, NUMBERS, axis=0)
+    with pytest.raises(ValueError, match="Received: axis=-1 for predictions of shape"):
+        function(BITS[:, 0], NUMBERS[:, 0])
+    assert metrics.get(name).direction == "max"
+
+
+def test_a_wrapper_of_a_function_of_ones_own_cannot_be_saved() -> None:
+    metric = metrics.MeanMetricWrapper(lambda y_true, y_pred, power: abs(y_true - y_pred) ** power, power=2)
+    np.testing.assert_allclose(metric(BITS, NUMBERS), ((BITS - NUMBERS) ** 2).mean(), rtol=1e-6)
+    with pytest.raises(ValueError, match="'mean_metric_wrapper' is a function of your own"):
+        metric.get_config()

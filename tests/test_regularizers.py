@@ -134,6 +134,14 @@ def test_penalties_of_whole_weights_leave_the_same_bytes_anywhere() -> None:
     assert train(lambda: make(True), x, y, **options) == reference
 
 
+def test_a_penalty_that_does_not_say_how_it_was_made_cannot_be_saved() -> None:
+    class Silent(regularizers.Regularizer):
+        l1 = 0.1
+
+    with pytest.raises(ValueError, match="Silent is a class of your own without `get_config`"):
+        regularizers.serialize(Silent())
+
+
 def test_an_activity_penalty_of_ones_own_is_the_mean_over_the_batch() -> None:
     class Size(regularizers.Regularizer):
         def __call__(self, x: Any) -> Any:

@@ -95,36 +95,28 @@ def _of_32_bytes(text: bytes, start: int, a: int, b: int) -> tuple[int, int]:
     return (a + z) & _MASK, (b + c) & _MASK
 
 
+_State = tuple[int, int, int, tuple[int, int], tuple[int, int]]
+
+
 def _fingerprint_of_long(text: bytes) -> int:
     y = (81 * _K1 + 113) & _MASK
     z = _mixed(y * _K2 + 113) * _K2 & _MASK
-    x = (81 * _K2 + _number(text, 0)) & _MASK
-    v = w = (0, 0)
-    rest = (len(text) - 1) % 64
-    blocks = range(0, (len(text) - 1) // 64 * 64, 64)
-    for start in blocks:
-        x, y, z, v, w = _round(text, start, x, y, z, v, w, _K1, 1)
+    state: _State = ((81 * _K2 + _number(text, 0)) & _MASK, y, z, (0, 0), (0, 0))
+    size = len(text) - 1
+    for start in range(0, size // 64 * 64, 64):
+        state = _with_64_bytes(text, start, state, _K1, 1)
+    x, y, z, v, w = state
     factor = (_K1 + ((z & 0xFF) << 1)) & _MASK
-    w = (w[0] + rest, w[1])
-    v = (v[0] + w[0], v[1])
-    w = (w[0] + v[0], w[1])
-    x, y, z, v, w = _round(text, len(text) - 64, x, y, z, v, w, factor, 9)
+    first = w[0] + size % 64
+    v = (v[0] + first, v[1])
+    w = (first + v[0], w[1])
+    x, y, z, v, w = _with_64_bytes(text, len(text) - 64, (x, y, z, v, w), factor, 9)
     first = _of_two(v[0], w[0], factor) + _mixed(y) * _K0 + z
     return _of_two(first, _of_two(v[1], w[1], factor) + x, factor)
 
 
-def _round(
-    text: bytes,
-    start: int,
-    x: int,
-    y: int,
-    z: int,
-    v: tuple[int, int],
-    w: tuple[int, int],
-    factor: int,
-    weight: int,
-) -> tuple[int, int, int, tuple[int, int], tuple[int, int]]:
-    """64 bytes more."""
+def _with_64_bytes(text: bytes, start: int, state: _State, factor: int, weight: int) -> _State:
+    x, y, z, v, w = state
     x = _turned_right(x + y + v[0] + _number(text, start + 8), 37) * factor & _MASK
     y = _turned_right(y + v[1] + _number(text, start + 48), 42) * factor & _MASK
     x ^= w[1] * weight & _MASK
