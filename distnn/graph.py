@@ -105,6 +105,7 @@ class Graph:
     sections: dict[str, int] = field(default_factory=dict)
     control: Array = field(default_factory=lambda: np.zeros(CONTROL_WORDS, np.int64))
     variable_value: Callable[[Variable], Array] = field(default=lambda variable: variable.array)
+    _replaced: dict[Variable, Tensor] = field(default_factory=dict)
     _scopes: list[str] = field(default_factory=list)
     _occurrences: dict[str, int] = field(default_factory=dict)
 
@@ -123,6 +124,8 @@ class Graph:
 
     def variable(self, variable: Variable) -> Tensor:
         """The leaf that reads `variable`; what was assigned earlier in this trace is read back."""
+        if variable in self._replaced:
+            return self._replaced[variable]
         if variable in self.assignments:
             return self.assignments[variable].value
         if variable not in self.variables:
@@ -131,6 +134,16 @@ class Graph:
                 tensor.value = self.variable_value(variable)
             self.variables[variable] = tensor
         return self.variables[variable]
+
+    @contextmanager
+    def reading(self, variable: Variable, value: Tensor) -> Iterator[None]:
+        """Layers called inside read `value` where they would read `variable`."""
+        before = dict(self._replaced)
+        self._replaced[variable] = value
+        try:
+            yield
+        finally:
+            self._replaced = before
 
     def constant(self, value: Any, dtype: str | None = None) -> Tensor:
         """A leaf with a fixed value. Python and NumPy floats become `float32`, integers `int32`."""

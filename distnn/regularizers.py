@@ -1,7 +1,9 @@
 """Penalties on weights: `l1 * sum|w| + l2 * sum w**2`, with Keras's names and defaults.
 
-A penalty and its gradient are applied once a step, at the update, by the kernels, from the factors `l1` and
-`l2`; calling a regularizer computes the penalty of one array, for looking at it.
+Such a penalty and its gradient are applied once a step, at the update, by the kernels, from the factors `l1`
+and `l2`; calling the regularizer computes the penalty of one array, for looking at it. One that is no sum
+over single values (`OrthogonalRegularizer`, or a class with a `__call__` of its own) is recorded behind a
+model's outputs, as what layers add to the loss.
 """
 
 from __future__ import annotations
@@ -12,42 +14,39 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from distnn import identifiers
+from distnn import identifiers, ops
 
 
 class Regularizer:
     """What a regularizer is.
 
-    A subclass sets `l1` and `l2`, which is all that training reads; other penalties belong in a layer's
-    `call`, through `add_loss`.
+    A subclass sets `l1` and `l2`, or defines `__call__(x)` with `distnn.ops`: a penalty of the whole weight,
+    which is part of the loss of each shard.
     """
 
     l1: float = 0.0
     l2: float = 0.0
 
-    def __call__(self, x: npt.ArrayLike) -> float:
+    def __call__(self, x: Any) -> Any:
         """The penalty for `x`."""
         array = np.asarray(x, dtype=np.float64)
         return self.l1 * float(np.sum(np.abs(array))) + self.l2 * float(np.sum(np.square(array)))
 
-    def factors(self) -> tuple[float, float]:
-        """`(l1, l2)`, as the update applies them.
+    @property
+    def is_of_single_values(self) -> bool:
+        """Whether `l1` and `l2` say all."""
+        return type(self).__call__ is Regularizer.__call__
 
-        Raises:
-            ValueError: the class computes a penalty of its own, which no update kernel knows.
-        """
-        if type(self).__call__ is not Regularizer.__call__:
-            raise ValueError(
-                f"{type(self).__name__} overrides `__call__`: a regularizer is given by its factors `l1` and "
-                "`l2`. Add any other penalty in a layer's `call`, with `self.add_loss(...)`."
-            )
+    def factors(self) -> tuple[float, float]:
+        """`(l1, l2)`, as the update applies them; nothing if `__call__` is the class's own."""
+        if not self.is_of_single_values:
+            return 0.0, 0.0
         return float(self.l1), float(self.l2)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, JSON-able."""
-        raise NotImplementedError(f"{self} does not implement get_config()")
+        raise NotImplementedError(f"{type(self).__name__} does not implement get_config()")
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Regularizer:
@@ -97,7 +96,39 @@ class L1L2(Regularizer):
         return {"l1": self.l1, "l2": self.l2}
 
 
+class OrthogonalRegularizer(Regularizer):
+    """`factor` times the mean of |cosine| over all pairs of rows (or columns) of a matrix.
+
+    >>> OrthogonalRegularizer(0.5)(np.array([[1.0, 0.0], [1.0, 1.0]])).round(6).item()
+    0.353553
+    """
+
+    def __init__(self, factor: float = 0.01, mode: str = "rows") -> None:
+        self.factor = _factor(factor, "factor")
+        if mode not in ("rows", "columns"):
+            raise ValueError(
+                'Invalid value for argument `mode`. Expected one of {"rows", "columns"}. '
+                f"Received: mode={mode}"
+            )
+        self.mode = mode
+
+    def __call__(self, x: Any) -> Any:
+        if len(x.shape) != 2:
+            raise ValueError(
+                f"Inputs to OrthogonalRegularizer must have rank 2. Received: inputs.shape={x.shape}"
+            )
+        matrix = ops.normalize(x if self.mode == "rows" else ops.transpose(x), axis=1)
+        size = matrix.shape[0]
+        others = np.ones((size, size)) - np.eye(size)
+        cosines = ops.multiply(ops.matmul(matrix, ops.transpose(matrix)), others)
+        return ops.multiply(ops.sum(ops.abs(cosines)), self.factor / max(size * (size - 1.0), 1.0))
+
+    def get_config(self) -> dict[str, Any]:
+        return {"factor": self.factor, "mode": self.mode}
+
+
 l1, l2, l1_l2 = L1, L2, L1L2
+orthogonal_regularizer = OrthogonalRegularizer
 
 REGULARIZERS: dict[str, type[Regularizer]] = {
     "L1": L1,
@@ -107,6 +138,8 @@ REGULARIZERS: dict[str, type[Regularizer]] = {
     "L1L2": L1L2,
     "l1l2": L1L2,
     "l1_l2": L1L2,
+    "OrthogonalRegularizer": OrthogonalRegularizer,
+    "orthogonal_regularizer": OrthogonalRegularizer,
 }
 
 

@@ -18,6 +18,7 @@ from distnn.autodiff import gradients
 from distnn.graph import Assignment, Graph, Moments, ReadsBatchSizeError, recording
 from distnn.objective import Seed
 from distnn.ops.accumulate import ScaledBySamples, ToSums
+from distnn.ops.op import as_tensor
 from distnn.program import Results
 from distnn.reduction import SumsLayout
 from distnn.structure import leaves
@@ -113,6 +114,10 @@ def _record(task: Task, mode: Mode, graph: Graph, eager: EagerValues | None) -> 
         if mode == "count":
             counting = Results(sums=recorded.counts)
             return Traced(mode, graph, counting, layout, (), _sums_layout(0, recorded.counts, ()), (), ())
+        for variable in layout.trainable:
+            penalty = variable.regularizer
+            if penalty is not None and not penalty.is_of_single_values:
+                graph.added_losses.append((as_tensor(penalty(_leaf(graph, variable)), graph), False))
         added = record_added(graph)
         starts, seeds = recorded.starts, recorded.seeds
         if added is not None:

@@ -43,7 +43,10 @@ CONSTRAINT = Kind("constraint", "distnn.constraints", "Constraint")
 CALLBACK = Kind("callback", "distnn.callbacks", "Callback")
 INITIALIZER = Kind("initializer", "distnn.initializers", "Initializer")
 
-_HIDDEN = ("InputLayer", "FunctionLoss", "FunctionMetric", "FunctionInitializer", "NormConstraint")
+_HIDDEN = (
+    *("InputLayer", "Wrapper", "FunctionLoss", "FunctionMetric", "MeanMetricWrapper", "FunctionInitializer"),
+    "NormConstraint",
+)
 _STEERING = ("EarlyStopping", "ReduceLROnPlateau", "TerminateOnNaN", "RemoteMonitor")
 """The callbacks for specs: a run directory needs none that write files; functions cannot stand in a spec."""
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}

@@ -53,13 +53,13 @@ PLAIN_ACTIVATIONS = sorted(set(activations.names()) - {"glu", "sparsemax"})
 NORMALIZED = {"beta_initializer": "random_normal", "gamma_initializer": "random_normal"}
 
 UNROLLED = {"units": 2, "recurrent_activation": "softplus", "dropout": 0.2, "recurrent_dropout": 0.3}
-ELSEWHERE = {"Embedding", "Bidirectional", "TimeDistributed", "RNN"} | {
+ELSEWHERE = {"Embedding", "Bidirectional", "TimeDistributed", "RNN", "SpectralNormalization", "Wrapper"} | {
     "LSTMCell",
     "GRUCell",
     "SimpleRNNCell",
     "StackedRNNCells",
 }
-"""Layers that take integers, layers or states: see `test_recurrent.py`."""
+"""Layers that take integers, layers or states: see `test_recurrent.py` and `test_wrappers.py`."""
 
 CASES = [
     Case("Dense", {"units": 3}, (4,), (3,)),
@@ -86,6 +86,9 @@ CASES = [
     Case("Normalization", {"axis": None, "mean": 0.5, "variance": 4.0, "invert": True}, (3,), (3,)),
     Case("Resizing", {"height": 3, "width": 2}, (4, 5, 2), (3, 2, 2)),
     Case("Resizing", {"height": 6, "width": 4, "crop_to_aspect_ratio": True}, (3, 3, 1), (6, 4, 1)),
+    Case("AutoContrast", {"value_range": [-1.0, 1.0]}, (2, 3, 2), (2, 3, 2)),
+    Case("CenterCrop", {"height": 2, "width": 3}, (4, 4, 2), (2, 3, 2)),
+    Case("CenterCrop", {"height": 2, "width": 4}, (4, 3, 1), (2, 4, 1)),
     Case("InputLayer", {"shape": (2, 3)}, (2, 3), (2, 3)),
     *(Case(*row) for row in IMAGE_ROWS),
     Case("Masking", {"mask_value": 0.5}, (3, 2), (3, 2)),
@@ -104,13 +107,25 @@ CASES = [
 NOT_DIFFERENTIABLE = {
     "CategoryEncoding",
     "Discretization",
+    "HashedCrossing",
+    "Hashing",
     "IntegerLookup",
     "RandomBrightness",
+    "RandomColorJitter",
     "RandomContrast",
+    "RandomCrop",
+    "RandomErasing",
     "RandomFlip",
+    "RandomGaussianBlur",
+    "RandomGrayscale",
+    "RandomHue",
+    "RandomInvert",
     "RandomRotation",
+    "RandomSaturation",
+    "RandomShear",
     "RandomTranslation",
     "RandomZoom",
+    "Solarization",
     "StringLookup",
     "TextVectorization",
 }

@@ -15,7 +15,7 @@ from trainings import Array, step_sums
 from distnn import losses, ops
 from distnn.autodiff import gradients
 from distnn.graph import Graph, recording
-from distnn.layers import Dense, Input
+from distnn.layers import Dense, Input, UnitNormalization
 from distnn.losses import Loss
 from distnn.models import Sequential
 from distnn.tensor import Spec
@@ -134,6 +134,26 @@ def np_tversky(y: Array, p: Array, alpha: float = 0.5, beta: float = 0.5, axis: 
     return 1 - common / (common + alpha * missed + beta * wrong + TINY)
 
 
+def np_generalized(y: Array, p: Array, q: float = 0.5) -> Array:
+    return (1 - p[np.arange(len(y)), y] ** q) / q
+
+
+def np_circle(
+    y: Array, p: Array, gamma: float = 80, margin: float = 0.4, remove_diagonal: bool = True
+) -> Array:
+    values = []
+    for i in range(len(y)):
+        near, apart = [], []
+        for j in range(len(y)):
+            d = max(1 - p[i] @ p[j], 0)
+            if y[i] != y[j]:
+                apart.append(np.exp(gamma * max(1 + margin - d, 0) * (1 - margin - d)))
+            elif i != j or not remove_diagonal:
+                near.append(np.exp(gamma * (margin + d) * (d - margin)))
+        values.append(np.log1p(sum(near) * sum(apart)))
+    return np.array(values)
+
+
 @dataclass(frozen=True)
 class Case:
     """A loss with its settings, the formula, and what to try it on."""
@@ -160,7 +180,14 @@ CHANCES = 1 / (1 + np.exp(-LOGITS))
 STACK = np.stack([SCORES, -SCORES])
 STACK_LABELS = np.stack([LABELS, LABELS[::-1]])
 
+DIRECTIONS = NUMBERS / np.linalg.norm(NUMBERS, axis=-1, keepdims=True)
+GROUPS = np.array([0, 7, 0, 7, 7])
+
 CASES = [
+    Case(losses.CategoricalGeneralizedCrossEntropy, np_generalized, LABELS, PROBABILITIES),
+    Case(losses.CategoricalGeneralizedCrossEntropy, np_generalized, LABELS, PROBABILITIES, {"q": 0.7}),
+    Case(losses.Circle, np_circle, GROUPS, DIRECTIONS, {"gamma": 2.0}),
+    Case(losses.Circle, np_circle, GROUPS, DIRECTIONS, {"gamma": 1, "margin": 0.2, "remove_diagonal": False}),
     Case(losses.MeanSquaredError, np_mse, BITS, NUMBERS),
     Case(losses.MeanSquaredError, np_mse, STACK, STACK**2),
     Case(losses.MeanAbsoluteError, np_mae, BITS, NUMBERS),
@@ -282,6 +309,31 @@ def test_config_is_kept(case: Case) -> None:
     assert type(again) is case.loss
     assert again.get_config() == loss.get_config()
     assert again.name == "mine" and again.reduction == "sum"
+
+
+def test_circle_leaves_out_samples_without_a_pair() -> None:
+    """As in Keras: a class of one sample has no pair, and a batch of one class has none of two."""
+    lonely = np.array([0, 7, 0, 7, 3])
+    values = np_circle(lonely, DIRECTIONS, 2.0)
+    found = losses.Circle(gamma=2.0)(lonely, DIRECTIONS)
+    np.testing.assert_allclose(found, values[:4].mean(), rtol=1e-12)
+    assert losses.Circle()(np.zeros(5, int), DIRECTIONS) == 0.0
+    references = losses.circle(lonely, DIRECTIONS, lonely, DIRECTIONS, gamma=2.0)
+    np.testing.assert_allclose(references[:4], values[:4], rtol=1e-12)
+
+
+def test_circle_trains_and_knows_the_samples_of_its_shard() -> None:
+    x, y = RNG.normal(size=(11, 4)).astype(np.float32), np.arange(11) % 2
+    model = Sequential([Input((4,)), Dense(3), UnitNormalization()])
+    model.compile("sgd", losses.Circle(gamma=2.0))
+    kernels = []
+    for options in ({"shards": 2}, {"shards": 2, "backend": "threads", "workers": 2}, {"shards": 1}):
+        model.set_weights([np.eye(4, 3), np.zeros(3)])
+        model.fit(x, y, batch_size=11, epochs=2, seed=1, verbose=0, **options)
+        kernels.append(model.get_weights()[0])
+    model.close()
+    assert kernels[0].tobytes() == kernels[1].tobytes() != kernels[2].tobytes()
+    assert np.isfinite(kernels[0]).all()
 
 
 def test_minus_ones_are_left_to_hinges() -> None:

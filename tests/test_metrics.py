@@ -37,6 +37,17 @@ def top(labels: Array, predictions: Array, k: int) -> Array:
     return (rank_of_label(labels, predictions) < k).astype(float)
 
 
+def np_pearson(y: Array, p: Array) -> Array:
+    return np.array([np.corrcoef(*pair)[0, 1] for pair in zip(y, p, strict=True)])
+
+
+def np_concordance(y: Array, p: Array, axis: int = -1) -> Array:
+    y = y.astype(np.float64)
+    distance = (p - p.mean(axis, keepdims=True)) * (y - y.mean(axis, keepdims=True))
+    shift = (y.mean(axis) - p.mean(axis)) ** 2
+    return 2 * distance.mean(axis) / (y.var(axis) + p.var(axis) + shift + 1e-7)
+
+
 CASES: list[tuple[Metric, Array, Array, Array]] = [
     (metrics.Accuracy(), LABELS, LABELS[::-1].copy(), (LABELS == LABELS[::-1]) * 1.0),
     (metrics.BinaryAccuracy(), BITS, NUMBERS, (BITS == (NUMBERS > 0.5)).mean(-1)),
@@ -98,6 +109,16 @@ CASES += [
             LABELS,
             PREDICTIONS,
             {"from_logits": True},
+        ),
+        (metrics.PearsonCorrelation(), np_pearson, ONE_HOT, PREDICTIONS, {}),
+        (metrics.ConcordanceCorrelation(), np_concordance, BITS, NUMBERS, {}),
+        (metrics.ConcordanceCorrelation(axis=1), np_concordance, BITS, NUMBERS**2, {"axis": 1}),
+        (
+            metrics.MeanMetricWrapper(losses.binary_crossentropy, label_smoothing=0.1),
+            losses.binary_crossentropy,
+            BITS,
+            NUMBERS,
+            {"label_smoothing": 0.1},
         ),
         (metrics.CosineSimilarity(), metrics.cosine_similarity, ONE_HOT, PREDICTIONS, {}),
     )
@@ -302,3 +323,22 @@ MESSAGES: list[tuple[Callable[[], Any], str]] = [
 def test_mistakes_are_named(call: Callable[[], Any], message: str) -> None:
     with pytest.raises((ValueError, NotImplementedError), match=message):
         call()
+
+
+@pytest.mark.parametrize("name", ["pearson_correlation", "concordance_correlation"])
+def test_correlations_are_taken_within_samples(name: str) -> None:
+    function = getattr(metrics, name)
+    with pytest.raises(
+        ValueError, match="not along the batch, which is spread over shards. Received: axis=0"
+    ):
+        function(BITS, NUMBERS, axis=0)
+    with pytest.raises(ValueError, match="Received: axis=-1 for predictions of shape"):
+        function(BITS[:, 0], NUMBERS[:, 0])
+    assert metrics.get(name).direction == "max"
+
+
+def test_a_wrapper_of_a_function_of_ones_own_cannot_be_saved() -> None:
+    metric = metrics.MeanMetricWrapper(lambda y_true, y_pred, power: abs(y_true - y_pred) ** power, power=2)
+    np.testing.assert_allclose(metric(BITS, NUMBERS), ((BITS - NUMBERS) ** 2).mean(), rtol=1e-6)
+    with pytest.raises(ValueError, match="the metric <lambda> is your own and has no name"):
+        metric.get_config()

@@ -19,6 +19,7 @@ from distnn.callbacks.lambda_callback import LambdaCallback as LambdaCallback
 from distnn.callbacks.learning_rate import LearningRateScheduler as LearningRateScheduler
 from distnn.callbacks.learning_rate import ReduceLROnPlateau as ReduceLROnPlateau
 from distnn.callbacks.model_checkpoint import ModelCheckpoint as ModelCheckpoint
+from distnn.callbacks.progbar_logger import ProgbarLogger as ProgbarLogger
 from distnn.callbacks.remote_monitor import RemoteMonitor as RemoteMonitor
 from distnn.callbacks.tensorboard import TensorBoard as TensorBoard
 from distnn.callbacks.terminate_on_nan import TerminateOnNaN as TerminateOnNaN

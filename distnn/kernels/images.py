@@ -19,7 +19,8 @@ u64 = np.uint64
 _LOW = u64(0xFFFFFFFF)
 
 FLIP_ROWS, FLIP_COLUMNS, ANGLE, ZOOM_ROWS, ZOOM_COLUMNS, SHIFT_ROWS, SHIFT_COLUMNS = 0, 1, 2, 4, 6, 8, 10
-NUM_AMOUNTS = 12
+SHEAR_ROWS, SHEAR_COLUMNS = 12, 14
+NUM_AMOUNTS = 16
 """Places in `amounts`: whether to mirror at random (0 or 1), then (lowest, highest) of each amount: the angle
 in turns, the others in parts of the image. A zoom of columns that is NaN is that of the rows."""
 CONSTANT, NEAREST, REFLECT, WRAP = 0, 1, 2, 3
@@ -89,6 +90,10 @@ def transform_images(
     for n in range(images):
         w0, w1, w2, w3 = philox(u64(n), shard, step, u64(2), k0, k1)
         v0, v1, v2, _ = philox(u64(n), shard, step, u64(3), k0, k1)
+        s0, s1, s2, _ = philox(u64(n), shard, step, u64(4), k0, k1)
+        way = -1.0 if s2 & u64(1) == u64(1) else 1.0
+        shear_row = way * _uniform(s0, amounts[SHEAR_ROWS], amounts[SHEAR_ROWS + 1])
+        shear_column = way * _uniform(s1, amounts[SHEAR_COLUMNS], amounts[SHEAR_COLUMNS + 1])
         sine, cosine = sine_and_cosine(_uniform(w0, amounts[ANGLE], amounts[ANGLE + 1]))
         zoom_row = 1.0 + _uniform(w1, amounts[ZOOM_ROWS], amounts[ZOOM_ROWS + 1])
         zoom_column = zoom_row
@@ -103,8 +108,8 @@ def transform_images(
         for i in range(rows):
             for j in range(columns):
                 down, right = i - middle_row - shift_row, j - middle_column - shift_column
-                row = middle_row + zoom_row * (sine * right + cosine * down)
-                column = middle_column + zoom_column * (cosine * right - sine * down)
+                row = middle_row + zoom_row * (sine * right + cosine * down) + shear_row * j
+                column = middle_column + zoom_column * (cosine * right - sine * down) + shear_column * i
                 if is_bilinear == 0:
                     r, k = int(math.floor(row + 0.5)), int(math.floor(column + 0.5))
                     for c in range(channels):
@@ -118,6 +123,22 @@ def transform_images(
                     bottom = _pixel(x_NHWC, n, r + 1, k, c, fill, value) * (1.0 - beside)
                     bottom += _pixel(x_NHWC, n, r + 1, k + 1, c, fill, value) * beside
                     y_NHWC[n, i, j, c] = top * (1.0 - below) + bottom * below
+
+
+@kernel
+def crop_images(x_NHWC: Array, control: Array, stream: int, y_NHWC: Array) -> None:
+    """A part of each image in the size of y, from a place of its own."""
+    images, rows, columns, channels = y_NHWC.shape
+    k0, k1 = stream_words(control[SEED_WORD], stream)
+    step, shard = u64(control[STEP_WORD]) & _LOW, u64(control[SHARD_WORD])
+    tops, lefts = x_NHWC.shape[1] - rows + 1, x_NHWC.shape[2] - columns + 1
+    for n in range(images):
+        w0, w1, _, _ = philox(u64(n), shard, step, u64(2), k0, k1)
+        top, left = int(_uniform(w0, 0.0, np.float64(tops))), int(_uniform(w1, 0.0, np.float64(lefts)))
+        for i in range(rows):
+            for j in range(columns):
+                for c in range(channels):
+                    y_NHWC[n, i, j, c] = x_NHWC[n, top + i, left + j, c]
 
 
 @kernel

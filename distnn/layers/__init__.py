@@ -13,16 +13,31 @@ from distnn.layers.activation_layers import LeakyReLU as LeakyReLU
 from distnn.layers.activation_layers import PReLU as PReLU
 from distnn.layers.activation_layers import ReLU as ReLU
 from distnn.layers.activation_layers import Softmax as Softmax
+from distnn.layers.adaptive_pooling import AdaptiveAveragePooling1D as AdaptiveAveragePooling1D
+from distnn.layers.adaptive_pooling import AdaptiveAveragePooling2D as AdaptiveAveragePooling2D
+from distnn.layers.adaptive_pooling import AdaptiveAveragePooling3D as AdaptiveAveragePooling3D
+from distnn.layers.adaptive_pooling import AdaptiveMaxPooling1D as AdaptiveMaxPooling1D
+from distnn.layers.adaptive_pooling import AdaptiveMaxPooling2D as AdaptiveMaxPooling2D
+from distnn.layers.adaptive_pooling import AdaptiveMaxPooling3D as AdaptiveMaxPooling3D
 from distnn.layers.attention import AdditiveAttention as AdditiveAttention
 from distnn.layers.attention import Attention as Attention
 from distnn.layers.augmentation import RandomBrightness as RandomBrightness
 from distnn.layers.augmentation import RandomContrast as RandomContrast
 from distnn.layers.augmentation import RandomFlip as RandomFlip
 from distnn.layers.augmentation import RandomRotation as RandomRotation
+from distnn.layers.augmentation import RandomShear as RandomShear
 from distnn.layers.augmentation import RandomTranslation as RandomTranslation
 from distnn.layers.augmentation import RandomZoom as RandomZoom
-from distnn.layers.augmentation import Resizing as Resizing
 from distnn.layers.bidirectional import Bidirectional as Bidirectional
+from distnn.layers.color_augmentation import AutoContrast as AutoContrast
+from distnn.layers.color_augmentation import RandomColorJitter as RandomColorJitter
+from distnn.layers.color_augmentation import RandomErasing as RandomErasing
+from distnn.layers.color_augmentation import RandomGaussianBlur as RandomGaussianBlur
+from distnn.layers.color_augmentation import RandomGrayscale as RandomGrayscale
+from distnn.layers.color_augmentation import RandomHue as RandomHue
+from distnn.layers.color_augmentation import RandomInvert as RandomInvert
+from distnn.layers.color_augmentation import RandomSaturation as RandomSaturation
+from distnn.layers.color_augmentation import Solarization as Solarization
 from distnn.layers.convolution import Conv1D as Conv1D
 from distnn.layers.convolution import Conv2D as Conv2D
 from distnn.layers.convolution import Conv3D as Conv3D
@@ -50,6 +65,12 @@ from distnn.layers.global_pooling import GlobalMaxPooling3D as GlobalMaxPooling3
 from distnn.layers.group_normalization import GroupNormalization as GroupNormalization
 from distnn.layers.group_normalization import RMSNormalization as RMSNormalization
 from distnn.layers.group_normalization import UnitNormalization as UnitNormalization
+from distnn.layers.hashing import HashedCrossing as HashedCrossing
+from distnn.layers.hashing import Hashing as Hashing
+from distnn.layers.image_sizes import CenterCrop as CenterCrop
+from distnn.layers.image_sizes import RandomCrop as RandomCrop
+from distnn.layers.image_sizes import Resizing as Resizing
+from distnn.layers.input_spec import InputSpec as InputSpec
 from distnn.layers.lambda_layer import Lambda as Lambda
 from distnn.layers.layer import Layer as Layer
 from distnn.layers.lookup import IntegerLookup as IntegerLookup
@@ -104,16 +125,21 @@ from distnn.layers.reshaping import Permute as Permute
 from distnn.layers.reshaping import Reshape as Reshape
 from distnn.layers.resizing import Cropping1D as Cropping1D
 from distnn.layers.resizing import Cropping2D as Cropping2D
+from distnn.layers.resizing import Cropping3D as Cropping3D
 from distnn.layers.resizing import UpSampling1D as UpSampling1D
 from distnn.layers.resizing import UpSampling2D as UpSampling2D
+from distnn.layers.resizing import UpSampling3D as UpSampling3D
 from distnn.layers.resizing import ZeroPadding1D as ZeroPadding1D
 from distnn.layers.resizing import ZeroPadding2D as ZeroPadding2D
+from distnn.layers.resizing import ZeroPadding3D as ZeroPadding3D
 from distnn.layers.sequence import Masking as Masking
 from distnn.layers.sequence import RepeatVector as RepeatVector
 from distnn.layers.sequence import TimeDistributed as TimeDistributed
+from distnn.layers.spectral_normalization import SpectralNormalization as SpectralNormalization
 from distnn.layers.transposed import Conv1DTranspose as Conv1DTranspose
 from distnn.layers.transposed import Conv2DTranspose as Conv2DTranspose
 from distnn.layers.transposed import Conv3DTranspose as Conv3DTranspose
+from distnn.layers.wrapper import Wrapper as Wrapper
 from distnn.naming import did_you_mean
 
 # Other names that Keras gives to some of them.

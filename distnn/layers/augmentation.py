@@ -1,4 +1,4 @@
-"""Images changed at random in training (RandomFlip, RandomRotation, ...), and brought to one size (Resizing).
+"""Images changed at random in training: RandomFlip, RandomRotation, ...
 
 Images are `(batch, height, width, channels)`. The amounts are functions of the seed, the step, the shard, the
 sample and the layer's place in the model; prediction leaves images alone. Keras's arguments.
@@ -10,15 +10,13 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from distnn import ops
 from distnn.graph import current_graph
 from distnn.kernels import images as kernels
 from distnn.layers.layer import Layer
 from distnn.ops.images import FILLS, INTERPOLATIONS, ChangeBrightness, ChangeContrast, TransformImages
+from distnn.ops.windows import checked_data_format
 from distnn.rng import draw_seed, stream_key
-from distnn.tensor import Array
 
 
 def _range(name: str, given: Any, lowest: float, highest: float = math.inf) -> tuple[float, float]:
@@ -32,7 +30,7 @@ def _range(name: str, given: Any, lowest: float, highest: float = math.inf) -> t
     return float(pair[0]), float(pair[1])
 
 
-class _RandomLayer(Layer):
+class RandomLayer(Layer):
     """Changes images in training only."""
 
     def __init__(self, seed: int | None = None, **kwargs: Any) -> None:
@@ -56,7 +54,7 @@ class _RandomLayer(Layer):
         return {**super().get_config(), "seed": self.seed}
 
 
-class _Moving(_RandomLayer):
+class _Moving(RandomLayer):
     """What is filled in where an image has been moved away."""
 
     def __init__(
@@ -94,7 +92,7 @@ def _amounts(given: dict[int, tuple[float, float]]) -> tuple[float, ...]:
     return tuple(amounts)
 
 
-class RandomFlip(_RandomLayer):
+class RandomFlip(RandomLayer):
     """Images mirrored or not.
 
     Args:
@@ -218,7 +216,54 @@ class RandomZoom(_Moving):
         }
 
 
-class RandomContrast(_RandomLayer):
+class RandomShear(_Moving):
+    """Images whose rows (or columns) are moved the more, the lower (or further right) they are.
+
+    Args:
+        x_factor: columns moved for each row: f for -f to f, or (lower, upper), from 0 to 1.
+        y_factor: rows moved for each column, likewise.
+        interpolation, fill_mode, fill_value, seed: as for `RandomRotation`.
+    """
+
+    def __init__(
+        self,
+        x_factor: Any = 0.0,
+        y_factor: Any = 0.0,
+        interpolation: str = "bilinear",
+        fill_mode: str = "reflect",
+        fill_value: float = 0.0,
+        data_format: str | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(fill_mode, fill_value, interpolation, seed, **kwargs)
+        self.data_format = checked_data_format(data_format)
+        self.x_factor, self.y_factor = _shear("x_factor", x_factor), _shear("y_factor", y_factor)
+
+    def _amounts(self) -> dict[int, tuple[float, float]]:
+        return {kernels.SHEAR_COLUMNS: self.x_factor, kernels.SHEAR_ROWS: self.y_factor}
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"x_factor": _as_given(self.x_factor), "y_factor": _as_given(self.y_factor)}
+        return {**super().get_config(), **own, "data_format": self.data_format}
+
+
+def _shear(name: str, given: Any) -> tuple[float, float]:
+    parts = [given] if isinstance(given, int | float) else list(given)
+    if len(parts) not in (1, 2) or not all(0 <= part <= 1 for part in parts):
+        raise ValueError(
+            "The `factor` argument should be a number (or a list of two numbers) in the range [0, 1.0]. "
+            f"Received: {name}={given}"
+        )
+    low, high = sorted(parts) if len(parts) == 2 else (-parts[0], parts[0])
+    return float(low), float(high)
+
+
+def _as_given(pair: tuple[float, float]) -> float | list[float]:
+    return pair[1] if pair[0] == -pair[1] else list(pair)
+
+
+class RandomContrast(RandomLayer):
     """`(x - mean) * amount + mean` for each channel of each image.
 
     Args:
@@ -242,7 +287,7 @@ class RandomContrast(_RandomLayer):
         return {**super().get_config(), "factor": list(self.factor)}
 
 
-class RandomBrightness(_RandomLayer):
+class RandomBrightness(RandomLayer):
     """An amount of its own added to each image.
 
     Args:
@@ -274,77 +319,4 @@ class RandomBrightness(_RandomLayer):
             **super().get_config(),
             "factor": list(self.factor),
             "value_range": list(self.value_range),
-        }
-
-
-class Resizing(Layer):
-    """Images of one size: `(batch, height, width, channels)`.
-
-    Args:
-        height, width: of the result.
-        interpolation: "bilinear" or "nearest".
-        crop_to_aspect_ratio: cut the images so that their proportions stay.
-    """
-
-    def __init__(
-        self,
-        height: int,
-        width: int,
-        interpolation: str = "bilinear",
-        crop_to_aspect_ratio: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        for name, size in (("height", height), ("width", width)):
-            if not isinstance(size, int) or size < 1:
-                raise ValueError(f"`{name}` must be a positive integer. Received: {name}={size}")
-        if interpolation not in INTERPOLATIONS:
-            raise ValueError(f"Unknown `interpolation`: {interpolation!r}. Expected one of {INTERPOLATIONS}")
-        self.height, self.width, self.interpolation = height, width, interpolation
-        self.crop_to_aspect_ratio = bool(crop_to_aspect_ratio)
-
-    def call(self, inputs: Any) -> Any:
-        images = ops.cast(inputs, "float32")
-        if len(images.shape) != 4:
-            raise ValueError(
-                f"layer '{self.name}' takes images (batch, height, width, channels). "
-                f"Received: shape {images.shape}"
-            )
-        if self.crop_to_aspect_ratio:
-            images = self._cropped(images)
-        rows, columns, channels = images.shape[1:]
-        by_rows = ops.matmul(
-            self._weights(rows, self.height), ops.reshape(images, (-1, rows, columns * channels))
-        )
-        wide = ops.reshape(by_rows, (-1, self.height, columns, channels))
-        return ops.matmul(self._weights(columns, self.width), wide)
-
-    def _cropped(self, images: Any) -> Any:
-        rows, columns = images.shape[1:3]
-        kept_rows = min(rows, max(1, int(columns * self.height / self.width)))
-        kept_columns = min(columns, max(1, int(rows * self.width / self.height)))
-        top, left = (rows - kept_rows) // 2, (columns - kept_columns) // 2
-        return images[:, top : top + kept_rows, left : left + kept_columns]
-
-    def _weights(self, size: int, wanted: int) -> Array:
-        """What each old row (or column) counts in each new one: pixels are squares, places their middles."""
-        weights = np.zeros((wanted, size), np.float32)
-        for i in range(wanted):
-            place = (i + 0.5) * size / wanted
-            if self.interpolation == "nearest":
-                weights[i, min(size - 1, int(place))] = 1
-                continue
-            place = min(max(place - 0.5, 0.0), size - 1.0)
-            low = min(int(place), size - 1)
-            weights[i, low] += 1 - (place - low)
-            weights[i, min(low + 1, size - 1)] += place - low
-        return weights
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "height": self.height,
-            "width": self.width,
-            "interpolation": self.interpolation,
-            "crop_to_aspect_ratio": self.crop_to_aspect_ratio,
         }

@@ -15,6 +15,7 @@ import numpy as np
 from distnn import constraints, initializers, ops, regularizers
 from distnn.graph import current_graph, recording
 from distnn.layers.array_calls import call_on_arrays
+from distnn.layers.input_spec import check_inputs
 from distnn.layers.keras_arguments import without_defaults
 from distnn.layers.probing import probe
 from distnn.masks import fill_masks, pass_masks_on
@@ -81,6 +82,9 @@ class Layer:
 
     couples_samples: ClassVar[bool] = False
     """Whether, in training, what becomes of a sample depends on the others of its shard."""
+
+    input_spec: Any = None
+    """What the first argument must be: an `InputSpec`, or a structure of them; checked at each call."""
 
     supports_masking: bool = False
     """Whether the layer passes a mask of time steps on (see `compute_mask`)."""
@@ -274,6 +278,8 @@ class Layer:
             return call_on_arrays(self, args, kwargs)
         if graph is FUNCTIONAL:
             return call_layer(self, args, kwargs)
+        if self.input_spec is not None and args:
+            check_inputs(self.input_spec, args[0], self.name)
         self._build_once(_shapes(args[0]) if args else None)
         training = kwargs.pop("training", None)
         if training is None:
@@ -311,6 +317,10 @@ class Layer:
             graph.added_losses.append((ops.sum(tensor) if is_sum else tensor, is_sum))
 
     def _penalise(self, outputs: Any, regularizer: regularizers.Regularizer) -> None:
+        if not regularizer.is_of_single_values:
+            for output in leaves(outputs):
+                self.add_loss(ops.divide(regularizer(output), ops.shape(output)[0]))
+            return
         l1, l2 = regularizer.factors()
         for output in leaves(outputs):
             others = tuple(range(1, len(output.shape)))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-from distnn import layers, ops
+from distnn import ops
 from distnn.layers.layer import Layer
+from distnn.layers.wrapper import Wrapper
 from distnn.ops.shapes import product
 from distnn.tensor import Tensor, keras_shape
 
@@ -61,7 +61,7 @@ class RepeatVector(Layer):
         return {**super().get_config(), "n": self.n}
 
 
-class TimeDistributed(Layer):
+class TimeDistributed(Wrapper):
     """A layer applied to each time step: all steps of all samples are its samples.
 
     Input shape: `(batch, steps, ...)`. Output shape: `(batch, steps, ...)`.
@@ -74,10 +74,9 @@ class TimeDistributed(Layer):
             raise ValueError(
                 f"Please initialize `TimeDistributed` layer with a `Layer` instance. Received: {layer}"
             )
-        super().__init__(**kwargs)
-        self.layer = layer
+        super().__init__(layer, **kwargs)
 
-    def build(self, input_shape: Sequence[int | None]) -> None:
+    def build(self, input_shape: Any) -> None:
         if not isinstance(input_shape, list | tuple) or len(input_shape) < 3:
             raise ValueError(
                 "`TimeDistributed` Layer should be passed an `input_shape` with at least 3 dimensions, "
@@ -92,10 +91,3 @@ class TimeDistributed(Layer):
             kwargs["mask"] = ops.reshape(mask, (one, *mask.spec.shape[2:]))
         outputs = self.layer(ops.reshape(inputs, (one, *rest)), **kwargs)
         return ops.reshape(outputs, (batch, steps, *outputs.spec.shape[1:]))
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "layer": layers.serialize(self.layer)}
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> TimeDistributed:
-        return cls(**{**config, "layer": layers.deserialize(config["layer"])})

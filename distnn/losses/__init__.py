@@ -7,6 +7,8 @@ arrays gives the reduced number, as in Keras. A user's loss is a function of `(y
 
 from __future__ import annotations
 
+from distnn.losses.circle import Circle as Circle
+from distnn.losses.circle import circle as circle
 from distnn.losses.crossentropy import BinaryCrossentropy as BinaryCrossentropy
 from distnn.losses.crossentropy import CategoricalCrossentropy as CategoricalCrossentropy
 from distnn.losses.crossentropy import SparseCategoricalCrossentropy as SparseCategoricalCrossentropy
@@ -20,6 +22,10 @@ from distnn.losses.focal import BinaryFocalCrossentropy as BinaryFocalCrossentro
 from distnn.losses.focal import CategoricalFocalCrossentropy as CategoricalFocalCrossentropy
 from distnn.losses.focal import binary_focal_crossentropy as binary_focal_crossentropy
 from distnn.losses.focal import categorical_focal_crossentropy as categorical_focal_crossentropy
+from distnn.losses.generalized import CategoricalGeneralizedCrossEntropy as CategoricalGeneralizedCrossEntropy
+from distnn.losses.generalized import (
+    categorical_generalized_cross_entropy as categorical_generalized_cross_entropy,
+)
 from distnn.losses.hinges import CategoricalHinge as CategoricalHinge
 from distnn.losses.hinges import Hinge as Hinge
 from distnn.losses.hinges import SquaredHinge as SquaredHinge

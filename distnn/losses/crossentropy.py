@@ -48,7 +48,7 @@ def sparse_categorical_crossentropy(
         axis: of the classes, the last.
     """
     y_true, y_pred = as_values(y_true, y_pred)
-    y_true = _class_numbers(y_true, y_pred)
+    y_true = class_numbers(y_true, y_pred)
     if rank(y_true) != rank(y_pred) - 1:
         raise ValueError(
             "sparse_categorical_crossentropy needs one class number per prediction. Received: "
@@ -70,7 +70,7 @@ def sparse_categorical_crossentropy(
     return values
 
 
-def _class_numbers(y_true: Any, y_pred: Any) -> Any:
+def class_numbers(y_true: Any, y_pred: Any) -> Any:
     """Targets without a last axis of size 1 that predictions have no use for."""
     if rank(y_true) == rank(y_pred) and y_true.shape[-1] == 1:
         return ops.squeeze(y_true, -1)
@@ -81,7 +81,7 @@ def labels_that_count(y_true: Any, y_pred: Any, ignore_class: int | None) -> Any
     """Whether each label is another than `ignore_class`; None without one."""
     if ignore_class is None:
         return None
-    return ops.not_equal(ops.cast(_class_numbers(y_true, y_pred), "int32"), int(ignore_class))
+    return ops.not_equal(ops.cast(class_numbers(y_true, y_pred), "int32"), int(ignore_class))
 
 
 def binary_crossentropy(

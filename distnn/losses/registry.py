@@ -8,6 +8,7 @@ from typing import Any
 
 from distnn import identifiers
 from distnn.errors import UnknownNameError
+from distnn.losses.circle import Circle, circle
 from distnn.losses.crossentropy import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
@@ -22,6 +23,9 @@ from distnn.losses.focal import (
     CategoricalFocalCrossentropy,
     binary_focal_crossentropy,
     categorical_focal_crossentropy,
+)
+from distnn.losses.generalized import (
+    CategoricalGeneralizedCrossEntropy,
 )
 from distnn.losses.hinges import (
     CategoricalHinge,
@@ -70,7 +74,9 @@ CLASSES: dict[str, type[Loss]] = {
         BinaryFocalCrossentropy,
         CategoricalCrossentropy,
         CategoricalFocalCrossentropy,
+        CategoricalGeneralizedCrossEntropy,
         CategoricalHinge,
+        Circle,
         CosineSimilarity,
         Dice,
         Hinge,
@@ -97,6 +103,7 @@ FUNCTIONS: dict[str, LossFunction] = {
             categorical_crossentropy,
             categorical_focal_crossentropy,
             categorical_hinge,
+            circle,
             cosine_similarity,
             ctc,
             dice,
@@ -201,4 +208,5 @@ def _not_interpreted(identifier: Any) -> UnknownNameError:
 def is_sparse(loss: Loss) -> bool:
     """Whether the targets are class numbers."""
     function = loss.function if isinstance(loss, FunctionLoss) else None
-    return isinstance(loss, SparseCategoricalCrossentropy) or function is sparse_categorical_crossentropy
+    by_number = (SparseCategoricalCrossentropy, CategoricalGeneralizedCrossEntropy)
+    return isinstance(loss, by_number) or function is sparse_categorical_crossentropy

@@ -46,6 +46,10 @@ from distnn.metrics.confusion import SensitivityAtSpecificity as SensitivityAtSp
 from distnn.metrics.confusion import SpecificityAtSensitivity as SpecificityAtSensitivity
 from distnn.metrics.confusion import TrueNegatives as TrueNegatives
 from distnn.metrics.confusion import TruePositives as TruePositives
+from distnn.metrics.correlation import ConcordanceCorrelation as ConcordanceCorrelation
+from distnn.metrics.correlation import PearsonCorrelation as PearsonCorrelation
+from distnn.metrics.correlation import concordance_correlation as concordance_correlation
+from distnn.metrics.correlation import pearson_correlation as pearson_correlation
 from distnn.metrics.f_score import F1Score as F1Score
 from distnn.metrics.f_score import FBetaScore as FBetaScore
 from distnn.metrics.iou import BinaryIoU as BinaryIoU
@@ -73,6 +77,7 @@ from distnn.metrics.means import Sum as Sum
 from distnn.metrics.means import cosine_similarity as cosine_similarity
 from distnn.metrics.metric import CountingMetric as CountingMetric
 from distnn.metrics.metric import FunctionMetric as FunctionMetric
+from distnn.metrics.metric import MeanMetricWrapper as MeanMetricWrapper
 from distnn.metrics.metric import Metric as Metric
 from distnn.metrics.metric import MetricFunction as MetricFunction
 from distnn.metrics.r2 import R2Score as R2Score

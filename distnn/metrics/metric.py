@@ -120,6 +120,40 @@ class FunctionMetric(Metric):
         return deserialize({"class_name": "FunctionMetric", "config": config})
 
 
+class MeanMetricWrapper(Metric):
+    """The weighted mean of what a function of `(y_true, y_pred)` gives for each sample.
+
+    Args:
+        fn: written with `distnn.ops`.
+        name: under which it appears in logs.
+        kwargs: passed on to `fn`.
+    """
+
+    def __init__(self, fn: Callable[..., Any], name: str | None = None, **kwargs: Any) -> None:
+        super().__init__(name)
+        self._fn, self._fn_kwargs = fn, kwargs
+        self.direction = _direction_of(fn)
+
+    def values(self, y_true: Any, y_pred: Any) -> Any:
+        return self._fn(y_true, y_pred, **self._fn_kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        from distnn.metrics.registry import FUNCTIONS
+
+        fn = identifiers.name_of(self._fn, FUNCTIONS, "metric")
+        return {**super().get_config(), "fn": fn, **self._fn_kwargs}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> MeanMetricWrapper:
+        from distnn.metrics.registry import FUNCTIONS
+
+        fn = config.get("fn")
+        found = identifiers.lookup(fn, FUNCTIONS) if isinstance(fn, str) else fn
+        if found is None:
+            raise identifiers.not_interpreted(fn, FUNCTIONS, "metric function")
+        return cls(**{**config, "fn": found})
+
+
 def _direction_of(function: MetricFunction) -> str | None:
     """Which way a function that `compile` knows by a name gets better."""
     from distnn.metrics.registry import FUNCTIONS
@@ -127,7 +161,7 @@ def _direction_of(function: MetricFunction) -> str | None:
     names = [name for name, known in FUNCTIONS.items() if known is function]
     if not names:
         return None
-    return "max" if names[0].endswith(("accuracy", "similarity")) else "min"
+    return "max" if names[0].endswith(("accuracy", "similarity", "correlation")) else "min"
 
 
 def columns_of(spec: Spec) -> int:

@@ -36,6 +36,12 @@ from distnn.metrics.confusion import (
     TrueNegatives,
     TruePositives,
 )
+from distnn.metrics.correlation import (
+    ConcordanceCorrelation,
+    PearsonCorrelation,
+    concordance_correlation,
+    pearson_correlation,
+)
 from distnn.metrics.f_score import (
     F1Score,
     FBetaScore,
@@ -67,7 +73,7 @@ from distnn.metrics.means import (
     Sum,
     cosine_similarity,
 )
-from distnn.metrics.metric import FunctionMetric, Metric, MetricFunction
+from distnn.metrics.metric import FunctionMetric, MeanMetricWrapper, Metric, MetricFunction
 from distnn.metrics.r2 import (
     R2Score,
 )
@@ -85,6 +91,7 @@ CLASSES: dict[str, type[Metric]] = {
         CategoricalAccuracy,
         CategoricalCrossentropy,
         CategoricalHinge,
+        ConcordanceCorrelation,
         CosineSimilarity,
         F1Score,
         FBetaScore,
@@ -102,6 +109,7 @@ CLASSES: dict[str, type[Metric]] = {
         MeanSquaredLogarithmicError,
         OneHotIoU,
         OneHotMeanIoU,
+        PearsonCorrelation,
         Poisson,
         Precision,
         PrecisionAtRecall,
@@ -120,6 +128,7 @@ CLASSES: dict[str, type[Metric]] = {
         TrueNegatives,
         TruePositives,
         FunctionMetric,
+        MeanMetricWrapper,
     )
 }
 FUNCTIONS: dict[str, MetricFunction] = {
@@ -155,11 +164,13 @@ FUNCTIONS: dict[str, MetricFunction] = {
     "squared_hinge": losses.squared_hinge,
     "categorical_hinge": losses.categorical_hinge,
     "cosine_similarity": cosine_similarity,
+    "pearson_correlation": pearson_correlation,
+    "concordance_correlation": concordance_correlation,
 }
 _BY_NAME: dict[str, Any] = {
     name: metric_class
     for metric_class in CLASSES.values()
-    if metric_class is not FunctionMetric
+    if metric_class not in (FunctionMetric, MeanMetricWrapper)
     for name in (metric_class.__name__, snake_case(metric_class.__name__))
     if name not in FUNCTIONS
 }

@@ -134,6 +134,8 @@ from distnn.ops.noise import normal_like as normal_like
 from distnn.ops.normalization import batch_norm_inference as batch_norm_inference
 from distnn.ops.normalization import batch_norm_training as batch_norm_training
 from distnn.ops.normalization import layer_norm as layer_norm
+from distnn.ops.pooling import adaptive_average_pool as adaptive_average_pool
+from distnn.ops.pooling import adaptive_max_pool as adaptive_max_pool
 from distnn.ops.pooling import average_pool as average_pool
 from distnn.ops.pooling import max_pool as max_pool
 from distnn.ops.products import dot as dot

@@ -72,6 +72,20 @@ class TransformImages(_ImageOp):
         )
 
 
+class CropImages(_ImageOp):
+    """A part of each image, of `height` rows and `width` columns, from a place of its own."""
+
+    def __init__(self, height: int, width: int, stream: int) -> None:
+        self.height, self.width, self.stream = height, width, stream
+
+    def infer(self, *inputs: Spec) -> Spec:
+        shape = super().infer(*inputs).shape
+        return Spec((shape[0], self.height, self.width, shape[3]))
+
+    def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
+        return partial(kernels.crop_images, inputs[0], control, self.stream, outputs[0])
+
+
 class ChangeContrast(_ImageOp):
     """Contrast multiplied by an amount between `lowest` and `highest`."""
 

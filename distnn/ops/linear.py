@@ -260,7 +260,7 @@ def norm(
     return power(sum_over(power(size, ord), axes, keepdims), 1.0 / ord)
 
 
-def normalize(x: Any, axis: int | Sequence[int] = -1, order: float = 2, epsilon: float = 1e-12) -> Any:
+def normalize(x: Any, axis: int | Sequence[int] | None = -1, order: float = 2, epsilon: float = 1e-12) -> Any:
     """x divided by its length along `axis`; lengths below about `epsilon` count as that."""
     value = cast(x, "float32")
     if order == 2:

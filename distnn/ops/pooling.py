@@ -14,6 +14,9 @@ from distnn.ops.activations import ActivationGradient, Relu
 from distnn.ops.arguments import operand, shape_of
 from distnn.ops.elementwise import cast
 from distnn.ops.op import FIRST_OUTPUT, Bound, Op
+from distnn.ops.products import matmul
+from distnn.ops.selection import take
+from distnn.ops.shapes import product, reshape
 from distnn.ops.windows import as_sizes, checked_data_format, checked_padding, spatial_sizes
 from distnn.tensor import Array, Spec, Tensor, keras_shape
 
@@ -162,3 +165,53 @@ def repeat_over_windows(inputs: Any, size: Any) -> Any:
     factors = as_sizes(size, len(sizes), "size")
     large = [length * factor for length, factor in zip(sizes, factors, strict=True)]
     return AveragePoolGradient(make_windows(large, factors, factors, (1,) * len(sizes), "valid"), False)(x)
+
+
+def _adaptive_bounds(size: int, outputs: int) -> list[tuple[int, int]]:
+    """[first, stop) of the near-equal windows that cover an axis; they meet where the sizes do not fit."""
+    return [(i * size // outputs, -(-(i + 1) * size // outputs)) for i in range(outputs)]
+
+
+def _adaptive_sizes(
+    inputs: Any, output_size: Any, data_format: str | None
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    checked_data_format(data_format)
+    sizes = spatial_sizes(shape_of(inputs), "adaptive pooling")
+    return sizes, as_sizes(output_size, len(sizes), "output_size")
+
+
+def adaptive_max_pool(inputs: Any, output_size: Any, data_format: str | None = None) -> Any:
+    """The largest value of each of `output_size` near-equal windows of each channel.
+
+    Args:
+        inputs: (batch, one to three axes, channels).
+        output_size: windows along each axis.
+        data_format: "channels_last" or None.
+    """
+    x = cast(operand(inputs), "float32")
+    sizes, outputs = _adaptive_sizes(x, output_size, data_format)
+    taps = []
+    for axis, (size, count) in enumerate(zip(sizes, outputs, strict=True), 1):
+        bounds = _adaptive_bounds(size, count)
+        taps.append(max(stop - first for first, stop in bounds))
+        if taps[-1] * count != size:
+            # Windows side by side; a shorter one has its last value twice, which is no larger than itself.
+            places = [min(first + tap, stop - 1) for first, stop in bounds for tap in range(taps[-1])]
+            x = take(x, np.array(places, np.int32), axis=axis)
+    return max_pool(x, tuple(taps))
+
+
+def adaptive_average_pool(inputs: Any, output_size: Any, data_format: str | None = None) -> Any:
+    """The mean of each of `output_size` near-equal windows; arguments as in `adaptive_max_pool`."""
+    x = cast(operand(inputs), "float32")
+    sizes, outputs = _adaptive_sizes(x, output_size, data_format)
+    if all(size % count == 0 for size, count in zip(sizes, outputs, strict=True)):
+        return average_pool(x, tuple(size // count for size, count in zip(sizes, outputs, strict=True)))
+    for axis, (size, count) in enumerate(zip(sizes, outputs, strict=True), 1):
+        weights = np.zeros((count, size), x.dtype if isinstance(x, np.ndarray) else np.float64)
+        for row, (first, stop) in zip(weights, _adaptive_bounds(size, count), strict=True):
+            row[first:stop] = 1.0 / (stop - first)
+        shape = shape_of(x)
+        flat = reshape(x, (product(shape[:axis]), size, product(shape[axis + 1 :])))
+        x = reshape(matmul(weights, flat), (*shape[:axis], count, *shape[axis + 1 :]))
+    return x

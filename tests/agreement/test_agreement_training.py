@@ -34,6 +34,7 @@ GUESSES = np.where(RNG.random(30) < 0.5, LABELS, RNG.integers(0, 4, 30))
 ONE_HOT = np.eye(4, dtype=np.float32)[LABELS]
 PROBABILITIES = RNG.dirichlet(np.ones(4), 30).astype(np.float32)
 WEIGHTS = RNG.random(30).astype(np.float32)
+DIRECTIONS = (NUMBERS / np.linalg.norm(NUMBERS, axis=-1, keepdims=True)).astype(np.float32)
 
 LOSSES: list[tuple[str, dict[str, Any], Array, Array]] = [
     ("MeanSquaredError", {}, NUMBERS, NEAR),
@@ -64,6 +65,9 @@ LOSSES: list[tuple[str, dict[str, Any], Array, Array]] = [
         LABELS,
         PROBABILITIES,
     ),
+    ("CategoricalGeneralizedCrossEntropy", {"q": 0.7}, LABELS, PROBABILITIES),
+    ("Circle", {"gamma": 2.0}, LABELS, DIRECTIONS),
+    ("Circle", {"gamma": 5.0, "margin": 0.2, "remove_diagonal": False}, LABELS, DIRECTIONS),
     ("MeanSquaredError", {"reduction": "mean_with_sample_weight"}, NUMBERS, NEAR),
     ("Dice", {"axis": 1}, BITS, CHANCES),
     ("Dice", {}, BITS, CHANCES),
@@ -109,6 +113,8 @@ METRICS: list[tuple[str, dict[str, Any], Array, Array]] = [
     ("OneHotMeanIoU", {"num_classes": 4}, ONE_HOT, PROBABILITIES),
     ("RootMeanSquaredError", {}, NUMBERS, NEAR),
     ("CosineSimilarity", {}, NUMBERS, NEAR),
+    ("PearsonCorrelation", {}, NUMBERS, NEAR),
+    ("ConcordanceCorrelation", {}, NUMBERS, NEAR),
     ("LogCoshError", {}, NUMBERS, NEAR),
     ("KLDivergence", {}, ONE_HOT, PROBABILITIES),
     ("Poisson", {}, BITS, CHANCES),

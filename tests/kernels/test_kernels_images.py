@@ -96,3 +96,36 @@ def test_amounts_differ_by_sample_step_and_shard() -> None:
         kernels.change_brightness(same, control, 1, 0.0, 0.3, 0.0, 2.0, out)
         found += [one.tobytes() for one in out]
     assert len(set(found)) == len(found)
+
+
+def test_a_shear_moves_each_row_and_column_by_its_place() -> None:
+    images = IMAGES[:, :, :5]
+    found = transformed(images, is_bilinear=0, SHEAR_COLUMNS=1.0, SHEAR_ROWS=0.0)
+    for one, image in zip(found, images, strict=True):
+        ways = []
+        for way in (1, -1):
+            moved = np.full_like(image, 9.0)
+            for i, j in np.ndindex(5, 5):
+                if 0 <= j + way * i < 5:
+                    moved[i, j] = image[i, j + way * i]
+            ways.append(np.array_equal(one, moved))
+        assert sum(ways) == 1, "one way or the other"
+    turned = transformed(images.swapaxes(1, 2).copy(), is_bilinear=0, SHEAR_ROWS=1.0)
+    np.testing.assert_array_equal(turned.swapaxes(1, 2), found)
+
+
+def test_crops_are_parts_of_the_images() -> None:
+    control = np.zeros(CONTROL_WORDS, np.int64)
+    out, places = np.zeros((6, 3, 6, 2), np.float32), set()
+    for step in range(20):
+        control[STEP_WORD] = step
+        kernels.crop_images(IMAGES, control, 5, out)
+        for one, image in zip(out, IMAGES, strict=True):
+            found = [
+                (top, left)
+                for top, left in np.ndindex(3, 2)
+                if np.array_equal(one, image[top : top + 3, left : left + 6])
+            ]
+            assert len(found) == 1
+            places.add(found[0])
+    assert len(places) == 6

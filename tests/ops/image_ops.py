@@ -34,6 +34,8 @@ ROWS: list[Row] = [
     ("max pool of windows that meet", lambda x: ops.max_pool(x, 3, 1, "same"), ((2, 3, 4, 17),)),
     ("average pool", lambda x: ops.average_pool(x, 2), ((2, 4, 5, 2),)),
     ("average pool of windows that meet", lambda x: ops.average_pool(x, 3, 2, "same"), ((2, 4, 17),)),
+    ("adaptive max pool", lambda x: ops.adaptive_max_pool(x, (2, 3)), ((2, 4, 5, 2),)),
+    ("adaptive average pool", lambda x: ops.adaptive_average_pool(x, (2, 3)), ((2, 4, 5, 2),)),
     ("repeat over windows", lambda x: repeat_over_windows(x, (2, 3)), ((2, 2, 3, 2),)),
     ("upsample bilinear", lambda x: upsample_bilinear(x, (2, 3)), ((2, 2, 3, 2),)),
     ("pad of several axes", lambda x: ops.pad(x, ((0, 0), (1, 2), (0, 1))), ((2, 3, 2),)),

@@ -223,6 +223,7 @@ CASES = [
 NOT_DIFFERENTIABLE = {
     "ChangeBrightness",
     "ChangeContrast",
+    "CropImages",
     "TransformImages",
     "AddedLosses",
     "Argmax",
