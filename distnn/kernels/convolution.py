@@ -97,13 +97,10 @@ def _fits_winograd(windows: Windows, channels: int, filters: int, groups: int) -
     are_multiples = channels % _WINOGRAD_CHANNELS == filters % _WINOGRAD_CHANNELS == 0
     if not is_plain or not are_multiples or groups > 1 or windows.inputs[0] > 1 or max(windows.before) > 2:
         return False
+    sizes = zip(windows.inputs, windows.before, windows.outputs, strict=True)
+    if any(size + before > made + 2 for size, before, made in sizes):
+        return False
     return 9 * windows.places >= _WINOGRAD_GAIN * winograd.PLANES * _tiles(windows)
-
-
-def _inverse(windows: Windows) -> Windows:
-    """The windows of the convolution that an input gradient of stride 1 is."""
-    before = tuple(taps - 1 - size for taps, size in zip(windows.kernel, windows.before, strict=True))
-    return replace(windows, inputs=windows.outputs, outputs=windows.inputs, before=before)
 
 
 def _winograd_block(channels: int, filters: int) -> int:
@@ -112,21 +109,19 @@ def _winograd_block(channels: int, filters: int) -> int:
 
 
 def _winograd_floats(windows: Windows, channels: int, filters: int) -> int:
-    planes = _rounded(filters) * channels + _winograd_block(channels, filters) * (channels + filters)
+    block = _winograd_block(channels, filters)
+    kernels = _rounded(filters) * channels + _rounded(channels) * filters
+    planes = winograd.PLANES * (kernels + block * (channels + filters) + 4 * winograd.GAP)
     height, width = (TILE * -(-size // TILE) for size in windows.outputs[1:])
-    frames = (height + 2) * (width + 2) * channels + height * width * filters
-    turned = max(9 * channels * filters, winograd.RESULT_ROWS * _WIDEST_PANEL)
-    return winograd.PLANES * (planes + 3 * winograd.GAP) + frames + turned
+    frames = 2 * (height + 2) * (width + 2) * channels + height * width * filters
+    return planes + frames + max(9 * channels * filters, winograd.RESULT_ROWS * _WIDEST_PANEL)
 
 
 def workspace_floats(windows: Windows, channels: int, filters: int, groups: int) -> int:
-    """Floats of scratch memory that any of the three kernels needs, whatever the number of images."""
-    found = [_patches_floats(windows, channels, filters, groups)]
+    """Floats of scratch memory that any of the kernels needs, whatever the number of images."""
     if _fits_winograd(windows, channels, filters, groups):
-        found.append(_winograd_floats(windows, channels, filters))
-    if _fits_winograd(_inverse(windows), filters, channels, groups):
-        found.append(_winograd_floats(_inverse(windows), filters, channels))
-    return max(found)
+        return _winograd_floats(windows, channels, filters)
+    return _patches_floats(windows, channels, filters, groups)
 
 
 def _make_plan(
@@ -145,7 +140,14 @@ def _make_plan(
 
 
 def _make_winograd_plan(
-    x: Array, w: Array, y: Array, scratch: Array, windows: Windows, filters: int, is_inverse: bool = False
+    x: Array,
+    w: Array,
+    y: Array,
+    scratch: Array,
+    windows: Windows,
+    filters: int,
+    dx: Array | None = None,
+    dw: Array | None = None,
 ) -> Array:
     channels = x.shape[-1]
     sizes = (*windows.inputs[1:], *windows.outputs[1:], *windows.before[1:])
@@ -159,7 +161,7 @@ def _make_winograd_plan(
         y.shape[-1],
         block,
         *sizes,
-        int(is_inverse),
+        *(0 if made is None else made.ctypes.data for made in (dx, dw)),
         _no_bias(filters).ctypes.data,
         _bits(-math.inf),
     )
@@ -246,13 +248,12 @@ def bind_input_gradient(
         return partial(reference.convolve_input_gradient, dy, w, dx, windows, groups)
     parts = _parts(len(dy), 1, 2 * dy[..., :1].size * w.size)
     works = _copies(scratch, len(parts))
-    inverse = _inverse(windows)
-    if _fits_winograd(inverse, dy.shape[-1], dx.shape[-1], groups):
+    if _fits_winograd(windows, dx.shape[-1], dy.shape[-1], groups):
         plans = [
-            _make_winograd_plan(dy[part], w, dx[part], work, inverse, dx.shape[-1], is_inverse=True)
+            _make_winograd_plan(dx[part], w, dy[part], work, windows, dy.shape[-1], dx=dx[part])
             for part, work in zip(parts, works, strict=True)
         ]
-        return _bind(winograd.convolve_winograd, plans, dy, w, dx, *works)
+        return _bind(winograd.convolve_winograd_gradients, plans, dx, w, dy, *works)
     plans = [
         _make_plan(dx[part], w, dy[part], work, windows, dy.shape[-1], groups)
         for part, work in zip(parts, works, strict=True)
@@ -273,7 +274,7 @@ def bind_weight_gradient(
     works = _copies(scratch, len(parts))
     pieces = [(dw[..., part], dy[..., part], work) for part, work in zip(parts, works, strict=True)]
     if _fits_winograd(windows, x.shape[-1], filters, groups):
-        plans = [_make_winograd_plan(x, *piece, windows, filters) for piece in pieces]
-        return _bind(winograd.convolve_winograd_weight_gradient, plans, x, dw, dy, *works)
+        plans = [_make_winograd_plan(x, *piece, windows, filters, dw=piece[0]) for piece in pieces]
+        return _bind(winograd.convolve_winograd_gradients, plans, x, dw, dy, *works)
     plans = [_make_plan(x, *piece, windows, filters, groups) for piece in pieces]
     return _bind(patches.convolve_patches_weight_gradient, plans, x, dw, dy, *works)

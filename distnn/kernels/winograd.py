@@ -3,22 +3,24 @@
 The 4 x 4 tiles of all images stand in one list and are taken in blocks: their inputs transformed into 36
 planes, one product per plane with the transformed kernels, the results transformed back. Images are copied
 into a frame of zeros, so that no tile needs care at the edges; outputs beyond the image are left out. An
-output's bits depend on its tile alone. A weight gradient is summed over the tiles of a block, and the blocks
-are added in order. Channels and filters are multiples of 16. `winograd_transforms` has the algebra,
-`convolution.py` makes the plans.
+output's bits depend on its tile alone. Gradients are the same steps transposed, on the tiles of the outputs:
+an input's adds up over the tiles that read it, in their order; that of the weights is summed over the tiles of
+a block, and the blocks are added in order. Channels and filters are multiples of 16. `winograd_transforms` has
+the algebra, `convolution.py` makes the plans.
 """
 
 from __future__ import annotations
 
 from distnn.kernels.instructions import LANES
 from distnn.kernels.jit import Array, inlined, kernel
-from distnn.kernels.masked_lanes import add_lanes
+from distnn.kernels.masked_lanes import add_lanes, clear_lanes
 from distnn.kernels.panels import copy_lanes, transpose_in
 from distnn.kernels.shared_code import call_at
 from distnn.kernels.tiles import PANEL
 from distnn.kernels.winograd_transforms import (
     SIDE,
     TILE,
+    add_input_gradients,
     transform_inputs,
     transform_kernel_gradients,
     transform_kernels,
@@ -26,12 +28,12 @@ from distnn.kernels.winograd_transforms import (
     transform_outputs,
 )
 
-# The words of a plan. X is read and Y made (or both read, for the weights); W is [3, 3, CHANNELS, FILTERS],
-# or with IS_INVERSE [3, 3, FILTERS, CHANNELS], taken backwards: then Y is the gradient by the input.
+# The words of a plan. X is read and Y made; gradients read both. W is [3, 3, CHANNELS, FILTERS].
+# DX and DW are made, each unless it is 0. PART of the filters have their weights' gradient computed, from the
+# first that DW and Y point to; with DX it is all of them.
 # TILES and FRAME are addresses of compiled functions (see `shared_code`).
-# PART of the filters have their weight gradient computed, from the first that W and Y point to.
 X, W, Y, WORK, TILES, IMAGES, FRAME, CHANNELS, FILTERS, PART, BLOCK, IN_H, IN_W, OUT_H, OUT_W = range(15)
-BEFORE_H, BEFORE_W, IS_INVERSE, BIAS, FLOOR, WORDS = range(15, 21)
+BEFORE_H, BEFORE_W, DX, DW, BIAS, FLOOR, WORDS = range(15, 22)
 # At last the values at BIAS are added to Y, and what is below FLOOR (the bits of a float) becomes that.
 PLANES = SIDE * SIDE
 RESULT_ROWS = 48
@@ -66,24 +68,20 @@ def frame_image(
 
 @inlined
 def _turn_kernels(plan: Array, target: int) -> None:
-    """[3, 3, filters, channels] as [3, 3, channels, filters]."""
-    size = plan[CHANNELS] * plan[FILTERS]
+    """[3, 3, channels, filters] as [3, 3, filters, channels]."""
+    channels, filters = plan[CHANNELS], plan[FILTERS]
     for tap in range(9):
-        for f in range(0, plan[FILTERS], LANES):
-            for c in range(0, plan[CHANNELS], LANES):
-                corner = plan[W] + 4 * (tap * size + f * plan[CHANNELS] + c)
-                place = target + 4 * (tap * size + c * plan[FILTERS] + f)
-                transpose_in(corner, 4 * plan[CHANNELS], LANES, LANES, place, 4 * plan[FILTERS])
+        for c in range(0, channels, LANES):
+            for f in range(0, filters, LANES):
+                corner = plan[W] + 4 * ((tap * channels + c) * filters + f)
+                place = target + 4 * ((tap * filters + f) * channels + c)
+                transpose_in(corner, 4 * filters, LANES, LANES, place, 4 * channels)
 
 
 @inlined
-def _transform_weights(plan: Array, target: int, plane: int, scratch: int) -> None:
-    """U, in panels of filters."""
-    channels, filters = plan[CHANNELS], plan[FILTERS]
-    taps, tap = plan[W], 4 * channels * filters
-    if plan[IS_INVERSE] != 0:
-        _turn_kernels(plan, scratch)
-        taps, tap = scratch + 8 * tap, -tap
+def _transform_weights(taps: int, channels: int, filters: int, target: int, plane: int) -> None:
+    """U of [3, 3, channels, filters], in panels of filters."""
+    tap = 4 * channels * filters
     for c in range(channels):
         for f in range(0, filters, LANES):
             place = target + 4 * ((f // PANEL * channels + c) * PANEL + f % PANEL)
@@ -113,9 +111,10 @@ def _transform_images(plan: Array, first: int, count: int, framed: int, frame: i
 
 
 @inlined
-def _multiply_planes(plan: Array, count: int, kernels: int, inputs: int, outputs: int) -> None:
+def _multiply_planes(
+    plan: Array, count: int, channels: int, filters: int, kernels: int, inputs: int, outputs: int
+) -> None:
     """M = V @ U, plane by plane."""
-    channels, filters = plan[CHANNELS], plan[FILTERS]
     kernel_plane = 4 * (-(-filters // PANEL) * PANEL * channels + GAP)
     for plane in range(PLANES):
         a = inputs + plane * 4 * (plan[BLOCK] * channels + GAP)
@@ -164,12 +163,12 @@ def convolve_winograd(plan: Array) -> None:
     outputs = inputs + PLANES * 4 * (plan[BLOCK] * channels + GAP)
     frame = outputs + PLANES * 4 * (plan[BLOCK] * filters + GAP)
     small = frame + 4 * (TILE * down + 2) * (TILE * across + 2) * channels
-    _transform_weights(plan, kernels, kernel_plane, small)
+    _transform_weights(plan[W], channels, filters, kernels, kernel_plane)
     framed = -1
     for first in range(0, tiles, plan[BLOCK]):
         count = min(plan[BLOCK], tiles - first)
         framed = _transform_images(plan, first, count, framed, frame, inputs)
-        _multiply_planes(plan, count, kernels, inputs, outputs)
+        _multiply_planes(plan, count, channels, filters, kernels, inputs, outputs)
         _place_outputs(plan, first, count, outputs, small)
 
 
@@ -222,27 +221,62 @@ def _sum_planes(
                             add_lanes(part, LANES, target + 4 * (r * filters + i))
 
 
+@inlined
+def _add_input_gradients(plan: Array, first: int, count: int, inputs: int, frame: int) -> None:
+    """The block's tiles added up in the frame of their image; one that is complete goes to DX."""
+    channels = plan[CHANNELS]
+    down, across = -(-plan[OUT_H] // TILE), -(-plan[OUT_W] // TILE)
+    rows, row = TILE * down + 2, TILE * across + 2
+    plane, line = 4 * (plan[BLOCK] * channels + GAP), 4 * row * channels
+    for t in range(count):
+        image, tile = (first + t) // (down * across), (first + t) % (down * across)
+        if tile == 0:
+            for i in range(0, rows * line, 4 * LANES):
+                clear_lanes(frame + i, LANES, frame + i)
+        corner = frame + (tile // across * row + tile % across) * TILE * 4 * channels
+        for c in range(0, channels, LANES):
+            source = inputs + 4 * (t * channels + c)
+            add_input_gradients(source, SIDE * plane, plane, corner + 4 * c, line, 4 * channels)
+        if tile == down * across - 1:
+            for i in range(plan[IN_H]):
+                source = frame + (i + plan[BEFORE_H]) * line + 4 * plan[BEFORE_W] * channels
+                target = plan[DX] + 4 * (image * plan[IN_H] + i) * plan[IN_W] * channels
+                for c in range(0, 4 * plan[IN_W] * channels, 4 * LANES):
+                    copy_lanes(source + c, LANES, target + c)
+
+
 @kernel
-def convolve_winograd_weight_gradient(plan: Array) -> None:
-    """dw (in W) from x (in X) and dy (in Y)."""
+def convolve_winograd_gradients(plan: Array) -> None:
+    """The gradients by x (to DX) and w (to DW), from x, w and dy (in Y); only those that are wanted."""
     channels, filters, made = plan[CHANNELS], plan[PART], plan[FILTERS]
     down, across = -(-plan[OUT_H] // TILE), -(-plan[OUT_W] // TILE)
     tiles = plan[IMAGES] * down * across
-    kernel_plane = 4 * (channels * filters + GAP)
-    kernels = plan[WORK]
-    inputs = kernels + PLANES * kernel_plane
+    sum_plane = 4 * (channels * filters + GAP)
+    turned_plane = 4 * (-(-channels // PANEL) * PANEL * filters + GAP)
+    sums = plan[WORK]
+    turned = sums + PLANES * sum_plane
+    inputs = turned + PLANES * turned_plane
     outputs = inputs + PLANES * 4 * (plan[BLOCK] * channels + GAP)
     frame = outputs + PLANES * 4 * (plan[BLOCK] * filters + GAP)
-    frame_dy = frame + 4 * (TILE * down + 2) * (TILE * across + 2) * channels
+    frame_dx = frame + 4 * (TILE * down + 2) * (TILE * across + 2) * channels
+    frame_dy = frame_dx + 4 * (TILE * down + 2) * (TILE * across + 2) * channels
     small = frame_dy + 4 * TILE * TILE * down * across * filters
+    if plan[DX] != 0:
+        _turn_kernels(plan, small)
+        _transform_weights(small, filters, channels, turned, turned_plane)
     framed, framed_dy = -1, -1
     for first in range(0, tiles, plan[BLOCK]):
         count = min(plan[BLOCK], tiles - first)
-        framed = _transform_images(plan, first, count, framed, frame, inputs)
         framed_dy = _transform_output_gradients(plan, first, count, framed_dy, frame_dy, outputs)
-        _sum_planes(plan, first == 0, count, kernels, inputs, outputs, small)
-    tap = 4 * channels * made
-    for c in range(channels):
-        for f in range(0, filters, LANES):
-            source, place = kernels + 4 * (c * filters + f), plan[W] + 4 * (c * made + f)
-            transform_kernel_gradients(source, SIDE * kernel_plane, kernel_plane, place, 3 * tap, tap)
+        if plan[DW] != 0:
+            framed = _transform_images(plan, first, count, framed, frame, inputs)
+            _sum_planes(plan, first == 0, count, sums, inputs, outputs, small)
+        if plan[DX] != 0:
+            _multiply_planes(plan, count, filters, channels, turned, outputs, inputs)
+            _add_input_gradients(plan, first, count, inputs, frame_dx)
+    if plan[DW] != 0:
+        tap = 4 * channels * made
+        for c in range(channels):
+            for f in range(0, filters, LANES):
+                source, place = sums + 4 * (c * filters + f), plan[DW] + 4 * (c * made + f)
+                transform_kernel_gradients(source, SIDE * sum_plane, sum_plane, place, 3 * tap, tap)

@@ -7,7 +7,7 @@ With the points p = 0, 5/8, -5/8, 3/2, -3/2 and infinity, an output tile of 4 x 
     B^T[i, :] = coefficients of prod_{j != i} (x - p_j)
 
 and infinity has the highest powers. These points keep float32's error at 3 to 5 times that of the direct sum;
-the textbook's (1 and 2) double it. Gradients need the transposes of A^T and G. Even and odd powers are shared
+the textbook's (1 and 2) double it. Gradients need the transposes of all three. Even and odd powers are shared
 by a point and its negative. Only `winograd.py` calls these; all take addresses and strides in bytes.
 """
 
@@ -57,6 +57,22 @@ def _inputs(builder: Any, d: Line) -> Line:
         even, odd = _fma(builder, d[2], -other, d[4]), _fma(builder, d[1], -other, d[3])
         found += [_fma(builder, odd, point, even), _fma(builder, odd, -point, even)]
     return [*found, _fma(builder, d[1], _PRODUCT, _fma(builder, d[3], -_SUM, d[5]))]
+
+
+def _input_gradients(builder: Any, v: Line) -> Line:
+    """B v."""
+    sum_p, difference_p = builder.fadd(v[1], v[2]), _times(builder, builder.fsub(v[1], v[2]), _P)
+    sum_q, difference_q = builder.fadd(v[3], v[4]), _times(builder, builder.fsub(v[3], v[4]), _Q)
+    even = _fma(builder, sum_q, -_P2, _times(builder, sum_p, -_Q2))
+    odd = _fma(builder, difference_q, -_P2, _times(builder, difference_p, -_Q2))
+    return [
+        _times(builder, v[0], _PRODUCT),
+        _fma(builder, v[5], _PRODUCT, odd),
+        _fma(builder, v[0], -_SUM, even),
+        _fma(builder, v[5], -_SUM, builder.fadd(difference_p, difference_q)),
+        builder.fadd(builder.fadd(v[0], sum_p), sum_q),
+        v[5],
+    ]
 
 
 def _outputs(builder: Any, m: Line) -> Line:
@@ -115,8 +131,8 @@ def _grid(builder: Any, place: Line, size: int) -> list[Line]:
     return [[builder.add(line, builder.mul(column, int64(j))) for j in range(size)] for line in lines]
 
 
-def _transform_intrinsic(transform: Transform, size: int) -> Any:
-    """target[i, j] = the transform, along both axes, of source[i, j] with i, j < size."""
+def _transform_intrinsic(transform: Transform, size: int, is_added: bool = False) -> Any:
+    """target[i, j] = the transform, along both axes, of source[i, j] with i, j < size; or added to it."""
 
     @intrinsic  # type: ignore[untyped-decorator]
     def operation(
@@ -136,6 +152,8 @@ def _transform_intrinsic(transform: Transform, size: int) -> Any:
             done = _along_both_axes(builder, grid, transform)
             for line, addresses in zip(done, _grid(builder, arguments[3:], len(done)), strict=True):
                 for vector, address in zip(line, addresses, strict=True):
+                    if is_added:
+                        vector = builder.fadd(load(builder, address, LANES), vector)
                     store(builder, address, vector)
             return context.get_dummy_value()
 
@@ -186,6 +204,8 @@ transform_inputs = _transform_intrinsic(_inputs, SIDE)
 """V = B^T d B: 6 x 6 to 6 x 6."""
 transform_output_gradients = _transform_intrinsic(_output_gradients, TILE)
 """dM = A dy A^T: 4 x 4 to 6 x 6."""
+add_input_gradients = _transform_intrinsic(_input_gradients, SIDE, is_added=True)
+"""dd += B dV B^T: 6 x 6 to 6 x 6."""
 transform_kernels = _transform_intrinsic(_kernels, TAPS)
 """U = G g G^T: 3 x 3 to 6 x 6."""
 transform_kernel_gradients = _transform_intrinsic(_kernel_gradients, SIDE)

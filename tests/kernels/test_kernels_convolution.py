@@ -260,7 +260,7 @@ def test_each_kernel_is_compiled_once() -> None:
         patches.convolve_patches_input_gradient,
         patches.convolve_patches_weight_gradient,
         winograd.convolve_winograd,
-        winograd.convolve_winograd_weight_gradient,
+        winograd.convolve_winograd_gradients,
         # what they share
         shared_tile.multiply_panel,
         patches.gather_patches,
