@@ -164,6 +164,9 @@ def _make_winograd_plan(
         *(0 if made is None else made.ctypes.data for made in (dx, dw)),
         _no_bias(filters).ctypes.data,
         _bits(-math.inf),
+        address_of(winograd.transform_images, (types.int64[::1], *(types.int64,) * 4)),
+        address_of(winograd.transform_weights, (types.int64,) * 5),
+        -1,
     )
     return np.array(numbers, np.int64)
 

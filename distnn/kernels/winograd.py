@@ -31,10 +31,11 @@ from distnn.kernels.winograd_transforms import (
 # The words of a plan. X is read and Y made; gradients read both. W is [3, 3, CHANNELS, FILTERS].
 # DX and DW are made, each unless it is 0. PART of the filters have their weights' gradient computed, from the
 # first that DW and Y point to; with DX it is all of them.
-# TILES and FRAME are addresses of compiled functions (see `shared_code`).
+# TILES, FRAME, TO_PLANES and OF_WEIGHTS are addresses of compiled functions (see `shared_code`).
 X, W, Y, WORK, TILES, IMAGES, FRAME, CHANNELS, FILTERS, PART, BLOCK, IN_H, IN_W, OUT_H, OUT_W = range(15)
-BEFORE_H, BEFORE_W, DX, DW, BIAS, FLOOR, WORDS = range(15, 22)
+BEFORE_H, BEFORE_W, DX, DW, BIAS, FLOOR, TO_PLANES, OF_WEIGHTS, FRAMED, WORDS = range(15, 25)
 # At last the values at BIAS are added to Y, and what is below FLOOR (the bits of a float) becomes that.
+# FRAMED is the kernels' own: the image that is in the frame.
 PLANES = SIDE * SIDE
 RESULT_ROWS = 48
 """Rows of a weight gradient's plane that are summed aside before they are added."""
@@ -78,8 +79,8 @@ def _turn_kernels(plan: Array, target: int) -> None:
                 transpose_in(corner, 4 * filters, LANES, LANES, place, 4 * channels)
 
 
-@inlined
-def _transform_weights(taps: int, channels: int, filters: int, target: int, plane: int) -> None:
+@kernel
+def transform_weights(taps: int, channels: int, filters: int, target: int, plane: int) -> None:
     """U of [3, 3, channels, filters], in panels of filters."""
     tap = 4 * channels * filters
     for c in range(channels):
@@ -88,9 +89,9 @@ def _transform_weights(taps: int, channels: int, filters: int, target: int, plan
             transform_kernels(taps + 4 * (c * filters + f), 3 * tap, tap, place, SIDE * plane, plane)
 
 
-@inlined
-def _transform_images(plan: Array, first: int, count: int, framed: int, frame: int, target: int) -> int:
-    """V of a block of tiles; returns the image that is in the frame afterwards."""
+@kernel
+def transform_images(plan: Array, first: int, count: int, frame: int, target: int) -> None:
+    """V of a block of tiles."""
     channels = plan[CHANNELS]
     down, across = -(-plan[OUT_H] // TILE), -(-plan[OUT_W] // TILE)
     rows, row = TILE * down + 2, TILE * across + 2
@@ -98,16 +99,15 @@ def _transform_images(plan: Array, first: int, count: int, framed: int, frame: i
     for t in range(count):
         image = (first + t) // (down * across)
         i, j = (first + t) // across % down * TILE, (first + t) % across * TILE
-        if image != framed:
+        if image != plan[FRAMED]:
             source = plan[X] + 4 * image * plan[IN_H] * plan[IN_W] * channels
             sizes = plan[IN_H], plan[IN_W], channels, channels, plan[BEFORE_H], plan[BEFORE_W]
             call_at(plan[FRAME], (source, *sizes, rows, row, frame))
-            framed = image
+            plan[FRAMED] = image
         corner, line = frame + 4 * (i * row + j) * channels, 4 * row * channels
         for c in range(0, channels, LANES):
             place = target + 4 * (t * channels + c)
             transform_inputs(corner + 4 * c, line, 4 * channels, place, SIDE * plane, plane)
-    return framed
 
 
 @inlined
@@ -163,11 +163,11 @@ def convolve_winograd(plan: Array) -> None:
     outputs = inputs + PLANES * 4 * (plan[BLOCK] * channels + GAP)
     frame = outputs + PLANES * 4 * (plan[BLOCK] * filters + GAP)
     small = frame + 4 * (TILE * down + 2) * (TILE * across + 2) * channels
-    _transform_weights(plan[W], channels, filters, kernels, kernel_plane)
-    framed = -1
+    call_at(plan[OF_WEIGHTS], (plan[W], channels, filters, kernels, kernel_plane))
+    plan[FRAMED] = -1
     for first in range(0, tiles, plan[BLOCK]):
         count = min(plan[BLOCK], tiles - first)
-        framed = _transform_images(plan, first, count, framed, frame, inputs)
+        call_at(plan[TO_PLANES], (plan, first, count, frame, inputs))
         _multiply_planes(plan, count, channels, filters, kernels, inputs, outputs)
         _place_outputs(plan, first, count, outputs, small)
 
@@ -263,13 +263,13 @@ def convolve_winograd_gradients(plan: Array) -> None:
     small = frame_dy + 4 * TILE * TILE * down * across * filters
     if plan[DX] != 0:
         _turn_kernels(plan, small)
-        _transform_weights(small, filters, channels, turned, turned_plane)
-    framed, framed_dy = -1, -1
+        call_at(plan[OF_WEIGHTS], (small, filters, channels, turned, turned_plane))
+    plan[FRAMED], framed_dy = -1, -1
     for first in range(0, tiles, plan[BLOCK]):
         count = min(plan[BLOCK], tiles - first)
         framed_dy = _transform_output_gradients(plan, first, count, framed_dy, frame_dy, outputs)
         if plan[DW] != 0:
-            framed = _transform_images(plan, first, count, framed, frame, inputs)
+            call_at(plan[TO_PLANES], (plan, first, count, frame, inputs))
             _sum_planes(plan, first == 0, count, sums, inputs, outputs, small)
         if plan[DX] != 0:
             _multiply_planes(plan, count, filters, channels, turned, outputs, inputs)

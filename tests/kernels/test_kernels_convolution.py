@@ -265,6 +265,8 @@ def test_each_kernel_is_compiled_once() -> None:
         shared_tile.multiply_panel,
         patches.gather_patches,
         winograd.frame_image,
+        winograd.transform_images,
+        winograd.transform_weights,
     ):
         assert len(kernel.signatures) == 1  # type: ignore[attr-defined]
 
