@@ -80,7 +80,7 @@ CASES: dict[str, tuple[Call, tuple[tuple[int, ...], tuple[int, ...]], list[str]]
         ["biased_convolution", "relu", "add", "relu_gradient", "add"],
     ),
 }
-OTHERS = {"sum", "convolution_input_gradient", "convolution_weight_gradient", "broadcast_to", "spread"}
+OTHERS = {"sum", "convolution_gradients", "convolution_input_gradient", "convolution_weight_gradient", "broadcast_to", "spread"}
 
 
 def record(name: str, values: list[Array], dtype: Any, is_eager: bool) -> tuple[Graph, Results]:

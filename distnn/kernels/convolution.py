@@ -281,3 +281,15 @@ def bind_weight_gradient(
         return _bind(winograd.convolve_winograd_gradients, plans, x, dw, dy, *works)
     plans = [_make_plan(x, *piece, windows, filters, groups) for piece in pieces]
     return _bind(patches.convolve_patches_weight_gradient, plans, x, dw, dy, *works)
+
+
+def bind_gradients(
+    x: Array, w: Array, dy: Array, dx: Array, dw: Array, scratch: Array, windows: Windows, groups: int = 1
+) -> Call:
+    """A call without arguments that writes both gradients, and shares what both need."""
+    filters = dy.shape[-1]
+    if not _has_tiles(x, dy) or products_threads() > 1 or not _fits_winograd(windows, x.shape[-1], filters, groups):
+        by_input = bind_input_gradient(dy, w, dx, scratch, windows, groups)
+        return Tape([by_input, bind_weight_gradient(x, dy, dw, scratch, windows, groups)])
+    plan = _make_winograd_plan(x, w, dy, scratch, windows, filters, dx, dw)
+    return _bind(winograd.convolve_winograd_gradients, [plan], x, w, dy, dx, dw, scratch)

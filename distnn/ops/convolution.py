@@ -129,6 +129,26 @@ class ConvolutionInputGradient(_OverWindows):
     def flops(self, inputs: Sequence[Spec], outputs: Sequence[Spec], samples: int) -> int:
         return self._weight_flops(inputs[0].concrete(samples)[0], inputs[1])
 
+    def joined_with(self, other: Op, sources: tuple[int, ...]) -> Op | None:
+        is_same = isinstance(other, ConvolutionWeightGradient) and vars(other) == vars(self)
+        return ConvolutionGradients(self.windows, self.groups) if is_same and sources[1] == 0 else None
+
+
+class ConvolutionGradients(_OverWindows):
+    """(dx, scratch, dw) from (dy, w, x): both gradients. Programs make it; it is never recorded."""
+
+    def infer(self, *inputs: Spec) -> tuple[Spec, ...]:
+        dy, w, x = inputs
+        return x, self._scratch(_known(x.shape[-1]), _known(dy.shape[-1])), w
+
+    def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
+        dy, w, x = self._images(inputs[0], is_output=True), self._weights(inputs[1]), self._images(inputs[2])
+        dx, dw = self._images(outputs[0]), self._weights(outputs[2])
+        return kernels.bind_gradients(x, w, dy, dx, dw, outputs[1], self.windows, self.groups)
+
+    def flops(self, inputs: Sequence[Spec], outputs: Sequence[Spec], samples: int) -> int:
+        return 2 * self._weight_flops(inputs[0].concrete(samples)[0], inputs[1])
+
 
 class ConvolutionWeightGradient(_OverWindows):
     """(dw, scratch) from (x, dy): for each weight the sum over windows of what it meets times dy."""

@@ -85,6 +85,18 @@ class Op(ABC):
         """
         return None
 
+    def joined_with(self, other: Op, sources: tuple[int, ...]) -> Op | None:
+        """One op for this one and `other`, which reads this op's first input too, with the same bytes.
+
+        It takes this op's inputs, then those of the other that are not among them, and gives this op's
+        outputs, then those of the other that are read. None where there is no such op.
+
+        Args:
+            other: an op that needs nothing that this one makes.
+            sources: for each of its inputs the place among this op's inputs, or ELSEWHERE.
+        """
+        return None
+
     def after_relu_gradient(self, place: int) -> Op | None:
         """This op with the gradient of relu before its input `place`, if it knows how: for `fused_with`.
 
