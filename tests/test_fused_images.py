@@ -57,7 +57,7 @@ CASES: dict[str, tuple[Call, tuple[tuple[int, ...], tuple[int, ...]], list[str]]
     "relu, pooling": (
         lambda *given: ops.max_pool(ops.relu(biased(*given)), 2),
         FEW,
-        ["biased_convolution", "max_pool", "max_pool_gradient"],
+        ["biased_convolution", "max_pool", "relu_gradient", "max_pool_gradient"],
     ),
     "relu twice": (
         lambda *given: ops.relu(ops.relu(biased(*given))),
@@ -72,7 +72,14 @@ CASES: dict[str, tuple[Call, tuple[tuple[int, ...], tuple[int, ...]], list[str]]
     "batch norm, relu, pooling": (
         lambda *given: ops.max_pool(normalized(*given), 3),
         FEW,
-        ["biased_convolution", "batch_norm_training", "max_pool", "max_pool_gradient", "batch_norm_gradient"],
+        [
+            "biased_convolution",
+            "batch_norm_training",
+            "max_pool",
+            "relu_gradient",
+            "max_pool_gradient",
+            "batch_norm_gradient",
+        ],
     ),
     "read before relu too": (
         lambda *given: (y := biased(*given)) + ops.relu(y),

@@ -1,14 +1,15 @@
 """The largest and the mean of each window, and their gradients, channel by channel.
 
 Arrays are flat, images [D, H, W, C] behind each other; `sizes` holds the numbers of `Windows.sizes`. Taps
-outside the image are left out. The gradient of a largest value goes to the first tap that equals it, found
-by comparing: no index is kept. A value of dx adds up in the order of the windows, whatever the other images.
+outside the image are left out. The gradient of a largest value goes to the first tap that equals it: its
+number is kept, counted over the whole window; where there is none (NaN) it is the number of taps. A value of
+dx adds up in the order of the windows, whatever the other images.
 """
 
 from __future__ import annotations
 
 from distnn.kernels.jit import Array, helper, kernel
-from distnn.kernels.vector_stores import store, where_above, where_equal
+from distnn.kernels.vector_stores import load_whole, not_below, store, store_whole, where_above, where_equal
 from distnn.kernels.vectors import LANES, larger, load, splat
 
 
@@ -19,11 +20,28 @@ def _bounds(sizes: Array, axis: int, place: int) -> tuple[int, int]:
     return max(first, 0), min(first + sizes[3 + axis], sizes[axis])
 
 
+@helper
+def _number(sizes: Array, place: tuple[int, int, int], tap: tuple[int, int, int]) -> int:
+    """Of the tap that reads the input `tap`, in the window at `place`."""
+    d = tap[0] - place[0] * sizes[6] + sizes[12]
+    h = tap[1] - place[1] * sizes[7] + sizes[13]
+    w = tap[2] - place[2] * sizes[8] + sizes[14]
+    number: int = (d * sizes[4] + h) * sizes[5] + w
+    return number
+
+
 @kernel
-def max_pool(x: Array, sizes: Array, channels: int, y: Array) -> None:
-    """y = the largest value of each window; NaN if there is one."""
+def max_pool(
+    x: Array, sizes: Array, channels: int, is_rectified: int, y: Array, chosen: Array
+) -> None:
+    """y = the largest value of each window, NaN if there is one; `chosen` = the number of its tap.
+
+    `is_rectified`: y is relu of that.
+    """
     image = sizes[0] * sizes[1] * sizes[2] * channels
     whole = channels // LANES * LANES
+    zero, none = x.dtype.type(0), sizes[3] * sizes[4] * sizes[5]
+    nothing, nowhere = splat(zero), splat(x.dtype.type(none))
     target = 0
     for start in range(0, x.size, image):
         for out_d in range(sizes[15]):
@@ -32,35 +50,45 @@ def max_pool(x: Array, sizes: Array, channels: int, y: Array) -> None:
                 low_h, high_h = _bounds(sizes, 1, out_h)
                 for out_w in range(sizes[17]):
                     low_w, high_w = _bounds(sizes, 2, out_w)
+                    place = (out_d, out_h, out_w)
                     corner = start + ((low_d * sizes[1] + low_h) * sizes[2] + low_w) * channels
+                    first = _number(sizes, place, (low_d, low_h, low_w))
                     for c in range(0, whole, LANES):
                         best = load(x, corner + c)
+                        taken = splat(x.dtype.type(first))
                         for d in range(low_d, high_d):
                             for h in range(low_h, high_h):
                                 line = start + (d * sizes[1] + h) * sizes[2] * channels + c
+                                number = _number(sizes, place, (d, h, 0))
                                 for w in range(low_w, high_w):
-                                    best = larger(best, load(x, line + w * channels))
+                                    value = load(x, line + w * channels)
+                                    tap = splat(x.dtype.type(number + w))
+                                    taken = where_above(value, best, tap, taken)
+                                    best = larger(best, value)
+                        store_whole(chosen, target + c, where_equal(best, best, taken, nowhere))
+                        if is_rectified != 0:
+                            best = not_below(best, nothing)
                         store(y, target + c, best)
                     for c in range(whole, channels):
-                        largest = x[corner + c]
+                        largest, kept = x[corner + c], first
                         for d in range(low_d, high_d):
                             for h in range(low_h, high_h):
                                 line = start + (d * sizes[1] + h) * sizes[2] * channels + c
+                                number = _number(sizes, place, (d, h, 0))
                                 for w in range(low_w, high_w):
-                                    value = x[line + w * channels]
-                                    largest = value if (value > largest or value != value) else largest
-                        y[target + c] = largest
+                                    one = x[line + w * channels]
+                                    kept = number + w if one > largest else kept
+                                    largest = one if (one > largest or one != one) else largest
+                        chosen[target + c] = kept if largest == largest else none
+                        y[target + c] = zero if is_rectified != 0 and largest < zero else largest
                     target += channels
 
 
 @kernel
-def max_pool_gradient(
-    x: Array, y: Array, dy: Array, sizes: Array, channels: int, is_apart: int, is_rectified: int, dx: Array
-) -> None:
-    """dx = dy where x is the first of its window to equal y, added up over windows.
+def max_pool_gradient(dy: Array, chosen: Array, sizes: Array, channels: int, is_apart: int, dx: Array) -> None:
+    """dx = dy at the tap of its window that was chosen, added up over windows.
 
     `is_apart`: 1 if no two windows meet, so that there is nothing to add; 2 if each value is in one window.
-    `is_rectified`: only where y is above 0, as relu's gradient would have it.
     """
     image = sizes[0] * sizes[1] * sizes[2] * channels
     whole = channels // LANES * LANES
@@ -70,40 +98,37 @@ def max_pool_gradient(
         for i in range(dx.size):
             dx[i] = zero
     source = 0
-    for start in range(0, x.size, image):
+    for start in range(0, dx.size, image):
         for out_d in range(sizes[15]):
             low_d, high_d = _bounds(sizes, 0, out_d)
             for out_h in range(sizes[16]):
                 low_h, high_h = _bounds(sizes, 1, out_h)
                 for out_w in range(sizes[17]):
                     low_w, high_w = _bounds(sizes, 2, out_w)
+                    place = (out_d, out_h, out_w)
                     for c in range(0, whole, LANES):
-                        largest, left = load(y, source + c), load(dy, source + c)
-                        if is_rectified != 0:
-                            left = where_above(largest, nothing, left, nothing)
+                        given = load(dy, source + c)
+                        taken = load_whole(chosen, source + c, given)
                         for d in range(low_d, high_d):
                             for h in range(low_h, high_h):
                                 line = start + (d * sizes[1] + h) * sizes[2] * channels + c
+                                number = _number(sizes, place, (d, h, 0))
                                 for w in range(low_w, high_w):
-                                    place = line + w * channels
-                                    value = load(x, place)
-                                    part = where_equal(value, largest, left, nothing)
-                                    left = where_equal(value, largest, nothing, left)
+                                    at = line + w * channels
+                                    tap = splat(dx.dtype.type(number + w))
+                                    part = where_equal(tap, taken, given, nothing)
                                     if is_apart == 0:
-                                        part = load(dx, place) + part
-                                    store(dx, place, part)
+                                        part = load(dx, at) + part
+                                    store(dx, at, part)
                     for c in range(whole, channels):
-                        rest = dy[source + c]
-                        if is_rectified != 0 and not y[source + c] > zero:
-                            rest = zero
                         for d in range(low_d, high_d):
                             for h in range(low_h, high_h):
                                 line = start + (d * sizes[1] + h) * sizes[2] * channels + c
+                                number = _number(sizes, place, (d, h, 0))
                                 for w in range(low_w, high_w):
-                                    place = line + w * channels
-                                    share = rest if x[place] == y[source + c] else zero
-                                    rest = zero if x[place] == y[source + c] else rest
-                                    dx[place] = share if is_apart != 0 else dx[place] + share
+                                    at = line + w * channels
+                                    share = dy[source + c] if number + w == chosen[source + c] else zero
+                                    dx[at] = share if is_apart != 0 else dx[at] + share
                     source += channels
 
 

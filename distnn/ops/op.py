@@ -97,6 +97,10 @@ class Op(ABC):
         """
         return None
 
+    def same_sums(self, inputs: tuple[Tensor, ...]) -> Tensor | None:
+        """An input whose sums over all axes but the last are those of the first output, if there is one."""
+        return None
+
     def after_relu_gradient(self, place: int) -> Op | None:
         """This op with the gradient of relu before its input `place`, if it knows how: for `fused_with`.
 

@@ -263,6 +263,7 @@ BACKWARD_ONLY = image_ops.BACKWARD_ONLY | {
     "BiasActivation",
     "BiasGradient",
     "BiasedConvolution",
+    "ConvolutionGradients",
     "BinaryCrossEntropyGradient",
     "CategoricalCrossEntropyGradient",
     "CategoricalCrossEntropyOfProbabilitiesGradient",
