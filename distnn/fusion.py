@@ -1,7 +1,8 @@
 """Fewer passes over memory for the same bytes: what a program changes in the recorded nodes.
 
-Results that nobody reads are dropped, an op and its only consumer become one where the op knows how, so do two
-that read the same, and a result that another node computes anyway is taken from there. Every change leaves the bytes as they were.
+Results that nobody reads are dropped, an op and its only consumer become one where the op knows how, so do
+two that read the same, and a result that another node computes anyway is taken from there. Every change
+leaves the bytes as they were.
 """
 
 from __future__ import annotations

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from distnn.kernels.instructions import LANES
 from distnn.kernels.jit import Array, inlined, kernel
-from distnn.kernels.masked_lanes import add_lanes, clear_lanes, put_lanes, rectify_lanes
+from distnn.kernels.masked_lanes import add_lanes, clear_lanes, finish_lanes, put_lanes
 from distnn.kernels.panels import copy_lanes, transpose_in
+from distnn.kernels.pooled_lanes import choose_lanes, pool_lanes
 from distnn.kernels.shared_code import call_at
 from distnn.kernels.tiles import PANEL
 
@@ -22,8 +23,11 @@ from distnn.kernels.tiles import PANEL
 X, W, Y, WORK, TILES, IMAGES, GATHER, GROUPS, CHANNELS, FILTERS, PART, BLOCK, LINES = range(13)
 IN_D, IN_H, IN_W, KERNEL_D, KERNEL_H, KERNEL_W, OUT_D, OUT_H, OUT_W = range(13, 22)
 STRIDE_D, STRIDE_H, STRIDE_W, STEP_D, STEP_H, STEP_W, BEFORE_D, BEFORE_H, BEFORE_W = range(22, 31)
-BIAS, IS_RECTIFIED, WORDS = range(31, 34)
-# Unless BIAS is 0, the values there are added to Y; with IS_RECTIFIED what is below 0 becomes 0.
+BIAS, FLOOR, FINISH, CHOSEN, POOL_H, POOL_W, POOL, IS_BY_TAP, WORDS = range(31, 40)
+# FINISH and POOL are further addresses of functions. Unless FINISH is 0, the values at BIAS are added to Y,
+# and what is below FLOOR (the bits of a float) becomes that.
+# With IS_BY_TAP patches are gathered by `gather_taps`.
+# Unless CHOSEN is 0, Y is [N, POOL_H, POOL_W, O], pooled 2 x 2, and CHOSEN has the numbers of the taps.
 GRAIN = 256
 """Windows whose part of a weight gradient is one chain."""
 RESULT_ROWS = 48
@@ -131,6 +135,51 @@ def gather_patches(
                     n += 1
 
 
+@kernel
+def gather_taps(
+    plan: Array, group: int, first: int, count: int, line: int, stop: int, target: int, row: int
+) -> None:
+    """The same of images of one channel, windows one apart along W: rows for taps instead of windows.
+
+    So what a tap reads for neighbouring windows is one run of memory.
+    """
+    in_d_size, in_h_size, in_w_size = plan[IN_D], plan[IN_H], plan[IN_W]
+    out_d_size, out_h_size, out_w_size = plan[OUT_D], plan[OUT_H], plan[OUT_W]
+    kernel_h, kernel_w = plan[KERNEL_H], plan[KERNEL_W]
+    source, before_w, step_w = plan[X], plan[BEFORE_W], plan[STEP_W]
+    for tap_line in range(line, stop):
+        offset_d = tap_line // kernel_h * plan[STEP_D] - plan[BEFORE_D]
+        offset_h = tap_line % kernel_h * plan[STEP_H] - plan[BEFORE_H]
+        w, h = first % out_w_size, first // out_w_size % out_h_size
+        d = first // (out_w_size * out_h_size) % out_d_size
+        n = first // (out_w_size * out_h_size * out_d_size)
+        place = target + (tap_line - line) * kernel_w * row
+        p = 0
+        while p < count:
+            # The windows that are left in this row of the image.
+            in_d, in_h = d * plan[STRIDE_D] + offset_d, h * plan[STRIDE_H] + offset_h
+            is_inside = 0 <= in_d < in_d_size and 0 <= in_h < in_h_size
+            image_line = source + 4 * ((n * in_d_size + in_d) * in_h_size + in_h) * in_w_size
+            taken = min(out_w_size - w, count - p)
+            for tap in range(kernel_w):
+                in_w = w + tap * step_w - before_w
+                low, high = min(taken, max(0, -in_w)), min(taken, in_w_size - in_w) * is_inside
+                at = place + tap * row + 4 * p
+                for i in range(0, low, LANES):
+                    copy_lanes(at, 0, at + 4 * i)
+                for i in range(low, taken, LANES):
+                    copy_lanes(image_line + 4 * (in_w + i), high - i, at + 4 * i)
+            p += taken
+            w = 0
+            h += 1
+            if h == out_h_size:
+                h = 0
+                d += 1
+                if d == out_d_size:
+                    d = 0
+                    n += 1
+
+
 @inlined
 def _scatter(plan: Array, group: int, first: int, count: int, source: int, row: int) -> None:
     """Add patches of `count` windows from `first` on to what lies where they were read."""
@@ -161,56 +210,95 @@ def _scatter(plan: Array, group: int, first: int, count: int, source: int, row: 
                     add_lanes(start + 4 * i, floats - i, target + 4 * i)
 
 
-@inlined
-def _finish(plan: Array, column: int, columns: int, first: int, count: int) -> None:
+@kernel
+def finish_windows(plan: Array, column: int, columns: int, first: int, count: int) -> None:
     """Bias and relu of `count` windows, while they are in the cache."""
     row = 4 * plan[FILTERS]
     corner, bias = plan[Y] + first * row + 4 * column, plan[BIAS] + 4 * column
     for p in range(count):
         for i in range(0, columns, LANES):
-            place = corner + p * row + 4 * i
-            if plan[IS_RECTIFIED] != 0:
-                rectify_lanes(bias + 4 * i, columns - i, place)
-            else:
-                add_lanes(bias + 4 * i, columns - i, place)
+            finish_lanes(bias + 4 * i, columns - i, corner + p * row + 4 * i, plan[FLOOR])
+
+
+@kernel
+def pool_windows(plan: Array, column: int, columns: int, band: int, made: int) -> None:
+    """A row of pooled windows, from the two rows at `made`; bias and relu too."""
+    across, filters, floor = plan[POOL_W], plan[FILTERS], plan[FLOOR]
+    place = band * across * filters + column
+    bias, target, chosen = plan[BIAS] + 4 * column, plan[Y] + 4 * place, plan[CHOSEN] + place
+    row = 4 * columns
+    down = plan[OUT_W] * row
+    for j in range(across):
+        for i in range(0, columns, LANES):
+            at = j * filters + i
+            corner = made + 2 * j * row + 4 * i
+            pool_lanes(corner, row, down, bias + 4 * i, floor, columns - i, target + 4 * at, chosen + at)
+
+
+@kernel
+def unpool_windows(
+    plan: Array, column: int, columns: int, width: int, first: int, count: int, target: int
+) -> None:
+    """dy of `count` windows from that of their pooled ones, in rows of `width`; zeros beyond `columns`."""
+    out_w, out_h, pool_w, pool_h = plan[OUT_W], plan[OUT_H], plan[POOL_W], plan[POOL_H]
+    filters, source, chosen = plan[FILTERS], plan[Y] + 4 * column, plan[CHOSEN] + column
+    w, h, n = first % out_w, first // out_w % out_h, first // (out_w * out_h)
+    for _ in range(count):
+        i, j = h // 2, w // 2
+        left = columns * (i < pool_h and j < pool_w)
+        place = ((n * pool_h + i) * pool_w + j) * filters
+        for c in range(0, width, LANES):
+            at = place + c
+            choose_lanes(source + 4 * at, chosen + at, h % 2 * 2 + w % 2, left - c, target + 4 * c)
+        target += 4 * width
+        w += 1
+        if w == out_w:
+            w = 0
+            h += 1
+            if h == out_h:
+                h = 0
+                n += 1
 
 
 @kernel
 def convolve_patches(plan: Array) -> None:
-    """y from x and w."""
+    """y from x and w; pooled, where CHOSEN is, two rows of windows at a time."""
     inner = plan[KERNEL_D] * plan[KERNEL_H] * plan[KERNEL_W] * (plan[CHANNELS] // plan[GROUPS])
     filters = plan[FILTERS] // plan[GROUPS]
     windows = plan[IMAGES] * plan[OUT_D] * plan[OUT_H] * plan[OUT_W]
-    row = 4 * (inner + SLACK)
+    # Patches are rows of taps, or by tap.
+    row, step = 4 * (inner + SLACK), 4
+    gathered, size = row, plan[BLOCK] * row
+    if plan[IS_BY_TAP] != 0:
+        row, step = 4, 4 * (plan[BLOCK] + SLACK)
+        gathered, size = step, inner * step
     panels = plan[WORK]
     patches = panels + 4 * inner * (-(-filters // PANEL) * PANEL)
+    made = patches + size + 4 * SLACK
+    bands = plan[IMAGES] * plan[POOL_H] if plan[CHOSEN] != 0 else 1
     for group in range(plan[GROUPS]):
         for n in range(0, filters, PANEL):
             corner = plan[W] + 4 * (group * filters + n)
             _pack_rows(corner, 4 * plan[FILTERS], filters - n, inner, panels + 4 * n * inner)
-        for first in range(0, windows, plan[BLOCK]):
-            count = min(plan[BLOCK], windows - first)
-            lines = plan[KERNEL_D] * plan[KERNEL_H]
-            call_at(plan[GATHER], (plan, group, first, count, 0, lines, patches, row))
-            for n in range(0, filters, PANEL):
-                panel = panels + 4 * n * inner
-                call_at(
-                    plan[TILES],
-                    (
-                        patches,
-                        row,
-                        4,
-                        panel,
-                        4 * PANEL,
-                        plan[Y] + 4 * (first * plan[FILTERS] + group * filters + n),
-                        4 * plan[FILTERS],
-                        count,
-                        filters - n,
-                        inner,
-                    ),
-                )
-            if plan[BIAS] != 0:
-                _finish(plan, group * filters, filters, first, count)
+        for band in range(bands):
+            start, stop = 0, windows
+            corner, y_row = plan[Y] + 4 * group * filters, 4 * plan[FILTERS]
+            if plan[CHOSEN] != 0:
+                start = (band // plan[POOL_H] * plan[OUT_H] + band % plan[POOL_H] * 2) * plan[OUT_W]
+                stop = start + 2 * plan[OUT_W]
+                corner, y_row = made - start * 4 * filters, 4 * filters
+            for first in range(start, stop, plan[BLOCK]):
+                count = min(plan[BLOCK], stop - first)
+                lines = plan[KERNEL_D] * plan[KERNEL_H]
+                call_at(plan[GATHER], (plan, group, first, count, 0, lines, patches, gathered))
+                for n in range(0, filters, PANEL):
+                    panel, place = panels + 4 * n * inner, corner + first * y_row + 4 * n
+                    left = patches, row, step, panel, 4 * PANEL
+                    call_at(plan[TILES], (*left, place, y_row, count, filters - n, inner))
+                if plan[CHOSEN] == 0 and plan[FINISH] != 0:
+                    call_at(plan[FINISH], (plan, group * filters, filters, first, count))
+            if plan[CHOSEN] != 0:
+                call_at(plan[POOL], (plan, group * filters, filters, band, made))
 
 
 @kernel
@@ -223,6 +311,7 @@ def convolve_patches_input_gradient(plan: Array) -> None:
     depth = -(-filters // LANES) * LANES
     panels = plan[WORK]
     patches = panels + 4 * depth * (-(-inner // PANEL) * PANEL)
+    given = patches + plan[BLOCK] * row + 4 * SLACK
     floats = plan[IMAGES] * plan[IN_D] * plan[IN_H] * plan[IN_W] * plan[CHANNELS]
     for i in range(0, floats, LANES):
         clear_lanes(plan[X] + 4 * i, floats - i, plan[X] + 4 * i)
@@ -232,13 +321,17 @@ def convolve_patches_input_gradient(plan: Array) -> None:
             _pack_columns(corner, 4 * plan[FILTERS], inner - n, filters, panels + 4 * n * depth)
         for first in range(0, windows, plan[BLOCK]):
             count = min(plan[BLOCK], windows - first)
+            dy, dy_row = plan[Y] + 4 * (first * plan[FILTERS] + group * filters), 4 * plan[FILTERS]
+            if plan[CHOSEN] != 0:
+                call_at(plan[POOL], (plan, group * filters, filters, depth, first, count, given))
+                dy, dy_row = given, 4 * depth
             for n in range(0, inner, PANEL):
                 panel = panels + 4 * n * depth
                 call_at(
                     plan[TILES],
                     (
-                        plan[Y] + 4 * (first * plan[FILTERS] + group * filters),
-                        4 * plan[FILTERS],
+                        dy,
+                        dy_row,
                         4,
                         panel,
                         4 * PANEL,
@@ -259,7 +352,11 @@ def convolve_patches_weight_gradient(plan: Array) -> None:
     filters = plan[PART]
     windows = plan[IMAGES] * plan[OUT_D] * plan[OUT_H] * plan[OUT_W]
     line_floats = plan[KERNEL_W] * channels
-    row = 4 * (plan[LINES] * line_floats + SLACK)
+    row, step = 4 * (plan[LINES] * line_floats + SLACK), 4
+    gathered = row
+    if plan[IS_BY_TAP] != 0:
+        row, step = 4, 4 * (GRAIN + SLACK)
+        gathered = step
     lines = plan[KERNEL_D] * plan[KERNEL_H]
     result = plan[WORK]
     panels = result + 4 * RESULT_ROWS * PANEL
@@ -268,11 +365,15 @@ def convolve_patches_weight_gradient(plan: Array) -> None:
         for first in range(0, windows, GRAIN):
             count = min(GRAIN, windows - first)
             for n in range(0, filters, PANEL):
-                corner = plan[Y] + 4 * (first * plan[FILTERS] + group * filters + n)
-                _pack_rows(corner, 4 * plan[FILTERS], filters - n, count, panels + 4 * n * GRAIN)
+                column, panel = group * filters + n, panels + 4 * n * GRAIN
+                if plan[CHOSEN] != 0:
+                    call_at(plan[POOL], (plan, column, filters - n, PANEL, first, count, panel))
+                    continue
+                corner = plan[Y] + 4 * (first * plan[FILTERS] + column)
+                _pack_rows(corner, 4 * plan[FILTERS], filters - n, count, panel)
             for line in range(0, lines, plan[LINES]):
                 stop = min(lines, line + plan[LINES])
-                call_at(plan[GATHER], (plan, group, first, count, line, stop, patches, row))
+                call_at(plan[GATHER], (plan, group, first, count, line, stop, patches, gathered))
                 inner = (stop - line) * line_floats
                 for n in range(0, filters, PANEL):
                     panel = panels + 4 * n * GRAIN
@@ -281,8 +382,8 @@ def convolve_patches_weight_gradient(plan: Array) -> None:
                         call_at(
                             plan[TILES],
                             (
-                                patches + 4 * k,
-                                4,
+                                patches + k * step,
+                                step,
                                 row,
                                 panel,
                                 4 * PANEL,

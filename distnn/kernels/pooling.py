@@ -31,9 +31,7 @@ def _number(sizes: Array, place: tuple[int, int, int], tap: tuple[int, int, int]
 
 
 @kernel
-def max_pool(
-    x: Array, sizes: Array, channels: int, is_rectified: int, y: Array, chosen: Array
-) -> None:
+def max_pool(x: Array, sizes: Array, channels: int, is_rectified: int, y: Array, chosen: Array) -> None:
     """y = the largest value of each window, NaN if there is one; `chosen` = the number of its tap.
 
     `is_rectified`: y is relu of that.
@@ -85,7 +83,9 @@ def max_pool(
 
 
 @kernel
-def max_pool_gradient(dy: Array, chosen: Array, sizes: Array, channels: int, is_apart: int, dx: Array) -> None:
+def max_pool_gradient(
+    dy: Array, chosen: Array, sizes: Array, channels: int, is_apart: int, dx: Array
+) -> None:
     """dx = dy at the tap of its window that was chosen, added up over windows.
 
     `is_apart`: 1 if no two windows meet, so that there is nothing to add; 2 if each value is in one window.

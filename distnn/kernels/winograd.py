@@ -4,9 +4,9 @@ The 4 x 4 tiles of all images stand in one list and are taken in blocks: their i
 planes, one product per plane with the transformed kernels, the results transformed back. Images are copied
 into a frame of zeros, so that no tile needs care at the edges; outputs beyond the image are left out. An
 output's bits depend on its tile alone. Gradients are the same steps transposed, on the tiles of the outputs:
-an input's adds up over the tiles that read it, in their order; that of the weights is summed over the tiles of
-a block, and the blocks are added in order. Channels and filters are multiples of 16. `winograd_transforms` has
-the algebra, `convolution.py` makes the plans.
+an input's adds up over the tiles that read it, in their order; that of the weights is summed over the tiles
+of a block, and the blocks are added in order. Channels and filters are multiples of 16.
+`winograd_transforms` has the algebra, `convolution.py` makes the plans.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from distnn.kernels.instructions import LANES
 from distnn.kernels.jit import Array, inlined, kernel
 from distnn.kernels.masked_lanes import add_lanes, clear_lanes
 from distnn.kernels.panels import copy_lanes, transpose_in
+from distnn.kernels.pooled_lanes import choose_lanes
 from distnn.kernels.shared_code import call_at
 from distnn.kernels.tiles import PANEL
 from distnn.kernels.winograd_transforms import (
     SIDE,
     TILE,
     add_input_gradients,
+    pool_outputs,
     transform_inputs,
     transform_kernel_gradients,
     transform_kernels,
@@ -31,11 +33,13 @@ from distnn.kernels.winograd_transforms import (
 # The words of a plan. X is read and Y made; gradients read both. W is [3, 3, CHANNELS, FILTERS].
 # DX and DW are made, each unless it is 0. PART of the filters have their weights' gradient computed, from the
 # first that DW and Y point to; with DX it is all of them.
-# TILES, FRAME, TO_PLANES and OF_WEIGHTS are addresses of compiled functions (see `shared_code`).
+# TILES, FRAME, TO_PLANES, OF_WEIGHTS and PLACE are addresses of compiled functions (see `shared_code`).
 X, W, Y, WORK, TILES, IMAGES, FRAME, CHANNELS, FILTERS, PART, BLOCK, IN_H, IN_W, OUT_H, OUT_W = range(15)
-BEFORE_H, BEFORE_W, DX, DW, BIAS, FLOOR, TO_PLANES, OF_WEIGHTS, FRAMED, WORDS = range(15, 25)
+BEFORE_H, BEFORE_W, DX, DW, BIAS, FLOOR, TO_PLANES, OF_WEIGHTS, FRAMED = range(15, 24)
+CHOSEN, POOL_H, POOL_W, PLACE, WORDS = range(24, 29)
 # At last the values at BIAS are added to Y, and what is below FLOOR (the bits of a float) becomes that.
 # FRAMED is the kernels' own: the image that is in the frame.
+# Where Y is pooled 2 x 2 it is [N, POOL_H, POOL_W, FILTERS], and CHOSEN has the numbers of the taps.
 PLANES = SIDE * SIDE
 RESULT_ROWS = 48
 """Rows of a weight gradient's plane that are summed aside before they are added."""
@@ -125,8 +129,8 @@ def _multiply_planes(
             call_at(plan[TILES], (a, *left, c + 4 * f, 4 * filters, count, filters - f, channels))
 
 
-@inlined
-def _place_outputs(plan: Array, first: int, count: int, outputs: int, small: int) -> None:
+@kernel
+def place_outputs(plan: Array, first: int, count: int, outputs: int, small: int) -> None:
     """The block's tiles of Y; those that stand out are made aside, and what is inside is copied."""
     filters = plan[FILTERS]
     down, across = -(-plan[OUT_H] // TILE), -(-plan[OUT_W] // TILE)
@@ -152,6 +156,48 @@ def _place_outputs(plan: Array, first: int, count: int, outputs: int, small: int
 
 
 @kernel
+def pool_outputs_of_tiles(plan: Array, first: int, count: int, outputs: int, small: int) -> None:
+    """The block's tiles of Y where that is pooled."""
+    filters, pool_h, pool_w = plan[FILTERS], plan[POOL_H], plan[POOL_W]
+    down, across = -(-plan[OUT_H] // TILE), -(-plan[OUT_W] // TILE)
+    plane = 4 * (plan[BLOCK] * filters + GAP)
+    row, column = 4 * pool_w * filters, 4 * filters
+    for t in range(count):
+        image = (first + t) // (down * across)
+        i, j = (first + t) // across % down * (TILE // 2), (first + t) % across * (TILE // 2)
+        place = ((image * pool_h + i) * pool_w + j) * filters
+        for f in range(0, filters, LANES):
+            source, target = outputs + 4 * (t * filters + f), plan[Y] + 4 * (place + f)
+            finish = plan[BIAS] + 4 * f, plan[FLOOR], plan[CHOSEN] + place + f, pool_h - i, pool_w - j
+            pool_outputs(source, SIDE * plane, plane, target, row, column, *finish)
+
+
+@kernel
+def frame_gradient(plan: Array, image: int, target: int) -> None:
+    """dy of an image inside of whole tiles."""
+    down, across = -(-plan[OUT_H] // TILE), -(-plan[OUT_W] // TILE)
+    source = plan[Y] + 4 * image * plan[OUT_H] * plan[OUT_W] * plan[FILTERS]
+    sizes = plan[OUT_H], plan[OUT_W], plan[PART], plan[FILTERS], 0, 0
+    call_at(plan[FRAME], (source, *sizes, TILE * down, TILE * across, target))
+
+
+@kernel
+def frame_pooled_gradient(plan: Array, image: int, target: int) -> None:
+    """The same where Y is pooled: the gradient is at the tap that was chosen."""
+    filters, made, pool_h, pool_w = plan[PART], plan[FILTERS], plan[POOL_H], plan[POOL_W]
+    rows, row = TILE * -(-plan[OUT_H] // TILE), TILE * -(-plan[OUT_W] // TILE)
+    source, chosen = plan[Y], plan[CHOSEN]
+    for i in range(rows):
+        for j in range(row):
+            left = LANES * (i // 2 < pool_h and j // 2 < pool_w)
+            place = ((image * pool_h + i // 2) * pool_w + j // 2) * made
+            tap = i % 2 * 2 + j % 2
+            for f in range(0, filters, LANES):
+                choose_lanes(source + 4 * (place + f), chosen + place + f, tap, left, target)
+                target += 4 * LANES
+
+
+@kernel
 def convolve_winograd(plan: Array) -> None:
     """Y from X and W."""
     channels, filters = plan[CHANNELS], plan[FILTERS]
@@ -169,7 +215,7 @@ def convolve_winograd(plan: Array) -> None:
         count = min(plan[BLOCK], tiles - first)
         call_at(plan[TO_PLANES], (plan, first, count, frame, inputs))
         _multiply_planes(plan, count, channels, filters, kernels, inputs, outputs)
-        _place_outputs(plan, first, count, outputs, small)
+        call_at(plan[PLACE], (plan, first, count, outputs, small))
 
 
 @inlined
@@ -177,17 +223,15 @@ def _transform_output_gradients(
     plan: Array, first: int, count: int, framed: int, frame: int, target: int
 ) -> int:
     """dM of a block of tiles; returns the image that is in the frame afterwards."""
-    filters, made = plan[PART], plan[FILTERS]
+    filters = plan[PART]
     down, across = -(-plan[OUT_H] // TILE), -(-plan[OUT_W] // TILE)
-    rows, row = TILE * down, TILE * across
+    row = TILE * across
     plane = 4 * (plan[BLOCK] * filters + GAP)
     for t in range(count):
         image = (first + t) // (down * across)
         i, j = (first + t) // across % down * TILE, (first + t) % across * TILE
         if image != framed:
-            source = plan[Y] + 4 * image * plan[OUT_H] * plan[OUT_W] * made
-            sizes = plan[OUT_H], plan[OUT_W], filters, made, 0, 0
-            call_at(plan[FRAME], (source, *sizes, rows, row, frame))
+            call_at(plan[PLACE], (plan, image, frame))
             framed = image
         corner, line = frame + 4 * (i * row + j) * filters, 4 * row * filters
         for f in range(0, filters, LANES):

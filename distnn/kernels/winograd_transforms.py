@@ -20,7 +20,9 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from distnn.kernels.instructions import FLOAT, I32, LANES, call, int64, load, splat, store, vector_type
+from distnn.kernels.instructions import LANES, call, int64, load, store, vector_type
+from distnn.kernels.masked_lanes import finished, floor_of
+from distnn.kernels.pooled_lanes import pooled, store_numbers
 
 TILE, TAPS, SIDE = 4, 3, 6
 """Outputs, kernel and inputs of a tile along an axis."""
@@ -162,9 +164,10 @@ def _transform_intrinsic(transform: Transform, size: int, is_added: bool = False
     return operation
 
 
-def _finished(builder: Any, vector: Any, bias: Any, floor: Any) -> Any:
-    total = builder.fadd(vector, bias)
-    return builder.select(builder.fcmp_ordered("<", total, floor), floor, total)
+def _outputs_of(builder: Any, source: Line) -> list[Line]:
+    """A^T M A of what is at (base, row stride, column stride)."""
+    grid = [[load(builder, address, LANES) for address in line] for line in _grid(builder, source, SIDE)]
+    return _along_both_axes(builder, grid, _outputs)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -185,19 +188,56 @@ def transform_outputs(
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        added = load(builder, arguments[6], LANES)
-        lowest = splat(builder, builder.bitcast(builder.trunc(arguments[7], I32), FLOAT), LANES)
-        grid = [
-            [load(builder, address, LANES) for address in line]
-            for line in _grid(builder, arguments[:3], SIDE)
-        ]
-        done = _along_both_axes(builder, grid, _outputs)
+        added, lowest = load(builder, arguments[6], LANES), floor_of(builder, arguments[7])
+        done = _outputs_of(builder, arguments[:3])
         for line, addresses in zip(done, _grid(builder, arguments[3:6], TILE), strict=True):
             for vector, address in zip(line, addresses, strict=True):
-                store(builder, address, _finished(builder, vector, added, lowest))
+                store(builder, address, finished(builder, vector, added, lowest))
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 8), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def pool_outputs(
+    typing_context: Any,
+    source: Any,
+    source_row: Any,
+    source_column: Any,
+    target: Any,
+    target_row: Any,
+    target_column: Any,
+    bias: Any,
+    floor: Any,
+    chosen: Any,
+    rows: Any,
+    columns: Any,
+) -> Any:
+    """The same pooled 2 x 2, and the numbers of the taps to `chosen`, a byte for each float of the target.
+
+    Only the first `rows` and `columns` of the 2 x 2 results are written.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        added, lowest = load(builder, arguments[6], LANES), floor_of(builder, arguments[7])
+        done = _outputs_of(builder, arguments[:3])
+        chosen, rows, columns = arguments[8:]
+        quarter = [builder.ashr(stride, int64(2)) for stride in arguments[4:6]]
+        targets, numbers_at = (
+            _grid(builder, place, TILE // 2) for place in (arguments[3:6], [chosen, *quarter])
+        )
+        for i in range(TILE // 2):
+            for j in range(TILE // 2):
+                window = [done[2 * i + y][2 * j + x] for y in (0, 1) for x in (0, 1)]
+                best, numbers = pooled(builder, window, added, lowest)
+                is_row = builder.icmp_signed(">", rows, int64(i))
+                is_inside = builder.and_(is_row, builder.icmp_signed(">", columns, int64(j)))
+                with builder.if_then(is_inside):
+                    store(builder, targets[i][j], best)
+                    store_numbers(builder, numbers_at[i][j], numbers)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 11), generate
 
 
 transform_inputs = _transform_intrinsic(_inputs, SIDE)

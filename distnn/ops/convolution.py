@@ -19,6 +19,7 @@ from distnn.kernels.windows import Windows, make_transposed_windows, make_window
 from distnn.ops.activations import BiasAdd, Relu
 from distnn.ops.arguments import operands, shape_of
 from distnn.ops.op import ELSEWHERE, FIRST_OUTPUT, Bound, Op
+from distnn.ops.pooling import MaxPool
 from distnn.ops.windows import as_sizes, checked_data_format, checked_padding, spatial_sizes
 from distnn.tensor import Array, Dim, Shape, Spec, Tensor, keras_shape
 
@@ -40,6 +41,16 @@ class _OverWindows(Op):
     def _images(self, array: Array, is_output: bool = False) -> Array:
         sizes = self.windows.outputs if is_output else self.windows.inputs
         return array.reshape(len(array), *sizes, array.shape[-1])
+
+    def _pooled(self, array: Array) -> Array:
+        """Of outputs pooled 2 x 2."""
+        return array.reshape(len(array), *(1,) * (5 - array.ndim), *array.shape[1:])
+
+    def _given(self, dy: Array, chosen: Array | None) -> tuple[Array, Array | None]:
+        """A gradient as kernels see it; pooled, if there is `chosen`."""
+        if chosen is None:
+            return self._images(dy, is_output=True), None
+        return self._pooled(dy), self._pooled(chosen)
 
     def _weights(self, array: Array) -> Array:
         return array.reshape(*self.windows.kernel, *array.shape[-2:])
@@ -100,9 +111,36 @@ class BiasedConvolution(Convolution):
         return kernels.bind_convolution(x, w, y, outputs[1], self.windows, self.groups, finish)
 
     def fused_with(self, consumer: Op, sources: tuple[int, ...]) -> Op | None:
+        if self.is_rectified:
+            return None
+        if isinstance(consumer, MaxPool) and consumer.windows == kernels.pooling_of(self.windows):
+            return PooledConvolution(self.windows, self.groups, consumer.is_rectified)
+        is_relu = isinstance(consumer, Relu)
+        return BiasedConvolution(self.windows, self.groups, is_rectified=True) if is_relu else None
+
+
+class PooledConvolution(BiasedConvolution):
+    """(y, chosen, scratch) from (x, w, bias): a convolution plus bias, pooled, then relu if `is_rectified`.
+
+    Programs make it; it is never recorded.
+    """
+
+    def infer(self, *inputs: Spec) -> tuple[Spec, ...]:
+        made, scratch = super().infer(*inputs)
+        pool = kernels.pooling_of(self.windows)
+        assert pool is not None
+        return *MaxPool(pool).infer(made), scratch
+
+    def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
+        x, w = self._images(inputs[0]), self._weights(inputs[1])
+        y, chosen = (self._pooled(array) for array in outputs[:2])
+        finish = kernels.Finish(inputs[2], self.is_rectified)
+        return kernels.bind_convolution(x, w, y, outputs[2], self.windows, self.groups, finish, chosen)
+
+    def fused_with(self, consumer: Op, sources: tuple[int, ...]) -> Op | None:
         if self.is_rectified or not isinstance(consumer, Relu):
             return None
-        return BiasedConvolution(self.windows, self.groups, is_rectified=True)
+        return PooledConvolution(self.windows, self.groups, is_rectified=True)
 
 
 class ConvolutionInputGradient(_OverWindows):
@@ -135,19 +173,31 @@ class ConvolutionInputGradient(_OverWindows):
 
 
 class ConvolutionGradients(_OverWindows):
-    """(dx, scratch, dw) from (dy, w, x): both gradients. Programs make it; it is never recorded."""
+    """(dx, scratch, dw) from (dy, w, x): both gradients. Programs make it; it is never recorded.
+
+    With `is_pooled` from (dy, chosen, w, x), where dy is that of 2 x 2 pooling after the convolution.
+    """
+
+    def __init__(self, windows: Windows, groups: int = 1, is_pooled: bool = False) -> None:
+        super().__init__(windows, groups)
+        self.is_pooled = is_pooled
 
     def infer(self, *inputs: Spec) -> tuple[Spec, ...]:
-        dy, w, x = inputs
-        return x, self._scratch(_known(x.shape[-1]), _known(dy.shape[-1])), w
+        w, x = inputs[-2:]
+        return x, self._scratch(_known(x.shape[-1]), _known(w.shape[-1])), w
 
     def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
-        dy, w, x = self._images(inputs[0], is_output=True), self._weights(inputs[1]), self._images(inputs[2])
+        dy, chosen = self._given(inputs[0], inputs[1] if self.is_pooled else None)
+        w, x = self._weights(inputs[-2]), self._images(inputs[-1])
         dx, dw = self._images(outputs[0]), self._weights(outputs[2])
-        return kernels.bind_gradients(x, w, dy, dx, dw, outputs[1], self.windows, self.groups)
+        return kernels.bind_gradients(x, w, dy, dx, dw, outputs[1], self.windows, self.groups, chosen)
 
     def flops(self, inputs: Sequence[Spec], outputs: Sequence[Spec], samples: int) -> int:
-        return 2 * self._weight_flops(inputs[0].concrete(samples)[0], inputs[1])
+        return 2 * self._weight_flops(inputs[0].concrete(samples)[0], inputs[-2])
+
+    def after_pooling(self, pool: Windows, place: int) -> Op | None:
+        is_known = not self.is_pooled and place == 0 and pool == kernels.pooling_of(self.windows)
+        return ConvolutionGradients(self.windows, self.groups, is_pooled=True) if is_known else None
 
 
 class ConvolutionWeightGradient(_OverWindows):
@@ -173,6 +223,29 @@ class ConvolutionWeightGradient(_OverWindows):
 
     def flops(self, inputs: Sequence[Spec], outputs: Sequence[Spec], samples: int) -> int:
         return self._weight_flops(inputs[0].concrete(samples)[0], outputs[0])
+
+    def after_pooling(self, pool: Windows, place: int) -> Op | None:
+        is_known = place == 1 and pool == kernels.pooling_of(self.windows)
+        return PooledWeightGradient(self.windows, self.groups) if is_known else None
+
+
+class PooledWeightGradient(_OverWindows):
+    """(dw, scratch) from (dy, chosen, x), where dy is that of 2 x 2 pooling after the convolution.
+
+    Programs make it; it is never recorded.
+    """
+
+    def infer(self, *inputs: Spec) -> tuple[Spec, ...]:
+        dy, _, x = inputs
+        return ConvolutionWeightGradient(self.windows, self.groups).infer(x, dy)
+
+    def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
+        (dy, chosen), x = self._given(*inputs[:2]), self._images(inputs[2])
+        dw = self._weights(outputs[0])
+        return kernels.bind_weight_gradient(x, dy, dw, outputs[1], self.windows, self.groups, chosen)
+
+    def flops(self, inputs: Sequence[Spec], outputs: Sequence[Spec], samples: int) -> int:
+        return self._weight_flops(inputs[2].concrete(samples)[0], outputs[0])
 
 
 class _Depthwise(_OverWindows):

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from distnn.graph import Graph, current_graph
+from distnn.kernels.windows import Windows
 from distnn.naming import snake_case
 from distnn.tensor import Array, Spec, Tensor
 from distnn.variable import Variable
@@ -105,6 +106,14 @@ class Op(ABC):
         """This op with the gradient of relu before its input `place`, if it knows how: for `fused_with`.
 
         It takes relu's output and the gradient of that, then this op's other inputs.
+        """
+        return None
+
+    def after_pooling(self, pool: Windows, place: int) -> Op | None:
+        """This op with the gradient of max pooling before its input `place`, if it knows how.
+
+        For `fused_with`. It takes the gradient and the numbers of the taps that were chosen, then this op's
+        other inputs.
         """
         return None
 

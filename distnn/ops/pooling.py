@@ -13,7 +13,7 @@ from distnn.kernels.windows import Windows, make_windows
 from distnn.ops.activations import Relu
 from distnn.ops.arguments import operand, shape_of
 from distnn.ops.elementwise import cast
-from distnn.ops.op import Bound, Op
+from distnn.ops.op import FIRST_OUTPUT, Bound, Op
 from distnn.ops.windows import as_sizes, checked_data_format, checked_padding, spatial_sizes
 from distnn.tensor import Array, Shape, Spec, Tensor, keras_shape
 
@@ -77,19 +77,14 @@ class MaxPoolGradient(_Pooling):
         return Spec(self.shape, inputs[0].dtype)
 
     def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
-        is_apart = _apartness(self.windows)
-        return self._bound(kernels.max_pool_gradient, inputs, is_apart, outputs[0].reshape(-1))
+        dx = outputs[0].reshape(-1)
+        return self._bound(kernels.max_pool_gradient, inputs, self.windows.apartness, dx)
 
     def same_sums(self, inputs: Tensors) -> Tensor:
         return inputs[0]
 
-
-def _apartness(windows: Windows) -> int:
-    """1 if no two windows meet, 2 if, besides, each value is in one; else 0."""
-    if any(taps > stride for taps, stride in zip(windows.kernel, windows.strides, strict=True)):
-        return 0
-    covered = tuple(taps * count for taps, count in zip(windows.kernel, windows.outputs, strict=True))
-    return 2 if covered == windows.inputs and windows.kernel == windows.strides else 1
+    def fused_with(self, consumer: Op, sources: tuple[int, ...]) -> Op | None:
+        return consumer.after_pooling(self.windows, sources.index(FIRST_OUTPUT))
 
 
 class AveragePool(_Pooling):

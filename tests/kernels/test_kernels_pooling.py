@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from distnn.kernels import activations, depthwise, pooling
 from distnn.kernels.windows import Windows, make_windows
-from distnn.ops.pooling import _apartness
 
 Array = np.ndarray[Any, np.dtype[Any]]
 CHANNELS = (1, 5, 16, 35)
@@ -48,7 +47,7 @@ def largest(x: Array, dy: Array, windows: Windows, is_rectified: int = 0) -> tup
     sizes, channels = sizes_of(windows), x.shape[-1]
     pooling.max_pool(x.reshape(-1), sizes, channels, is_rectified, y.reshape(-1), chosen)
     flat = dx.reshape(-1)
-    pooling.max_pool_gradient(dy.reshape(-1), chosen, sizes, channels, _apartness(windows), flat)
+    pooling.max_pool_gradient(dy.reshape(-1), chosen, sizes, channels, windows.apartness, flat)
     return y, dx
 
 
