@@ -21,11 +21,11 @@ def _bounds(sizes: Array, axis: int, place: int) -> tuple[int, int]:
 
 
 @helper
-def _number(sizes: Array, place: tuple[int, int, int], tap: tuple[int, int, int]) -> int:
-    """Of the tap that reads the input `tap`, in the window at `place`."""
-    d = tap[0] - place[0] * sizes[6] + sizes[12]
-    h = tap[1] - place[1] * sizes[7] + sizes[13]
-    w = tap[2] - place[2] * sizes[8] + sizes[14]
+def _first_tap(sizes: Array, out_d: int, out_h: int, out_w: int) -> int:
+    """The number of the first tap inside the image, of the window at a place."""
+    d = max(0, sizes[12] - out_d * sizes[6])
+    h = max(0, sizes[13] - out_h * sizes[7])
+    w = max(0, sizes[14] - out_w * sizes[8])
     number: int = (d * sizes[4] + h) * sizes[5] + w
     return number
 
@@ -48,16 +48,15 @@ def max_pool(x: Array, sizes: Array, channels: int, is_rectified: int, y: Array,
                 low_h, high_h = _bounds(sizes, 1, out_h)
                 for out_w in range(sizes[17]):
                     low_w, high_w = _bounds(sizes, 2, out_w)
-                    place = (out_d, out_h, out_w)
+                    first = _first_tap(sizes, out_d, out_h, out_w)
                     corner = start + ((low_d * sizes[1] + low_h) * sizes[2] + low_w) * channels
-                    first = _number(sizes, place, (low_d, low_h, low_w))
                     for c in range(0, whole, LANES):
                         best = load(x, corner + c)
                         taken = splat(x.dtype.type(first))
                         for d in range(low_d, high_d):
                             for h in range(low_h, high_h):
                                 line = start + (d * sizes[1] + h) * sizes[2] * channels + c
-                                number = _number(sizes, place, (d, h, 0))
+                                number = first + ((d - low_d) * sizes[4] + h - low_h) * sizes[5] - low_w
                                 for w in range(low_w, high_w):
                                     value = load(x, line + w * channels)
                                     tap = splat(x.dtype.type(number + w))
@@ -72,7 +71,7 @@ def max_pool(x: Array, sizes: Array, channels: int, is_rectified: int, y: Array,
                         for d in range(low_d, high_d):
                             for h in range(low_h, high_h):
                                 line = start + (d * sizes[1] + h) * sizes[2] * channels + c
-                                number = _number(sizes, place, (d, h, 0))
+                                number = first + ((d - low_d) * sizes[4] + h - low_h) * sizes[5] - low_w
                                 for w in range(low_w, high_w):
                                     one = x[line + w * channels]
                                     kept = number + w if one > largest else kept
@@ -105,14 +104,14 @@ def max_pool_gradient(
                 low_h, high_h = _bounds(sizes, 1, out_h)
                 for out_w in range(sizes[17]):
                     low_w, high_w = _bounds(sizes, 2, out_w)
-                    place = (out_d, out_h, out_w)
+                    first = _first_tap(sizes, out_d, out_h, out_w)
                     for c in range(0, whole, LANES):
                         given = load(dy, source + c)
                         taken = load_whole(chosen, source + c, given)
                         for d in range(low_d, high_d):
                             for h in range(low_h, high_h):
                                 line = start + (d * sizes[1] + h) * sizes[2] * channels + c
-                                number = _number(sizes, place, (d, h, 0))
+                                number = first + ((d - low_d) * sizes[4] + h - low_h) * sizes[5] - low_w
                                 for w in range(low_w, high_w):
                                     at = line + w * channels
                                     tap = splat(dx.dtype.type(number + w))
@@ -124,7 +123,7 @@ def max_pool_gradient(
                         for d in range(low_d, high_d):
                             for h in range(low_h, high_h):
                                 line = start + (d * sizes[1] + h) * sizes[2] * channels + c
-                                number = _number(sizes, place, (d, h, 0))
+                                number = first + ((d - low_d) * sizes[4] + h - low_h) * sizes[5] - low_w
                                 for w in range(low_w, high_w):
                                     at = line + w * channels
                                     share = dy[source + c] if number + w == chosen[source + c] else zero
