@@ -13,14 +13,15 @@ by a point and its negative. Only `winograd.py` calls these; all take addresses 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from distnn.kernels.instructions import LANES, call, int64, load, store, vector_type
+from distnn.kernels.instructions import I64, LANES, call, hidden, int64, load, store, vector_type
 from distnn.kernels.masked_lanes import finished, floor_of
 from distnn.kernels.pooled_lanes import pooled, store_numbers
 
@@ -120,17 +121,45 @@ def _kernel_gradients(builder: Any, u: Line) -> Line:
     ]
 
 
-def _along_both_axes(builder: Any, grid: list[Line], transform: Transform) -> list[Line]:
-    rows = [transform(builder, line) for line in grid]
-    columns = [transform(builder, list(column)) for column in zip(*rows, strict=True)]
-    return [list(row) for row in zip(*columns, strict=True)]
+@contextmanager
+def _repeated(builder: Any, count: int) -> Iterator[Any]:
+    """A loop that the compiler does not unroll: all of a transform at once takes it long, and no less to run."""
+    with cgutils.for_range(builder, hidden(builder, int64(count))) as loop:
+        yield loop.index
 
 
-def _grid(builder: Any, place: Line, size: int) -> list[Line]:
-    """The addresses of size x size vectors, from (base, row stride, column stride)."""
+def _transform(
+    builder: Any, source: Line, size: int, transform: Transform, finish: Callable[[Any, Line], None]
+) -> None:
+    """The transform along both axes of size x size vectors at (base, row stride, column stride).
+
+    `finish` is given each column of the result, and its number.
+    """
+    base, row, column = source
+    made = len(transform(builder, [ir.Constant(vector_type(LANES), None)] * size))
+    vector_bytes = 4 * LANES
+    with builder.goto_entry_block():
+        memory = builder.alloca(ir.ArrayType(vector_type(LANES), size * made))
+        memory.align = vector_bytes
+    between = builder.ptrtoint(memory, I64)
+    with _repeated(builder, size) as i:
+        start = builder.add(base, builder.mul(row, i))
+        places = [builder.add(start, builder.mul(column, int64(j))) for j in range(size)]
+        line = builder.add(between, builder.mul(i, int64(vector_bytes * made)))
+        done = transform(builder, [load(builder, place, LANES) for place in places])
+        for j, vector in enumerate(done):
+            store(builder, builder.add(line, int64(vector_bytes * j)), vector)
+    with _repeated(builder, made) as j:
+        top = builder.add(between, builder.mul(j, int64(vector_bytes)))
+        places = [builder.add(top, int64(vector_bytes * made * i)) for i in range(size)]
+        finish(j, transform(builder, [load(builder, place, LANES) for place in places]))
+
+
+def _column(builder: Any, place: Line, size: int, number: Any) -> Line:
+    """The addresses of a column of vectors, from (base, row stride, column stride)."""
     base, row, column = place
-    lines = [builder.add(base, builder.mul(row, int64(i))) for i in range(size)]
-    return [[builder.add(line, builder.mul(column, int64(j))) for j in range(size)] for line in lines]
+    top = builder.add(base, builder.mul(column, number))
+    return [builder.add(top, builder.mul(row, int64(i))) for i in range(size)]
 
 
 def _transform_intrinsic(transform: Transform, size: int, is_added: bool = False) -> Any:
@@ -147,27 +176,20 @@ def _transform_intrinsic(transform: Transform, size: int, is_added: bool = False
         target_column: Any,
     ) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            grid = [
-                [load(builder, address, LANES) for address in line]
-                for line in _grid(builder, arguments[:3], size)
-            ]
-            done = _along_both_axes(builder, grid, transform)
-            for line, addresses in zip(done, _grid(builder, arguments[3:], len(done)), strict=True):
-                for vector, address in zip(line, addresses, strict=True):
+            def finish(number: Any, line: Line) -> None:
+                for vector, address in zip(
+                    line, _column(builder, arguments[3:], len(line), number), strict=True
+                ):
                     if is_added:
                         vector = builder.fadd(load(builder, address, LANES), vector)
                     store(builder, address, vector)
+
+            _transform(builder, arguments[:3], size, transform, finish)
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * 6), generate
 
     return operation
-
-
-def _outputs_of(builder: Any, source: Line) -> list[Line]:
-    """A^T M A of what is at (base, row stride, column stride)."""
-    grid = [[load(builder, address, LANES) for address in line] for line in _grid(builder, source, SIDE)]
-    return _along_both_axes(builder, grid, _outputs)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -189,10 +211,12 @@ def transform_outputs(
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         added, lowest = load(builder, arguments[6], LANES), floor_of(builder, arguments[7])
-        done = _outputs_of(builder, arguments[:3])
-        for line, addresses in zip(done, _grid(builder, arguments[3:6], TILE), strict=True):
-            for vector, address in zip(line, addresses, strict=True):
+
+        def finish(number: Any, line: Line) -> None:
+            for vector, address in zip(line, _column(builder, arguments[3:6], TILE, number), strict=True):
                 store(builder, address, finished(builder, vector, added, lowest))
+
+        _transform(builder, arguments[:3], SIDE, _outputs, finish)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 8), generate
@@ -220,21 +244,31 @@ def pool_outputs(
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         added, lowest = load(builder, arguments[6], LANES), floor_of(builder, arguments[7])
-        done = _outputs_of(builder, arguments[:3])
         chosen, rows, columns = arguments[8:]
         quarter = [builder.ashr(stride, int64(2)) for stride in arguments[4:6]]
-        targets, numbers_at = (
-            _grid(builder, place, TILE // 2) for place in (arguments[3:6], [chosen, *quarter])
-        )
-        for i in range(TILE // 2):
-            for j in range(TILE // 2):
-                window = [done[2 * i + y][2 * j + x] for y in (0, 1) for x in (0, 1)]
+        with builder.goto_entry_block():
+            memory = builder.alloca(ir.ArrayType(vector_type(LANES), TILE * TILE))
+            memory.align = 4 * LANES
+        made = [builder.ptrtoint(memory, I64), int64(4 * LANES), int64(4 * LANES * TILE)]
+
+        def keep(number: Any, line: Line) -> None:
+            for vector, address in zip(line, _column(builder, made, TILE, number), strict=True):
+                store(builder, address, vector)
+
+        _transform(builder, arguments[:3], SIDE, _outputs, keep)
+        with _repeated(builder, TILE // 2) as j:
+            left = builder.mul(j, int64(2))
+            lines = [_column(builder, made, TILE, builder.add(left, int64(x))) for x in (0, 1)]
+            targets = _column(builder, arguments[3:6], TILE // 2, j)
+            numbers_at = _column(builder, [chosen, *quarter], TILE // 2, j)
+            is_column = builder.icmp_signed(">", columns, j)
+            for i in range(TILE // 2):
+                window = [load(builder, lines[x][2 * i + y], LANES) for y in (0, 1) for x in (0, 1)]
                 best, numbers = pooled(builder, window, added, lowest)
-                is_row = builder.icmp_signed(">", rows, int64(i))
-                is_inside = builder.and_(is_row, builder.icmp_signed(">", columns, int64(j)))
+                is_inside = builder.and_(is_column, builder.icmp_signed(">", rows, int64(i)))
                 with builder.if_then(is_inside):
-                    store(builder, targets[i][j], best)
-                    store_numbers(builder, numbers_at[i][j], numbers)
+                    store(builder, targets[i], best)
+                    store_numbers(builder, numbers_at[i], numbers)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 11), generate
