@@ -180,8 +180,6 @@ def _make_plan(
         plan[patches.CHOSEN : patches.POOL_W + 1] = chosen.ctypes.data, *chosen.shape[2:4]
         kernel = (patches.unpool_windows, 6) if finish is None else (patches.pool_windows, 4)
         plan[patches.POOL] = _address(*kernel)
-    elif finish is not None:
-        plan[patches.FINISH] = _address(patches.finish_windows, 4)
     return plan
 
 
@@ -211,10 +209,8 @@ def _make_winograd_plan(
     is_gradient = dx is not None or dw is not None
     if chosen is not None:
         plan[winograd.CHOSEN : winograd.POOL_W + 1] = chosen.ctypes.data, *chosen.shape[2:4]
-        place = winograd.frame_pooled_gradient if is_gradient else winograd.pool_outputs_of_tiles
-    else:
-        place = winograd.frame_gradient if is_gradient else winograd.place_outputs
-    plan[winograd.PLACE] = _address(place, 2 if is_gradient else 4)
+        kernel = (winograd.frame_pooled_gradient, 2) if is_gradient else (winograd.pool_tiles, 3)
+        plan[winograd.POOL] = _address(*kernel)
     return plan
 
 

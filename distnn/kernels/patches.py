@@ -23,11 +23,12 @@ from distnn.kernels.tiles import PANEL
 X, W, Y, WORK, TILES, IMAGES, GATHER, GROUPS, CHANNELS, FILTERS, PART, BLOCK, LINES = range(13)
 IN_D, IN_H, IN_W, KERNEL_D, KERNEL_H, KERNEL_W, OUT_D, OUT_H, OUT_W = range(13, 22)
 STRIDE_D, STRIDE_H, STRIDE_W, STEP_D, STEP_H, STEP_W, BEFORE_D, BEFORE_H, BEFORE_W = range(22, 31)
-BIAS, FLOOR, FINISH, CHOSEN, POOL_H, POOL_W, POOL, IS_BY_TAP, WORDS = range(31, 40)
-# FINISH and POOL are further addresses of functions. Unless FINISH is 0, the values at BIAS are added to Y,
-# and what is below FLOOR (the bits of a float) becomes that.
+BIAS, FLOOR, CHOSEN, POOL_H, POOL_W, POOL, IS_BY_TAP, WORDS = range(31, 39)
+# Unless BIAS is 0, the values there are added to Y, and what is below FLOOR (the bits of a float) becomes
+# that.
 # With IS_BY_TAP patches are gathered by `gather_taps`.
-# Unless CHOSEN is 0, Y is [N, POOL_H, POOL_W, O], pooled 2 x 2, and CHOSEN has the numbers of the taps.
+# Unless CHOSEN is 0, Y is [N, POOL_H, POOL_W, O], pooled 2 x 2, CHOSEN has the numbers of the taps, and POOL
+# is the address of a further function.
 GRAIN = 256
 """Windows whose part of a weight gradient is one chain."""
 RESULT_ROWS = 48
@@ -210,14 +211,14 @@ def _scatter(plan: Array, group: int, first: int, count: int, source: int, row: 
                     add_lanes(start + 4 * i, floats - i, target + 4 * i)
 
 
-@kernel
-def finish_windows(plan: Array, column: int, columns: int, first: int, count: int) -> None:
+@inlined
+def _finish(plan: Array, column: int, columns: int, first: int, count: int) -> None:
     """Bias and relu of `count` windows, while they are in the cache."""
-    row = 4 * plan[FILTERS]
+    row, floor = 4 * plan[FILTERS], plan[FLOOR]
     corner, bias = plan[Y] + first * row + 4 * column, plan[BIAS] + 4 * column
     for p in range(count):
         for i in range(0, columns, LANES):
-            finish_lanes(bias + 4 * i, columns - i, corner + p * row + 4 * i, plan[FLOOR])
+            finish_lanes(bias + 4 * i, columns - i, corner + p * row + 4 * i, floor)
 
 
 @kernel
@@ -263,42 +264,48 @@ def unpool_windows(
 @kernel
 def convolve_patches(plan: Array) -> None:
     """y from x and w; pooled, where CHOSEN is, two rows of windows at a time."""
-    inner = plan[KERNEL_D] * plan[KERNEL_H] * plan[KERNEL_W] * (plan[CHANNELS] // plan[GROUPS])
-    filters = plan[FILTERS] // plan[GROUPS]
-    windows = plan[IMAGES] * plan[OUT_D] * plan[OUT_H] * plan[OUT_W]
+    lines, block, groups, all_filters = (
+        plan[KERNEL_D] * plan[KERNEL_H],
+        plan[BLOCK],
+        plan[GROUPS],
+        plan[FILTERS],
+    )
+    inner = lines * plan[KERNEL_W] * (plan[CHANNELS] // groups)
+    filters = all_filters // groups
     # Patches are rows of taps, or by tap.
     row, step = 4 * (inner + SLACK), 4
-    gathered, size = row, plan[BLOCK] * row
+    gathered = row
     if plan[IS_BY_TAP] != 0:
-        row, step = 4, 4 * (plan[BLOCK] + SLACK)
-        gathered, size = step, inner * step
+        row, step = 4, 4 * (block + SLACK)
+        gathered = step
     panels = plan[WORK]
     patches = panels + 4 * inner * (-(-filters // PANEL) * PANEL)
-    made = patches + size + 4 * SLACK
-    bands = plan[IMAGES] * plan[POOL_H] if plan[CHOSEN] != 0 else 1
-    for group in range(plan[GROUPS]):
+    made = patches + 4 * (max(inner, block) * SLACK + inner * block + SLACK)
+    is_pooled = plan[CHOSEN] != 0
+    bands, band_windows = 1, plan[IMAGES] * plan[OUT_D] * plan[OUT_H] * plan[OUT_W]
+    if is_pooled:
+        bands, band_windows = plan[IMAGES] * plan[POOL_H], 2 * plan[OUT_W]
+    for group in range(groups):
+        column = group * filters
         for n in range(0, filters, PANEL):
-            corner = plan[W] + 4 * (group * filters + n)
-            _pack_rows(corner, 4 * plan[FILTERS], filters - n, inner, panels + 4 * n * inner)
+            corner = plan[W] + 4 * (column + n)
+            _pack_rows(corner, 4 * all_filters, filters - n, inner, panels + 4 * n * inner)
         for band in range(bands):
-            start, stop = 0, windows
-            corner, y_row = plan[Y] + 4 * group * filters, 4 * plan[FILTERS]
-            if plan[CHOSEN] != 0:
+            start, corner, y_row = 0, plan[Y] + 4 * column, 4 * all_filters
+            if is_pooled:
                 start = (band // plan[POOL_H] * plan[OUT_H] + band % plan[POOL_H] * 2) * plan[OUT_W]
-                stop = start + 2 * plan[OUT_W]
                 corner, y_row = made - start * 4 * filters, 4 * filters
-            for first in range(start, stop, plan[BLOCK]):
-                count = min(plan[BLOCK], stop - first)
-                lines = plan[KERNEL_D] * plan[KERNEL_H]
+            for first in range(start, start + band_windows, block):
+                count = min(block, start + band_windows - first)
                 call_at(plan[GATHER], (plan, group, first, count, 0, lines, patches, gathered))
                 for n in range(0, filters, PANEL):
-                    panel, place = panels + 4 * n * inner, corner + first * y_row + 4 * n
-                    left = patches, row, step, panel, 4 * PANEL
+                    left = patches, row, step, panels + 4 * n * inner, 4 * PANEL
+                    place = corner + first * y_row + 4 * n
                     call_at(plan[TILES], (*left, place, y_row, count, filters - n, inner))
-                if plan[CHOSEN] == 0 and plan[FINISH] != 0:
-                    call_at(plan[FINISH], (plan, group * filters, filters, first, count))
-            if plan[CHOSEN] != 0:
-                call_at(plan[POOL], (plan, group * filters, filters, band, made))
+                if plan[BIAS] != 0 and not is_pooled:
+                    _finish(plan, column, filters, first, count)
+            if is_pooled:
+                call_at(plan[POOL], (plan, column, filters, band, made))
 
 
 @kernel

@@ -2,7 +2,7 @@
 
 Arrays are flat, images [D, H, W, C] behind each other; `sizes` holds the numbers of `Windows.sizes`. Taps
 outside the image are left out. The gradient of a largest value goes to the first tap that equals it: its
-number is kept, counted over the whole window; where there is none (NaN) it is the number of taps. A value of
+number is kept, counted over the taps inside; for NaN it is that of all taps of a window, so none. A value of
 dx adds up in the order of the windows, whatever the other images.
 """
 
@@ -18,16 +18,6 @@ def _bounds(sizes: Array, axis: int, place: int) -> tuple[int, int]:
     """The inputs [first, last) that the window at `place` reads along an axis; no dilation."""
     first = place * sizes[6 + axis] - sizes[12 + axis]
     return max(first, 0), min(first + sizes[3 + axis], sizes[axis])
-
-
-@helper
-def _first_tap(sizes: Array, out_d: int, out_h: int, out_w: int) -> int:
-    """The number of the first tap inside the image, of the window at a place."""
-    d = max(0, sizes[12] - out_d * sizes[6])
-    h = max(0, sizes[13] - out_h * sizes[7])
-    w = max(0, sizes[14] - out_w * sizes[8])
-    number: int = (d * sizes[4] + h) * sizes[5] + w
-    return number
 
 
 @kernel
@@ -48,34 +38,32 @@ def max_pool(x: Array, sizes: Array, channels: int, is_rectified: int, y: Array,
                 low_h, high_h = _bounds(sizes, 1, out_h)
                 for out_w in range(sizes[17]):
                     low_w, high_w = _bounds(sizes, 2, out_w)
-                    first = _first_tap(sizes, out_d, out_h, out_w)
                     corner = start + ((low_d * sizes[1] + low_h) * sizes[2] + low_w) * channels
                     for c in range(0, whole, LANES):
                         best = load(x, corner + c)
-                        taken = splat(x.dtype.type(first))
+                        taken, number = nothing, 0
                         for d in range(low_d, high_d):
                             for h in range(low_h, high_h):
                                 line = start + (d * sizes[1] + h) * sizes[2] * channels + c
-                                number = first + ((d - low_d) * sizes[4] + h - low_h) * sizes[5] - low_w
                                 for w in range(low_w, high_w):
                                     value = load(x, line + w * channels)
-                                    tap = splat(x.dtype.type(number + w))
-                                    taken = where_above(value, best, tap, taken)
+                                    taken = where_above(value, best, splat(x.dtype.type(number)), taken)
                                     best = larger(best, value)
+                                    number += 1
                         store_whole(chosen, target + c, where_equal(best, best, taken, nowhere))
                         if is_rectified != 0:
                             best = not_below(best, nothing)
                         store(y, target + c, best)
                     for c in range(whole, channels):
-                        largest, kept = x[corner + c], first
+                        largest, kept, number = x[corner + c], 0, 0
                         for d in range(low_d, high_d):
                             for h in range(low_h, high_h):
                                 line = start + (d * sizes[1] + h) * sizes[2] * channels + c
-                                number = first + ((d - low_d) * sizes[4] + h - low_h) * sizes[5] - low_w
                                 for w in range(low_w, high_w):
                                     one = x[line + w * channels]
-                                    kept = number + w if one > largest else kept
+                                    kept = number if one > largest else kept
                                     largest = one if (one > largest or one != one) else largest
+                                    number += 1
                         chosen[target + c] = kept if largest == largest else none
                         y[target + c] = zero if is_rectified != 0 and largest < zero else largest
                     target += channels
@@ -104,30 +92,30 @@ def max_pool_gradient(
                 low_h, high_h = _bounds(sizes, 1, out_h)
                 for out_w in range(sizes[17]):
                     low_w, high_w = _bounds(sizes, 2, out_w)
-                    first = _first_tap(sizes, out_d, out_h, out_w)
                     for c in range(0, whole, LANES):
                         given = load(dy, source + c)
-                        taken = load_whole(chosen, source + c, given)
+                        taken, number = load_whole(chosen, source + c, given), 0
                         for d in range(low_d, high_d):
                             for h in range(low_h, high_h):
                                 line = start + (d * sizes[1] + h) * sizes[2] * channels + c
-                                number = first + ((d - low_d) * sizes[4] + h - low_h) * sizes[5] - low_w
                                 for w in range(low_w, high_w):
                                     at = line + w * channels
-                                    tap = splat(dx.dtype.type(number + w))
+                                    tap = splat(dx.dtype.type(number))
                                     part = where_equal(tap, taken, given, nothing)
+                                    number += 1
                                     if is_apart == 0:
                                         part = load(dx, at) + part
                                     store(dx, at, part)
                     for c in range(whole, channels):
+                        number = 0
                         for d in range(low_d, high_d):
                             for h in range(low_h, high_h):
                                 line = start + (d * sizes[1] + h) * sizes[2] * channels + c
-                                number = first + ((d - low_d) * sizes[4] + h - low_h) * sizes[5] - low_w
                                 for w in range(low_w, high_w):
                                     at = line + w * channels
-                                    share = dy[source + c] if number + w == chosen[source + c] else zero
+                                    share = dy[source + c] if number == chosen[source + c] else zero
                                     dx[at] = share if is_apart != 0 else dx[at] + share
+                                    number += 1
                     source += channels
 
 

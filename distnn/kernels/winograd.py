@@ -33,10 +33,10 @@ from distnn.kernels.winograd_transforms import (
 # The words of a plan. X is read and Y made; gradients read both. W is [3, 3, CHANNELS, FILTERS].
 # DX and DW are made, each unless it is 0. PART of the filters have their weights' gradient computed, from the
 # first that DW and Y point to; with DX it is all of them.
-# TILES, FRAME, TO_PLANES, OF_WEIGHTS and PLACE are addresses of compiled functions (see `shared_code`).
+# TILES, FRAME, TO_PLANES, OF_WEIGHTS and POOL are addresses of compiled functions (see `shared_code`).
 X, W, Y, WORK, TILES, IMAGES, FRAME, CHANNELS, FILTERS, PART, BLOCK, IN_H, IN_W, OUT_H, OUT_W = range(15)
 BEFORE_H, BEFORE_W, DX, DW, BIAS, FLOOR, TO_PLANES, OF_WEIGHTS, FRAMED = range(15, 24)
-CHOSEN, POOL_H, POOL_W, PLACE, WORDS = range(24, 29)
+CHOSEN, POOL_H, POOL_W, POOL, WORDS = range(24, 29)
 # At last the values at BIAS are added to Y, and what is below FLOOR (the bits of a float) becomes that.
 # FRAMED is the kernels' own: the image that is in the frame.
 # Where Y is pooled 2 x 2 it is [N, POOL_H, POOL_W, FILTERS], and CHOSEN has the numbers of the taps.
@@ -129,8 +129,8 @@ def _multiply_planes(
             call_at(plan[TILES], (a, *left, c + 4 * f, 4 * filters, count, filters - f, channels))
 
 
-@kernel
-def place_outputs(plan: Array, first: int, count: int, outputs: int, small: int) -> None:
+@inlined
+def _place_outputs(plan: Array, first: int, count: int, outputs: int, small: int) -> None:
     """The block's tiles of Y; those that stand out are made aside, and what is inside is copied."""
     filters = plan[FILTERS]
     down, across = -(-plan[OUT_H] // TILE), -(-plan[OUT_W] // TILE)
@@ -156,7 +156,7 @@ def place_outputs(plan: Array, first: int, count: int, outputs: int, small: int)
 
 
 @kernel
-def pool_outputs_of_tiles(plan: Array, first: int, count: int, outputs: int, small: int) -> None:
+def pool_tiles(plan: Array, first: int, count: int, outputs: int) -> None:
     """The block's tiles of Y where that is pooled."""
     filters, pool_h, pool_w = plan[FILTERS], plan[POOL_H], plan[POOL_W]
     down, across = -(-plan[OUT_H] // TILE), -(-plan[OUT_W] // TILE)
@@ -173,17 +173,8 @@ def pool_outputs_of_tiles(plan: Array, first: int, count: int, outputs: int, sma
 
 
 @kernel
-def frame_gradient(plan: Array, image: int, target: int) -> None:
-    """dy of an image inside of whole tiles."""
-    down, across = -(-plan[OUT_H] // TILE), -(-plan[OUT_W] // TILE)
-    source = plan[Y] + 4 * image * plan[OUT_H] * plan[OUT_W] * plan[FILTERS]
-    sizes = plan[OUT_H], plan[OUT_W], plan[PART], plan[FILTERS], 0, 0
-    call_at(plan[FRAME], (source, *sizes, TILE * down, TILE * across, target))
-
-
-@kernel
 def frame_pooled_gradient(plan: Array, image: int, target: int) -> None:
-    """The same where Y is pooled: the gradient is at the tap that was chosen."""
+    """dy of an image inside of whole tiles, where Y is pooled: it is at the tap that was chosen."""
     filters, made, pool_h, pool_w = plan[PART], plan[FILTERS], plan[POOL_H], plan[POOL_W]
     rows, row = TILE * -(-plan[OUT_H] // TILE), TILE * -(-plan[OUT_W] // TILE)
     source, chosen = plan[Y], plan[CHOSEN]
@@ -215,7 +206,10 @@ def convolve_winograd(plan: Array) -> None:
         count = min(plan[BLOCK], tiles - first)
         call_at(plan[TO_PLANES], (plan, first, count, frame, inputs))
         _multiply_planes(plan, count, channels, filters, kernels, inputs, outputs)
-        call_at(plan[PLACE], (plan, first, count, outputs, small))
+        if plan[CHOSEN] != 0:
+            call_at(plan[POOL], (plan, first, count, outputs))
+        else:
+            _place_outputs(plan, first, count, outputs, small)
 
 
 @inlined
@@ -223,7 +217,7 @@ def _transform_output_gradients(
     plan: Array, first: int, count: int, framed: int, frame: int, target: int
 ) -> int:
     """dM of a block of tiles; returns the image that is in the frame afterwards."""
-    filters = plan[PART]
+    filters, made = plan[PART], plan[FILTERS]
     down, across = -(-plan[OUT_H] // TILE), -(-plan[OUT_W] // TILE)
     row = TILE * across
     plane = 4 * (plan[BLOCK] * filters + GAP)
@@ -231,7 +225,12 @@ def _transform_output_gradients(
         image = (first + t) // (down * across)
         i, j = (first + t) // across % down * TILE, (first + t) % across * TILE
         if image != framed:
-            call_at(plan[PLACE], (plan, image, frame))
+            if plan[CHOSEN] != 0:
+                call_at(plan[POOL], (plan, image, frame))
+            else:
+                source = plan[Y] + 4 * image * plan[OUT_H] * plan[OUT_W] * made
+                sizes = plan[OUT_H], plan[OUT_W], filters, made, 0, 0
+                call_at(plan[FRAME], (source, *sizes, TILE * down, row, frame))
             framed = image
         corner, line = frame + 4 * (i * row + j) * filters, 4 * row * filters
         for f in range(0, filters, LANES):

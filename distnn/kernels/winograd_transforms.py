@@ -123,7 +123,7 @@ def _kernel_gradients(builder: Any, u: Line) -> Line:
 
 @contextmanager
 def _repeated(builder: Any, count: int) -> Iterator[Any]:
-    """A loop that the compiler does not unroll: all of a transform at once takes it long, and no less to run."""
+    """A loop that the compiler does not unroll: that takes it long, and a transform is no quicker for it."""
     with cgutils.for_range(builder, hidden(builder, int64(count))) as loop:
         yield loop.index
 
