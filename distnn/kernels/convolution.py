@@ -178,8 +178,7 @@ def _make_plan(
         plan[patches.BIAS], plan[patches.FLOOR] = finish.bias.ctypes.data, finish.floor
     if chosen is not None:
         plan[patches.CHOSEN : patches.POOL_W + 1] = chosen.ctypes.data, *chosen.shape[2:4]
-        kernel = (patches.unpool_windows, 6) if finish is None else (patches.pool_windows, 4)
-        plan[patches.POOL] = _address(*kernel)
+        plan[patches.UNPOOL] = _address(patches.unpool_windows, 6) if finish is None else 0
     return plan
 
 
@@ -304,7 +303,8 @@ def bind_convolution(
         plans = [_make_winograd_plan(*piece, chosen=taps, finish=finish) for piece, taps in pieces]
         return _bind(winograd.convolve_winograd, plans, x, w, y, chosen, finish, *works)
     plans = [_make_plan(*piece, groups, taps, finish) for piece, taps in pieces]
-    return _bind(patches.convolve_patches, plans, x, w, y, chosen, finish, *works)
+    kernel = patches.convolve_patches if chosen is None else patches.convolve_and_pool_patches
+    return _bind(kernel, plans, x, w, y, chosen, finish, *works)
 
 
 def bind_input_gradient(

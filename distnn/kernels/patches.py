@@ -23,12 +23,12 @@ from distnn.kernels.tiles import PANEL
 X, W, Y, WORK, TILES, IMAGES, GATHER, GROUPS, CHANNELS, FILTERS, PART, BLOCK, LINES = range(13)
 IN_D, IN_H, IN_W, KERNEL_D, KERNEL_H, KERNEL_W, OUT_D, OUT_H, OUT_W = range(13, 22)
 STRIDE_D, STRIDE_H, STRIDE_W, STEP_D, STEP_H, STEP_W, BEFORE_D, BEFORE_H, BEFORE_W = range(22, 31)
-BIAS, FLOOR, CHOSEN, POOL_H, POOL_W, POOL, IS_BY_TAP, WORDS = range(31, 39)
+BIAS, FLOOR, CHOSEN, POOL_H, POOL_W, UNPOOL, IS_BY_TAP, WORDS = range(31, 39)
 # Unless BIAS is 0, the values there are added to Y, and what is below FLOOR (the bits of a float) becomes
 # that.
 # With IS_BY_TAP patches are gathered by `gather_taps`.
-# Unless CHOSEN is 0, Y is [N, POOL_H, POOL_W, O], pooled 2 x 2, CHOSEN has the numbers of the taps, and POOL
-# is the address of a further function.
+# Unless CHOSEN is 0, Y is [N, POOL_H, POOL_W, O], pooled 2 x 2, CHOSEN has the numbers of the taps, and
+# UNPOOL is for gradients the address of a further function.
 GRAIN = 256
 """Windows whose part of a weight gradient is one chain."""
 RESULT_ROWS = 48
@@ -221,8 +221,8 @@ def _finish(plan: Array, column: int, columns: int, first: int, count: int) -> N
             finish_lanes(bias + 4 * i, columns - i, corner + p * row + 4 * i, floor)
 
 
-@kernel
-def pool_windows(plan: Array, column: int, columns: int, band: int, made: int) -> None:
+@inlined
+def _pool_windows(plan: Array, column: int, columns: int, band: int, made: int) -> None:
     """A row of pooled windows, from the two rows at `made`; bias and relu too."""
     across, filters, floor = plan[POOL_W], plan[FILTERS], plan[FLOOR]
     place = band * across * filters + column
@@ -261,51 +261,71 @@ def unpool_windows(
                 n += 1
 
 
-@kernel
-def convolve_patches(plan: Array) -> None:
-    """y from x and w; pooled, where CHOSEN is, two rows of windows at a time."""
-    lines, block, groups, all_filters = (
-        plan[KERNEL_D] * plan[KERNEL_H],
-        plan[BLOCK],
-        plan[GROUPS],
-        plan[FILTERS],
-    )
-    inner = lines * plan[KERNEL_W] * (plan[CHANNELS] // groups)
-    filters = all_filters // groups
+@inlined
+def _pack_weights(plan: Array, column: int, filters: int, inner: int) -> None:
+    """The weights of `filters` from `column` on, in panels."""
+    for n in range(0, filters, PANEL):
+        corner = plan[W] + 4 * (column + n)
+        _pack_rows(corner, 4 * plan[FILTERS], filters - n, inner, plan[WORK] + 4 * n * inner)
+
+
+@inlined
+def _multiply_windows(
+    plan: Array, group: int, first: int, count: int, filters: int, inner: int, made: int, made_row: int
+) -> None:
+    """The convolution of `count` windows from `first` on, to rows `made_row` bytes apart."""
     # Patches are rows of taps, or by tap.
     row, step = 4 * (inner + SLACK), 4
     gathered = row
     if plan[IS_BY_TAP] != 0:
-        row, step = 4, 4 * (block + SLACK)
+        row, step = 4, 4 * (plan[BLOCK] + SLACK)
         gathered = step
-    panels = plan[WORK]
-    patches = panels + 4 * inner * (-(-filters // PANEL) * PANEL)
-    made = patches + 4 * (max(inner, block) * SLACK + inner * block + SLACK)
-    is_pooled = plan[CHOSEN] != 0
-    bands, band_windows = 1, plan[IMAGES] * plan[OUT_D] * plan[OUT_H] * plan[OUT_W]
-    if is_pooled:
-        bands, band_windows = plan[IMAGES] * plan[POOL_H], 2 * plan[OUT_W]
-    for group in range(groups):
+    patches = plan[WORK] + 4 * inner * (-(-filters // PANEL) * PANEL)
+    lines = plan[KERNEL_D] * plan[KERNEL_H]
+    call_at(plan[GATHER], (plan, group, first, count, 0, lines, patches, gathered))
+    for n in range(0, filters, PANEL):
+        panel = plan[WORK] + 4 * n * inner
+        place = made + 4 * n
+        call_at(
+            plan[TILES],
+            (patches, row, step, panel, 4 * PANEL, place, made_row, count, filters - n, inner),
+        )
+
+
+@kernel
+def convolve_patches(plan: Array) -> None:
+    """y from x and w."""
+    inner = plan[KERNEL_D] * plan[KERNEL_H] * plan[KERNEL_W] * (plan[CHANNELS] // plan[GROUPS])
+    filters, y_row = plan[FILTERS] // plan[GROUPS], 4 * plan[FILTERS]
+    windows = plan[IMAGES] * plan[OUT_D] * plan[OUT_H] * plan[OUT_W]
+    for group in range(plan[GROUPS]):
         column = group * filters
-        for n in range(0, filters, PANEL):
-            corner = plan[W] + 4 * (column + n)
-            _pack_rows(corner, 4 * all_filters, filters - n, inner, panels + 4 * n * inner)
-        for band in range(bands):
-            start, corner, y_row = 0, plan[Y] + 4 * column, 4 * all_filters
-            if is_pooled:
-                start = (band // plan[POOL_H] * plan[OUT_H] + band % plan[POOL_H] * 2) * plan[OUT_W]
-                corner, y_row = made - start * 4 * filters, 4 * filters
-            for first in range(start, start + band_windows, block):
-                count = min(block, start + band_windows - first)
-                call_at(plan[GATHER], (plan, group, first, count, 0, lines, patches, gathered))
-                for n in range(0, filters, PANEL):
-                    left = patches, row, step, panels + 4 * n * inner, 4 * PANEL
-                    place = corner + first * y_row + 4 * n
-                    call_at(plan[TILES], (*left, place, y_row, count, filters - n, inner))
-                if plan[BIAS] != 0 and not is_pooled:
-                    _finish(plan, column, filters, first, count)
-            if is_pooled:
-                call_at(plan[POOL], (plan, column, filters, band, made))
+        _pack_weights(plan, column, filters, inner)
+        for first in range(0, windows, plan[BLOCK]):
+            count = min(plan[BLOCK], windows - first)
+            place = plan[Y] + first * y_row + 4 * column
+            _multiply_windows(plan, group, first, count, filters, inner, place, y_row)
+            if plan[BIAS] != 0:
+                _finish(plan, column, filters, first, count)
+
+
+@kernel
+def convolve_and_pool_patches(plan: Array) -> None:
+    """y, pooled, and the taps that were chosen, from x and w: two rows of windows at a time."""
+    inner = plan[KERNEL_D] * plan[KERNEL_H] * plan[KERNEL_W] * (plan[CHANNELS] // plan[GROUPS])
+    filters, block = plan[FILTERS] // plan[GROUPS], plan[BLOCK]
+    patches = plan[WORK] + 4 * inner * (-(-filters // PANEL) * PANEL)
+    made = patches + 4 * (inner * block + (max(inner, block) + 1) * SLACK)
+    for group in range(plan[GROUPS]):
+        column = group * filters
+        _pack_weights(plan, column, filters, inner)
+        for band in range(plan[IMAGES] * plan[POOL_H]):
+            start = (band // plan[POOL_H] * plan[OUT_H] + band % plan[POOL_H] * 2) * plan[OUT_W]
+            for first in range(0, 2 * plan[OUT_W], block):
+                count = min(block, 2 * plan[OUT_W] - first)
+                place = made + 4 * first * filters
+                _multiply_windows(plan, group, start + first, count, filters, inner, place, 4 * filters)
+            _pool_windows(plan, column, filters, band, made)
 
 
 @kernel
@@ -330,7 +350,7 @@ def convolve_patches_input_gradient(plan: Array) -> None:
             count = min(plan[BLOCK], windows - first)
             dy, dy_row = plan[Y] + 4 * (first * plan[FILTERS] + group * filters), 4 * plan[FILTERS]
             if plan[CHOSEN] != 0:
-                call_at(plan[POOL], (plan, group * filters, filters, depth, first, count, given))
+                call_at(plan[UNPOOL], (plan, group * filters, filters, depth, first, count, given))
                 dy, dy_row = given, 4 * depth
             for n in range(0, inner, PANEL):
                 panel = panels + 4 * n * depth
@@ -374,7 +394,7 @@ def convolve_patches_weight_gradient(plan: Array) -> None:
             for n in range(0, filters, PANEL):
                 column, panel = group * filters + n, panels + 4 * n * GRAIN
                 if plan[CHOSEN] != 0:
-                    call_at(plan[POOL], (plan, column, filters - n, PANEL, first, count, panel))
+                    call_at(plan[UNPOOL], (plan, column, filters - n, PANEL, first, count, panel))
                     continue
                 corner = plan[Y] + 4 * (first * plan[FILTERS] + column)
                 _pack_rows(corner, 4 * plan[FILTERS], filters - n, count, panel)

@@ -334,7 +334,7 @@ def pooled_results(problem: Problem, images: slice = slice(None)) -> tuple[Array
 
 
 POOLED = [
-    # by Winograd with tiles that stand out; by patches: of one channel (by tap), of few, padded, and in groups
+    # by Winograd with tiles that stand out; by patches: of one channel (by tap), of few, and in groups
     (make_windows((13, 11), (3, 3), (1, 1), (1, 1), "valid"), 32, 48, 1),
     (make_windows((9, 16), (3, 3), (1, 1), (1, 1), "same"), 16, 16, 1),
     (make_windows((13, 12), (3, 3), (1, 1), (1, 1), "valid"), 1, 32, 1),
