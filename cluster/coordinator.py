@@ -7,10 +7,9 @@ could not be computed again. Workers join and leave between segments of steps.
 from __future__ import annotations
 
 import logging
-import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,12 +19,12 @@ from cluster.assignment import Assignment, assign
 from cluster.crew import Answer, Crew, Outcome, Request, WorkerInfo
 from cluster.exchange.exchange import Exchange, Segment, WorkersLost
 from cluster.failures import losses_of, raise_first_failure
+from cluster.handout import Handout
 from cluster.patience import LOAD_DEADLINE_S, Patience
 from cluster.recovery import Recovery
-from cluster.shared_data import SharedData
 from cluster.staff import Staff
 from cluster.supervision import Action, Loss, decide
-from cluster.transport import pack
+from cluster.warming import Warming
 from distnn import incidents
 from distnn.batching import Batching
 from distnn.data.arrays import ArrayData
@@ -36,6 +35,7 @@ from distnn.incidents import Incident, Observer
 from distnn.recording import TrainingState
 from distnn.reduction import Range
 from distnn.shard import ShardRunner
+from distnn.sources import Sources
 from distnn.task import Task
 from distnn.tensor import Array
 from distnn.updater import Updater
@@ -67,16 +67,12 @@ class Coordinator:
         self._options = options
         self._patience = patience
         self._passes: dict[str, Patience] = {}
-        self._shared = SharedData(crew)
+        self._handout = Handout(crew)
+        self._warming = Warming(crew)
         self._staff = Staff(crew, options.workers)
         self._assignment: Assignment = {}
         self._updater: Updater | None = None
-        self._data: dict[str, ArrayData] = {}
-        self._handles: dict[str, Any] = {}
-        self._packed: tuple[Task, Any] | None = None
-        self._warm_machines: set[str] = set()
         self._recovery = Recovery()
-        self._warming_weights: tuple[int, Any] | None = None
         self._next_look = 0.0
         self._has_warned: set[str] = set()
         self.observer: Observer | None = None
@@ -108,17 +104,16 @@ class Coordinator:
         if self._updater is not None and self._updater.task.key == task.key:
             self._updater.take_task(task)
         else:
-            traced = None if task.objective is None else ShardRunner(task, {}).training
+            traced = None if task.objective is None else ShardRunner(task, Sources({})).training
             self._updater = Updater(task, traced)
             self._exchange.begin(self._updater)
             self._patience.begin()
             self._passes = {}
-            self._warm_machines = set()
+            self._warming.begin()
             holders = set()
         self._updater.begin(state)
-        self._warming_weights = None
-        self._data = dict(data)
-        self._handles = dict(zip(data, self._shared.handles(data.values()), strict=True))
+        self._handout.let_go_of_weights()
+        self._handout.take_data(data)
         if "train" in data:
             self._warn_of_idle(task.batching.shards)
         self._gather()
@@ -132,14 +127,13 @@ class Coordinator:
 
     @property
     def _has_steps(self) -> bool:
-        return "train" in self._data and self.updater.task.objective is not None
+        return "train" in self._handout.data and self.updater.task.objective is not None
 
     def take_batches(self, name: str, data: ArrayData, batching: Batching | None) -> None:
         """Send other batches to all workers, in the place of the named data."""
         if batching is not None:
             self.updater.take_task(replace(self.updater.task, batching=batching))
-        self._data[name], self._handles[name] = data, self._crew.share(data)
-        request = Request("take_batches", (batching, name, self._handles[name]))
+        request = self._handout.to_take_batches(name, data, batching)
         self._staff.ask_newcomers(request)
         self._ask_all(dict.fromkeys(self._staff.members, request), "sending batches")
 
@@ -159,8 +153,9 @@ class Coordinator:
         """Let everybody have the task; returns those who had not."""
         self._staff.take_all()
         new = self._staff.members - holders
-        requests = {worker: self._load_request() for worker in new}
-        again = Request("take_data", (self.updater.task.batching, *self._named_data()))
+        task = self.updater.task
+        requests = {worker: self._handout.to_load(task) for worker in new}
+        again = self._handout.to_take_data(task.batching)
         requests |= dict.fromkeys(holders & self._staff.members, again)
         self._ask_all(requests, "loading")
         minimum = self._options.min_workers
@@ -168,33 +163,17 @@ class Coordinator:
             self._wait_for_workers(f"loading: {self._crew.shortage(minimum)}")
         return new
 
-    def _load_request(self) -> Request:
-        task = self.updater.task
-        if self._packed is None or self._packed[0] is not task:
-            self._packed = task, self._crew.share(_packed(task))
-        return Request("load", (list(sys.path), self._packed[1], *self._named_data()))
-
-    def _named_data(self) -> tuple[Any, ...]:
-        return list(self._handles), *self._handles.values()
-
     def _briefing(self, worker: int) -> list[Request]:
         """What a newcomer is asked before it joins: it comes loaded and warm."""
-        requests = [self._load_request()]
-        if self._has_steps and not self.updater.task.eager:
-            requests.append(Request("warm_up", (self.updater.state.step, 0, self._weights_to_warm_with())))
+        updater = self.updater
+        requests = [self._handout.to_load(updater.task)]
+        if self._has_steps and not updater.task.eager:
+            requests.append(self._handout.to_warm_up(updater.state))
         return requests
-
-    def _weights_to_warm_with(self) -> Any:
-        """A copy of the weights that is shared once a step, however many come."""
-        state = self.updater.state
-        if self._warming_weights is None or self._warming_weights[0] != state.step:
-            self._warming_weights = state.step, self._crew.share(state.weights.copy())
-        return self._warming_weights[1]
 
     def close(self) -> None:
         """Let go of all that was shared with the workers, memory included."""
-        self._shared = SharedData(self._crew)
-        self._packed, self._warming_weights, self._handles = None, None, {}
+        self._handout = Handout(self._crew)
         self._exchange.join({})
         self._updater = None
 
@@ -222,13 +201,9 @@ class Coordinator:
 
     def _warm_up(self, new: set[int]) -> None:
         """Let two processes of each machine share the compiling of kernels; the others find them."""
-        first = self._first_of_machines(new)
-        leaders = {w for machine, w in first.items() if machine not in self._warm_machines}
-        seconds = self._first_of_machines(new - set(first.values()))
-        partners = {w for machine, w in seconds.items() if machine not in self._warm_machines}
         state = self.updater.state
         weights = self._crew.share(state.weights)
-        for group in (leaders | partners, new - leaders - partners):
+        for group, partners in self._warming.turns(new):
             requests = {
                 w: Request(
                     "warm_up", (state.step, self._assignment.get(w, (0, 1))[0], weights, w in partners)
@@ -237,15 +212,10 @@ class Coordinator:
                 if w in self._crew.workers
             }
             self._ask_all(requests, "warming up")
-        self._warm_machines |= set(first)
-
-    def _first_of_machines(self, workers: Iterable[int]) -> dict[str, int]:
-        """The first worker of each machine."""
-        return {self._crew.workers[w].machine: w for w in sorted(workers, reverse=True)}
 
     def _rehearse(self, method: str, data_name: str, batch_size: int, weights: Any) -> None:
         """The same for kernels that only `method` calls; a worker alone on its machine needs no rehearsal."""
-        leaders = set(self._first_of_machines(self._assignment).values())
+        leaders = set(self._warming.first_of_machines(self._assignment).values())
         if len(leaders) < len(self._assignment) and not self.updater.task.eager:
             requests = {
                 w: Request("rehearse", (method, data_name, batch_size, self._assignment[w][0], weights))
@@ -296,7 +266,7 @@ class Coordinator:
         return total_evaluation(self.updater.task, self._batches(data_name, batch_size), parts, before)
 
     def _batches(self, data_name: str, batch_size: int) -> list[Range]:
-        data = self._data[data_name]
+        data = self._handout.data[data_name]
         return batches(data.num_samples, batch_size, data.cuts)
 
     def predict(self, data_name: str, batch_size: int) -> list[Array]:
@@ -343,7 +313,7 @@ class Coordinator:
 
     def _let_join(self, workers: Sequence[int]) -> None:
         """They have the task; a new generation begins only if they compute."""
-        self._warming_weights = None
+        self._handout.let_go_of_weights()
         if workers and set(self._deal()) != set(self._assignment):
             self._join()
         for worker in workers:
@@ -448,14 +418,3 @@ class Coordinator:
 
 def _values(outcomes: Mapping[int, Outcome]) -> list[Any]:
     return [outcome.value for outcome in outcomes.values() if isinstance(outcome, Answer)]
-
-
-def _packed(task: Task) -> bytes:
-    try:
-        return pack(task)
-    except Exception as error:
-        raise ValueError(
-            "the model, its loss or its metrics cannot be sent to other processes "
-            f"({type(error).__name__}: {str(error).strip().splitlines()[0]}): keep open files, locks, "
-            "threads and generators out of layers and functions"
-        ) from error

@@ -12,6 +12,7 @@ from distnn.evaluation import Place, evaluate_shards, predict_shards
 from distnn.kernels.tape import Call
 from distnn.reduction import Range, ShardSums
 from distnn.shard import ShardRunner
+from distnn.sources import Sources
 from distnn.task import Task
 from distnn.tensor import Array
 from distnn.tracing import Mode, Traced
@@ -25,25 +26,28 @@ class CountingRunner:
     """
 
     def __init__(self, task: Task, data: Mapping[str, ArrayData]) -> None:
-        self._runner = ShardRunner(task, data)
+        self._sources = Sources(data)
+        self._runner = ShardRunner(task, self._sources)
         self.task = task
         self._calls = 0
         self._evaluating: int | None = None
 
     @property
     def data(self) -> Mapping[str, ArrayData]:
-        return self._runner.data
+        return self._sources.data
 
     def take(self, batching: Batching, data: Mapping[str, ArrayData]) -> None:
         """Go on in these batches, on other data of the same signature."""
         self._take_batching(batching)
-        self._runner.set_data(data)
+        if not self._sources.set_data(data):
+            self._runner.let_go_of_data()
 
     def take_batches(self, name: str, data: ArrayData, batching: Batching | None) -> None:
         """Go on with other batches in the place of the named data; `batching`: of the steps that come."""
         if batching is not None:
             self._take_batching(batching)
-        self._runner.set_batches(name, data)
+        if not self._sources.set_batches(name, data):
+            self._runner.let_go_of_data()
 
     def _take_batching(self, batching: Batching) -> None:
         self.task = replace(self.task, batching=batching)

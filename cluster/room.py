@@ -23,6 +23,8 @@ def no_room_message(
         return f"only {got} of {wanted} workers could be started ({each}; now {state})"
     if not cpus:
         return f"none of {wanted} workers could be started on this machine"
+    if free.get("CPU", 0) >= cpus:
+        return f"no worker has started though there seems to be room: {each}, and {state}. See `ray status`"
     return (
         f"the cluster has no room for a worker: {each}, and {state}. Wait until other jobs end, or ask for "
         "fewer threads"

@@ -151,6 +151,7 @@ class Feed:
     def begin_epoch(self, epoch: int, step: int, stop: int) -> None:
         """The steps [step, stop) of `epoch` come next."""
         if self._epoch != epoch:
+            self.end_epoch()
             self._begin(epoch)
         self._ask_for(step, stop)
 
@@ -186,14 +187,16 @@ class Feed:
         """Whether there is another batch at all."""
         return self.source.has_more()
 
-    def warn_once(self) -> None:
-        """Say that the batches ended before the training."""
-        if not self._has_warned:
-            self._has_warned = True
-            warnings.warn(RAN_OUT, stacklevel=8)
+    def warn_once(self) -> bool:
+        """Say that the batches ended before the training; whether that is new."""
+        if self._has_warned:
+            return False
+        self._has_warned = True
+        warnings.warn(RAN_OUT, stacklevel=8)
+        return True
 
     def end_epoch(self) -> None:
-        """The epoch's steps are done."""
+        """The epoch's steps are done; nothing happens if none is under way."""
         if self._epoch is not None:
             self.source.on_epoch_end()
             self._epoch = None
@@ -238,8 +241,7 @@ class Feed:
                 f"{self.source.what} ended before step {step}, where the run is to go on: give one that "
                 "yields the same batches as in the beginning"
             )
-        if step % per_epoch == 0:
-            self.end_epoch()
+        # The epoch's last step does not end it here: it may have been left in its validation.
         self._samples_before = int(state["samples"])
         return last.digest() == str(state["last"])
 

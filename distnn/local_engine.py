@@ -21,6 +21,7 @@ from distnn.evaluation import batches, evaluate_shards, predict_shards, total_ev
 from distnn.recording import TrainingState
 from distnn.reduction import Range, ShardSums, combine, worker_ranges
 from distnn.shard import ShardRunner
+from distnn.sources import Sources
 from distnn.tensor import Array
 from distnn.threads import product_threads
 from distnn.updater import Updater
@@ -41,15 +42,25 @@ class _Loaded:
     """A task made ready: a runner for each worker, and who commits its steps."""
 
     def __init__(self, task: Task, data: Mapping[str, ArrayData], num_runners: int) -> None:
-        self.runners = [ShardRunner(task, data) for _ in range(num_runners)]
+        self.sources = Sources(data)
+        self.runners = [ShardRunner(task, self.sources) for _ in range(num_runners)]
         self.ranges: list[Range] = worker_ranges(task.batching.shards, num_runners)
         self.updater = Updater(task, self.runners[0].training if task.objective else None)
 
     def take(self, task: Task, data: Mapping[str, ArrayData]) -> None:
         """Go on with a task of the same key, on other data of the same signature."""
         self.take_task(task)
+        if not self.sources.set_data(data):
+            self._bind_anew()
+
+    def take_batches(self, name: str, data: ArrayData) -> None:
+        """Go on with other batches in the place of the named data."""
+        if not self.sources.set_batches(name, data):
+            self._bind_anew()
+
+    def _bind_anew(self) -> None:
         for runner in self.runners:
-            runner.set_data(data)
+            runner.let_go_of_data()
 
     def take_task(self, task: Task) -> None:
         for runner in self.runners:
@@ -95,8 +106,7 @@ class LocalEngine(Engine):
         loaded = self._now
         if batching is not None:
             loaded.take_task(replace(loaded.updater.task, batching=batching))
-        for runner in loaded.runners:
-            runner.set_batches(name, data)
+        loaded.take_batches(name, data)
 
     def run_segment(self, num_steps: int) -> SegmentReport:
         updater = self._now.updater
@@ -143,7 +153,7 @@ class LocalEngine(Engine):
 
         with product_threads(updater.task.threads):
             parts = self._map(work)
-        data = loaded.runners[0].data[data_name]
+        data = loaded.sources.data[data_name]
         return total_evaluation(updater.task, batches(data.num_samples, batch_size, data.cuts), parts, before)
 
     def add_penalty(self, sums: Array, samples: int) -> None:

@@ -1,4 +1,4 @@
-"""Names as users write them: the nearest valid one for a misspelt one, and snake case for classes."""
+"""Names: the nearest valid one for a misspelt one, snake case for classes, numbers where one comes again."""
 
 from __future__ import annotations
 
@@ -27,3 +27,20 @@ def snake_case(class_name: str) -> str:
     name = re.sub(r"\W+", "", class_name)
     name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower().lstrip("_")
+
+
+class Numbered:
+    """`name`, then `name_1`, `name_2` for the next of the same name; never one that is taken."""
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self._taken = set(taken)
+        self._counts: dict[str, int] = {}
+
+    def __call__(self, name: str) -> str:
+        while True:
+            count = self._counts.get(name, 0)
+            self._counts[name] = count + 1
+            found = name if count == 0 else f"{name}_{count}"
+            if found not in self._taken:
+                self._taken.add(found)
+                return found

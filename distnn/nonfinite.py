@@ -17,6 +17,7 @@ from distnn.graph import Graph, Node
 from distnn.recording import TrainingState
 from distnn.reduction import ShardSums
 from distnn.shard import ShardRunner
+from distnn.sources import Sources
 from distnn.task import Task
 from distnn.tensor import Array, Batch, Tensor
 from distnn.threads import product_threads
@@ -48,7 +49,7 @@ def find_trouble(task: Task, data: ArrayData, state: TrainingState) -> Trouble:
 
 
 def _search(task: Task, data: ArrayData, state: TrainingState) -> Trouble | None:
-    runner = ShardRunner(task, {"train": data})
+    runner = ShardRunner(task, Sources({"train": data}))
     layout = task.layout()
     for variable in layout.trainable:
         if value := _value(layout.view(state.weights, variable)):

@@ -17,6 +17,9 @@ import numpy as np
 from distnn.batching import UNKNOWN_STEPS
 from distnn.tensor import Array
 
+BATCHES_ENDED = "batches-ended"
+"""The kind of an event: what yields the batches had no more of them before the plan's last step."""
+
 
 @dataclass
 class TrainingState:

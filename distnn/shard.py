@@ -58,18 +58,18 @@ class ShardRunner:
 
     Args:
         task: what to compute.
-        data: by name; `train` for steps.
+        sources: of the samples, by name; `train` for steps. Runners of one process have them in common.
         dtype: float32 for work, float64 for gradient checks.
 
     Attributes:
         bindings: another number when what `bind_subtree` gave before is bound to data of the past.
     """
 
-    def __init__(self, task: Task, data: Mapping[str, ArrayData], dtype: type[np.floating] = np.float32):
+    def __init__(self, task: Task, sources: Sources, dtype: type[np.floating] = np.float32):
         self.task = task
         self.dtype = dtype
         self.bindings = 0
-        self._sources = Sources(data)
+        self._sources = sources
         self._traced: dict[tuple[Mode, int], Traced] = {}
         self._programs: OrderedDict[tuple[Mode, int], Program] = OrderedDict()
         self.control: Array = np.zeros(CONTROL_WORDS, np.int64)
@@ -392,17 +392,8 @@ class ShardRunner:
         """By name."""
         return self._sources.data
 
-    def set_data(self, data: Mapping[str, ArrayData]) -> None:
-        """Compute on other data of the same signature; the programs stay, and what is bound if it can."""
-        if not self._sources.set_data(data):
-            self._let_go_of_tapes()
-
-    def set_batches(self, name: str, data: ArrayData) -> None:
-        """Compute on other batches in the place of the named data."""
-        if not self._sources.set_batches(name, data):
-            self._let_go_of_tapes()
-
-    def _let_go_of_tapes(self) -> None:
+    def let_go_of_data(self) -> None:
+        """Bind anew: the sources' data lie elsewhere now. The programs stay."""
         self.bindings += 1
         self._tapes.clear()
         self._feeds.clear()

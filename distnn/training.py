@@ -28,7 +28,7 @@ from distnn.feeding import Feed, Window
 from distnn.incidents import Incident
 from distnn.nonfinite import find_trouble
 from distnn.objective import Objective
-from distnn.recording import Plan, Recorder, Snapshot, TrainingState
+from distnn.recording import BATCHES_ENDED, Plan, Recorder, Snapshot, TrainingState
 from distnn.rescue import Rescue
 from distnn.resuming import BEFORE_A_BATCH, ResumeCheck, check_snapshot, find_example, steps_again
 from distnn.snapshots import read_snapshot, with_arrays, without_arrays, write_snapshot
@@ -177,7 +177,8 @@ class Training:
         """Whether an epoch that is to begin would find no batch."""
         if self.feed is None or self.feed.has_more():
             return False
-        self.feed.warn_once()
+        if self.feed.warn_once():
+            self._event(BATCHES_ENDED, step=self.engine.state().step)
         return True
 
     def _keep_committed(self) -> None:
@@ -408,8 +409,8 @@ class Training:
             return min(left, limit)  # of those that the engine has
         window = feed.pull(step, limit)
         if window is None:
-            if self.plan.steps_per_epoch != UNKNOWN_STEPS:
-                feed.warn_once()
+            if self.plan.steps_per_epoch != UNKNOWN_STEPS and feed.warn_once():
+                self._event(BATCHES_ENDED, step=step)
             return 0
         self.engine.take_batches("train", window.data, window.batching)
         return window.steps_left(step)

@@ -1,14 +1,12 @@
 """The `distnn` command: options and output only; the work is done by the modules it calls.
 
-Results go to standard output, progress and remarks to standard error. Exit codes: 0 done, 1 the run failed,
-2 the request was wrong, 3 stopped before the end, 130 Ctrl-C. Heavy modules are imported by the commands that
-need them, so that `distnn --help` is quick.
+Results go to standard output, progress and remarks to standard error; `command_group` says how it ends. Heavy
+modules are imported by the commands that need them, so that `distnn --help` is quick.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,70 +15,22 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from jobs.chaos.command import chaos
-from jobs.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REQUEST, RequestError
+from jobs.command_group import Commands, end
+from jobs.errors import EXIT_DONE, EXIT_FAILED
+from jobs.placement_options import (
+    deadline_option,
+    engine_of,
+    exchange_option,
+    placement_of,
+    placement_options,
+)
 from jobs.retry_option import retries_option, words_of
 from jobs.stop_command import stop
 
 if TYPE_CHECKING:
-    from jobs.build import Placement
     from jobs.runner import Outcome
 
 Command = Callable[..., Any]
-
-
-class _Commands(click.Group):
-    """Suggests the nearest command for one that does not exist; turns errors into one line and exit 2."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        name = args[0] if args else ""
-        if name and not name.startswith("-") and self.get_command(ctx, name) is None:
-            from distnn.naming import did_you_mean
-
-            hint = did_you_mean(name, self.list_commands(ctx))
-            raise RequestError(f"there is no command '{name}'.{hint or ' `distnn --help` lists them.'}")
-        return super().resolve_command(ctx, args)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            _end(EXIT_INTERRUPTED)
-        except BrokenPipeError:
-            # The reader (`| head`) has gone; nothing is left to say, nor to flush at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            _end(EXIT_FAILED)
-        except ValueError as error:
-            _refuse(str(error))
-        except OSError as error:
-            _fail(str(error))
-        except RuntimeError as error:
-            from distnn.errors import ClusterUnreachableError, EngineError, UserCodeError
-
-            if isinstance(error, ClusterUnreachableError):
-                _refuse(str(error))
-            if isinstance(error, UserCodeError):
-                click.echo(str(error), err=True)
-                _end(EXIT_FAILED)
-            if isinstance(error, EngineError):
-                _fail(str(error))
-            raise
-
-
-def _refuse(message: str) -> NoReturn:
-    for line in message.splitlines() or ["the request was wrong"]:
-        click.echo(f"distnn: {line}", err=True)
-    _end(EXIT_REQUEST)
-
-
-def _fail(message: str) -> NoReturn:
-    click.echo(f"distnn: {message}", err=True)
-    _end(EXIT_FAILED)
-
-
-def _end(code: int) -> NoReturn:
-    raise SystemExit(code)
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -91,7 +41,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
         ctx.exit()
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show it."
 )
@@ -102,42 +52,6 @@ def cli() -> None:
     check_packages()
 
 
-def _placement_options(with_threads: bool) -> Callable[[Command], Command]:
-    def decorate(command: Command) -> Command:
-        command = click.option(
-            "--address", metavar="A", help="A Ray cluster that this machine is a node of."
-        )(command)
-        if with_threads:
-            command = click.option(
-                "--threads", type=click.IntRange(min=1), help="Threads for the products of a shard."
-            )(command)
-        command = click.option(
-            "--workers", type=click.IntRange(min=1), help="How many; never changes the shards or the bytes."
-        )(command)
-        return click.option(
-            "--backend", type=click.Choice(["local", "threads", "ray"]), help="Where to compute."
-        )(command)
-
-    return decorate
-
-
-def _exchange_option(command: Command) -> Command:
-    names = ["auto", "shared_memory", "hierarchical", "object_store"]
-    return click.option(
-        "--exchange", type=click.Choice(names), help="How Ray workers sum gradients; never changes the bytes."
-    )(command)
-
-
-def _deadline_option(command: Command) -> Command:
-    return click.option(
-        "--deadline",
-        "deadline_s",
-        metavar="SECONDS",
-        type=click.FloatRange(min=0, min_open=True),
-        help="How long a worker may be silent before it is treated as dead.",
-    )(command)
-
-
 def _json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")(
         command
@@ -146,9 +60,9 @@ def _json_option(command: Command) -> Command:
 
 @cli.command()
 @click.argument("spec")
-@_placement_options(with_threads=True)
-@_exchange_option
-@_deadline_option
+@placement_options(with_threads=True)
+@exchange_option
+@deadline_option
 @click.option("--run-dir", metavar="DIR", help="Keep the run here (default: $DISTNN_HOME/runs/NAME-ID).")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change the spec; repeatable.")
 @click.option("--dry-run", is_flag=True, help="Say what would happen, and write nothing.")
@@ -174,7 +88,7 @@ def run(
     from jobs.specfile import load_spec
 
     file = load_spec(spec, overrides)  # told before the slower imports
-    placement = _placement(backend, workers, threads, address, exchange, deadline_s)
+    placement = placement_of(backend, workers, threads, address, exchange, deadline_s)
     if dry_run:
         from jobs import dryrun
 
@@ -187,7 +101,7 @@ def run(
         from jobs.rundir import RunDir, new_run_dir
 
         place = new_run_dir(file.spec.name) if run_dir is None else RunDir(Path(run_dir))
-        _end(supervise(words_of(ctx, run_dir=str(place.path)), place, retries, sys.stderr))
+        end(supervise(words_of(ctx, run_dir=str(place.path)), place, retries, sys.stderr))
     from jobs.runner import run_spec
 
     _report(
@@ -197,13 +111,13 @@ def run(
 
 @cli.command()
 @click.argument("run")
-@_placement_options(with_threads=False)
-@_exchange_option
+@placement_options(with_threads=False)
+@exchange_option
 @retries_option
 @click.option(
     "--accept-changes", is_flag=True, help="Go on even if recorded steps do not come to the same bytes now."
 )
-@_deadline_option
+@deadline_option
 @_json_option
 @click.pass_context
 def resume(
@@ -232,10 +146,10 @@ def resume(
     if retries:
         from jobs.retries import supervise
 
-        _end(supervise(words_of(ctx, run=str(found.path)), found, retries, sys.stderr))
+        end(supervise(words_of(ctx, run=str(found.path)), found, retries, sys.stderr))
     from jobs.runner import resume_run
 
-    placement = _placement(backend, workers, None, address, exchange, deadline_s)
+    placement = placement_of(backend, workers, None, address, exchange, deadline_s)
     outcome = resume_run(found, placement=placement, accept_changes=accept_changes, err=sys.stderr)
     _report(outcome, as_json)
 
@@ -245,7 +159,7 @@ def resume(
 @click.option("--data", metavar="D", help="As a spec's data.source; default: what the run held out.")
 @click.option("--labels", metavar="F", help="For a .npy file: the .npy file with the targets.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True)
-@_placement_options(with_threads=False)
+@placement_options(with_threads=False)
 @_json_option
 def evaluate(
     run: str,
@@ -262,7 +176,7 @@ def evaluate(
 
     trained = inference.load_trained(run)
     try:
-        logs = inference.evaluate(trained, data, labels, _engine(backend, workers, address), batch_size)
+        logs = inference.evaluate(trained, data, labels, engine_of(backend, workers, address), batch_size)
     finally:
         trained.model.close()
     if as_json:
@@ -277,7 +191,7 @@ def evaluate(
 @click.option("--data", metavar="D", required=True, help="A .npy, .npz or .csv file, or as a spec's source.")
 @click.option("--out", metavar="F", required=True, help="A .npy, .npz or .csv file.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True)
-@_placement_options(with_threads=False)
+@placement_options(with_threads=False)
 @_json_option
 def predict(
     run: str,
@@ -294,7 +208,7 @@ def predict(
 
     trained = inference.load_trained(run)
     try:
-        path, count = inference.predict(trained, data, out, _engine(backend, workers, address), batch_size)
+        path, count = inference.predict(trained, data, out, engine_of(backend, workers, address), batch_size)
     finally:
         trained.model.close()
     click.echo(json.dumps({"out": str(path), "samples": count}) if as_json else f"{path}: {count} samples")
@@ -359,7 +273,7 @@ def doctor(as_json: bool) -> None:
 
     found = checks.examine()
     click.echo(json.dumps([c.to_plain() for c in found]) if as_json else "\n".join(checks.lines(found)))
-    _end(EXIT_FAILED if any(check.is_broken for check in found) else EXIT_DONE)
+    end(EXIT_FAILED if any(check.is_broken for check in found) else EXIT_DONE)
 
 
 @cli.command()
@@ -401,32 +315,7 @@ def submit(
     from jobs import submit as submission
 
     options = submission.Options(address, run_dir, follow, install_deps, not no_ship)
-    _end(submission.submit(file, options, as_json=as_json, out=sys.stdout, err=sys.stderr))
-
-
-def _placement(
-    backend: str | None,
-    workers: int | None,
-    threads: int | None,
-    address: str | None,
-    exchange: str | None = None,
-    deadline_s: float | None = None,
-) -> Placement:
-    if address is not None and backend not in (None, "ray"):
-        raise RequestError(f"--address is for --backend ray, not {backend}")
-    from jobs.build import Placement
-
-    chosen = "ray" if address is not None else backend
-    return Placement(chosen, workers, threads, address, exchange, deadline_s)
-
-
-def _engine(backend: str | None, workers: int | None, address: str | None) -> dict[str, Any]:
-    placement = _placement(backend, workers, None, address)
-    return {
-        "backend": placement.backend or "local",
-        "workers": placement.workers,
-        "address": placement.address,
-    }
+    end(submission.submit(file, options, as_json=as_json, out=sys.stdout, err=sys.stderr))
 
 
 def _report(outcome: Outcome, as_json: bool) -> NoReturn:
@@ -444,7 +333,7 @@ def _report(outcome: Outcome, as_json: bool) -> NoReturn:
         click.echo(f"{'model':<14} {facts['model']}")
         click.echo(f"{'next':<14} {program()} predict {name} --data FILE --out predictions.csv")
         click.echo(f"{'':<14} {program()} evaluate {name} --data FILE")
-    _end(outcome.exit_code)
+    end(outcome.exit_code)
 
 
 cli.add_command(chaos)
@@ -454,7 +343,7 @@ cli.add_command(stop)
 def main() -> NoReturn:
     """The entry point."""
     cli.main(prog_name="distnn", standalone_mode=True)
-    _end(EXIT_DONE)
+    end(EXIT_DONE)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ import numpy as np
 
 from distnn.checkpoint import save_tensors
 from distnn.errors import ResumeMismatchError, RunDirectoryError
-from distnn.recording import Evidence, Plan, Recorder, Snapshot, SnapshotCheck
+from distnn.recording import BATCHES_ENDED, Evidence, Plan, Recorder, Snapshot, SnapshotCheck
 from jobs.appending import AppendedFile
 from jobs.checkpoint_writer import CheckpointWriter, Written
 from jobs.checkpoints import CheckpointStore
@@ -76,7 +76,8 @@ class RunRecorder(Recorder):
         rhythm: when to save checkpoints.
         spec: kept as spec.json.
         origin: facts about where the run came from, for the journal.
-        may_end_early: whether a callback may end the training before the plan's last step.
+        may_end_early: whether a callback, or the end of its batches, may end the training before the plan's
+            last step.
         accept_changes: go on where what is computed again is not what was recorded.
         warn: told in words of what is odd but can be lived with.
         clock: seconds, for tests.
@@ -103,6 +104,7 @@ class RunRecorder(Recorder):
         self._clock = clock
         self._stop_asked = False
         self._may_end_early = may_end_early
+        self._what_ended_it = "a callback"
         self._accept_changes = accept_changes
         self._evidence: Evidence | None = None
         self._uncut: tuple[int, Snapshot | None] | None = None
@@ -270,6 +272,8 @@ class RunRecorder(Recorder):
     def on_event(self, kind: str, **facts: Any) -> None:
         self._events.append({"kind": kind, "time": time.time(), **facts})
         self.note(kind + "".join(f" {name}={value}" for name, value in facts.items()))
+        if kind == BATCHES_ENDED:
+            self._what_ended_it = "the end of its batches"
         changes = changes_after(self.heartbeat.status, kind, facts)
         if changes:
             self.heartbeat.update(**changes)
@@ -299,7 +303,8 @@ class RunRecorder(Recorder):
         self.run.write_json(self.run.digests, {f.name: file_digest(f) for f in files if f.is_file()})
         self.on_event("finished", step=snapshot.step)
         self._events.sync()
-        message = "" if is_whole else f"a callback ended it at step {snapshot.step} of {plan.last_step}"
+        place = f"at step {snapshot.step} of {plan.last_step}"
+        message = "" if is_whole else f"{self._what_ended_it} ended it {place}"
         self.heartbeat.update(state=State.SUCCEEDED, step=snapshot.step, message=message)
         self.close()
         return self.run.model

@@ -16,7 +16,7 @@ from trainings import train, weight_bytes
 import distnn.feeding
 from distnn.callbacks import Callback, LambdaCallback
 from distnn.errors import DataError
-from distnn.layers import LSTM, Dense, Embedding, Input, concatenate
+from distnn.layers import LSTM, Dense, Embedding, Input, Lambda, concatenate
 from distnn.losses import SparseCategoricalCrossentropy
 from distnn.models import Model, Sequential
 from distnn.training import Stopped
@@ -55,24 +55,30 @@ def test_how_batches_are_grouped_changes_nothing(monkeypatch: pytest.MonkeyPatch
     assert fitted(Batches(UNEVEN)) == expected
 
 
+class Bindings(Callback):
+    """Looks at the end of each epoch how often data have been bound."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[int] = []
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        engine: Any = self.model.engines["local"]
+        self.seen.append(engine._now.runners[0].bindings)
+
+    def get_state(self) -> dict[str, Any]:
+        return {}
+
+
 def test_windows_are_bound_once_whatever_the_size_of_the_validation_data(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Tapes stay where batches come anew, also beside data that are read where they lie."""
     monkeypatch.setattr(distnn.feeding, "WINDOW_BATCHES", 1)
     large = np.repeat(X, 100, axis=0), np.repeat(Y, 100)
-    bindings: list[int] = []
-
-    class Look(Callback):
-        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            engine: Any = self.model.engines["local"]
-            bindings.append(engine._now.runners[0].bindings)
-
-        def get_state(self) -> dict[str, Any]:
-            return {}
-
-    fitted(Batches((16, 32, 48)), epochs=5, validation_data=large, callbacks=[Look()])
-    assert bindings == [bindings[0]] * 5
+    bindings = Bindings()
+    fitted(Batches((16, 32, 48)), epochs=5, validation_data=large, callbacks=[bindings])
+    assert bindings.seen == [bindings.seen[0]] * 5
 
 
 def test_eager_models_and_masks_and_counts() -> None:
@@ -130,6 +136,59 @@ def test_dtypes_may_change_from_batch_to_batch() -> None:
     floats = ((whole[part].astype(np.float32), Y[part]) for part in rows)
     options: dict[str, Any] = {"steps_per_epoch": 3, "epochs": 1}
     assert fitted(mixed(), **options) == fitted(floats, **options)
+
+
+def _in_turn(x: Any, dtypes: list[Any]) -> Iterator[Any]:
+    """Batches of 10 samples, each in another dtype; those that are no float32 hold whole numbers."""
+    for i in range(20):
+        dtype = np.dtype(dtypes[i % len(dtypes)])
+        rows = slice(i % 5 * 10, i % 5 * 10 + 10)
+        whole = np.rint(x[rows]).astype(dtype)
+        yield (x[rows] if dtype == np.float64 else whole), Y[rows]
+
+
+@pytest.mark.parametrize("batches", [1, 3])
+@pytest.mark.parametrize(
+    ("dtypes", "bound_anew"),
+    [
+        (["float32", "int32", "uint8", "bool"], 0),
+        (["float32", "float64", "int32"], 0),
+        (["int32", "float32", "uint8"], 0),
+        (["uint8", "int32", "float32", "int16"], 0),
+        (["uint8", "float64", "int32"], 1),
+        (["int32", "float64", "uint8"], 1),
+    ],
+    ids=str,
+)
+def test_a_change_of_dtype_binds_nothing_anew(
+    monkeypatch: pytest.MonkeyPatch, dtypes: list[Any], bound_anew: int, batches: int
+) -> None:
+    """float64 batches hold fractions, which only floats keep: one more binding, for all that follows."""
+    monkeypatch.setattr(distnn.feeding, "WINDOW_BATCHES", batches)
+    x = np.abs(3 * X)
+    options: dict[str, Any] = {"steps_per_epoch": 5, "epochs": 4, "shards": 2}
+    usual, bindings = Bindings(), Bindings()
+    floats = ((given.astype(np.float32), y) for given, y in _in_turn(x, dtypes))
+    expected = fitted(floats, callbacks=[usual], **options)
+    assert fitted(_in_turn(x, dtypes), callbacks=[bindings], **options) == expected
+    assert bindings.seen[-1] - usual.seen[-1] <= bound_anew
+
+
+def test_a_batch_in_another_dtype_keeps_every_value() -> None:
+    """Whatever the first batch was: large whole numbers, fractions and -0.0 reach the layers as given."""
+    first = np.zeros((2, 1), np.int32)
+    batches = [
+        first,
+        np.float32([[-0.0], [0.5]]),
+        np.int32([[2**24 + 1], [2**31 - 1]]),
+        np.uint8([[255], [0]]),
+    ]
+    for declared, wanted in (("float32", np.float32), ("int32", np.int32)):
+        for given in (batches, batches[::-1]):
+            model = Sequential([Input((1,), dtype=declared), Lambda(lambda x: x)])
+            found = model.predict((batch for batch in given), verbose=0)
+            expected = np.concatenate([batch.astype(wanted) for batch in given])
+            assert found.tobytes() == expected.tobytes()
 
 
 def test_inputs_and_targets_by_name_and_in_lists() -> None:

@@ -15,7 +15,9 @@ from trainings import Outcome, train, weight_bytes
 import distnn.feeding
 import distnn.training
 from distnn.callbacks import Callback, LambdaCallback
+from distnn.engine import StopAsked
 from distnn.errors import DataError
+from distnn.local_engine import LocalEngine
 from distnn.training import Stopped
 from distnn.utils import PyDataset
 
@@ -197,6 +199,46 @@ def test_a_dataset_goes_on_by_the_numbers_of_its_batches(stop: int, shuffle: boo
     assert again.recipe["data"] == {}
 
 
+class Hooked(Batches):
+    """Remembers its hooks."""
+
+    def __init__(self) -> None:
+        super().__init__(UNEVEN)
+        self.hooks: list[str] = []
+
+    def on_epoch_begin(self) -> None:
+        self.hooks.append("begin")
+
+    def on_epoch_end(self) -> None:
+        self.hooks.append("end")
+
+
+def test_an_epoch_left_in_its_validation_goes_on_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine may be stopped while it waits for workers to validate with: all steps are done then."""
+
+    def run(recorder: MemoryRecorder) -> tuple[Outcome, list[str]]:
+        data = Hooked()
+        return fitted(data, recorder=recorder, validation_data=(X, Y)), data.hooks
+
+    whole, recorder = MemoryRecorder(), MemoryRecorder()
+    expected, hooks = run(whole)
+    validate = LocalEngine.evaluate
+
+    def evaluate(engine: LocalEngine, *arguments: Any) -> Any:
+        if engine.state().step == 8 and not recorder.saved:
+            raise StopAsked
+        return validate(engine, *arguments)
+
+    monkeypatch.setattr(LocalEngine, "evaluate", evaluate)
+    with pytest.raises(Stopped):
+        run(recorder)
+    again = MemoryRecorder(snapshot=recorder.saved[-1])
+    found, hooks_again = run(again)
+    assert found.weights == expected.weights
+    assert again.epochs == whole.epochs[1:]
+    assert hooks_again == hooks
+
+
 def test_a_generator_goes_on_where_it_yields_the_same_again() -> None:
     def run(recorder: MemoryRecorder, given: Any) -> Outcome:
         return train(make, given, None, recorder=recorder, steps_per_epoch=4, epochs=3, threads=1)
@@ -240,3 +282,15 @@ def test_a_run_directory_keeps_and_resumes_it(tmp_path: Any) -> None:
     again = make()
     again.fit(Batches(), callbacks=[], **options)
     assert weight_bytes(again) == fitted(Batches(), epochs=2, shuffle=True).weights
+
+
+@pytest.mark.parametrize("cuts", [EVEN, (16, 32)], ids=["between epochs", "within an epoch"])
+def test_a_run_says_that_its_batches_ended(tmp_path: Any, cuts: tuple[int, ...]) -> None:
+    rundir, status = pytest.importorskip("jobs.rundir"), pytest.importorskip("jobs.status")
+    options: dict[str, Any] = {"steps_per_epoch": 4, "epochs": 3, "verbose": 0, "seed": 5}
+    with pytest.warns(UserWarning) as said:
+        make().fit((batch for batch in Batches(cuts)), run_dir=tmp_path / "run", threads=1, **options)
+    assert distnn.feeding.RAN_OUT in [str(one.message) for one in said]
+    run = rundir.RunDir(tmp_path / "run")
+    assert status.read_status(run).message == f"the end of its batches ended it at step {len(cuts)} of 12"
+    assert '"kind":"batches-ended"' in run.events.read_text()

@@ -17,6 +17,7 @@ from distnn.models.fitting import FitArguments, prepare
 from distnn.optimizers import SGD, Adafactor, Adam, Lamb
 from distnn.reduction import ShardSums
 from distnn.shard import ShardRunner
+from distnn.sources import Sources
 from distnn.update_plan import UpdatePlan
 from distnn.updater import Updater
 
@@ -51,7 +52,7 @@ def make_updater(optimizer: str, options: str = "penalised") -> Updater:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(32, 60)).astype(np.float32), rng.integers(0, 3, 32)
     training = prepare(model, FitArguments(x, y, batch_size=32, shards=1, seed=1))
-    updater = Updater(training.task, ShardRunner(training.task, training.data).training)
+    updater = Updater(training.task, ShardRunner(training.task, Sources(training.data)).training)
     updater.begin(model.training_state(0))
     return updater
 

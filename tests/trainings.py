@@ -16,6 +16,7 @@ from distnn.models import Model
 from distnn.models.fitting import make_task
 from distnn.reduction import ShardSums, combine
 from distnn.shard import ShardRunner
+from distnn.sources import Sources
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -72,7 +73,7 @@ def step_sums(
     model.ensure_initialized(3)
     task, _ = make_task(model, data, batching, 1)
     assert task.eager == eager
-    runner = ShardRunner(task, {"train": data}, np.float64)
+    runner = ShardRunner(task, Sources({"train": data}), np.float64)
     weights = model.flat_weights(task.layout()).astype(np.float64)
     parts: dict[tuple[int, int], ShardSums | None] = {}
     for shard in range(shards):

@@ -64,28 +64,6 @@ def _pack_block(plan: Array, b: int, columns: int, count: int, panels: int) -> N
 
 
 @inlined
-def _multiply_block(
-    plan: Array, a: int, b: int, c: int, columns: int, count: int, is_begun: int, scratch: int
-) -> None:
-    """All rows of C (+)= A[:, block] @ B[block, columns]."""
-    panels = scratch + 4 * FRONT_FLOATS
-    _pack_block(plan, b, columns, count, panels)
-    for m in range(0, plan[ROWS], plan[BLOCK_ROWS]):
-        rows = min(plan[BLOCK_ROWS], plan[ROWS] - m)
-        group = a + m * plan[A_ROW]
-        corner_c, c_row = c + m * plan[C_ROW], plan[C_ROW]
-        if plan[IS_A_PACKED] != 0:
-            _pack_a(group, plan[A_K], rows, count, scratch)
-        if plan[SWAPPED_ROW] != 0:
-            corner_c, c_row = scratch, 4 * plan[SWAPPED_ROW]
-            if is_begun != 0:
-                _fetch_c(plan, c + 4 * m, rows, columns, scratch)
-        _multiply_rows(plan, group, b, corner_c, c_row, rows, columns, count, is_begun, scratch)
-        if plan[SWAPPED_ROW] != 0:
-            _store_c(plan, c + 4 * m, rows, columns, scratch)
-
-
-@inlined
 def _multiply_rows(
     plan: Array,
     a: int,
@@ -98,7 +76,7 @@ def _multiply_rows(
     is_begun: int,
     scratch: int,
 ) -> None:
-    """The same for one group of rows, panel by panel, all that is to be packed being packed."""
+    """C (+)= A @ B for one group of rows of a block, panel by panel, once all is packed that is to be."""
     panels = scratch + 4 * FRONT_FLOATS
     panel_bytes = 4 * PANEL * LANES * -(-count // LANES)
     first_packed = 0 if plan[IS_B_PACKED] != 0 else columns // PANEL * PANEL
@@ -184,16 +162,29 @@ def _store_c(plan: Array, c: int, rows: int, columns: int, source: int) -> None:
 @kernel
 def run_product(plan: Array) -> None:
     """C = A @ B as `plan` says, or the transpose of C; with a stack, for each of its triples of offsets."""
+    # All loops stand here: Numba copies what is inlined, the more often the more it contains.
     scratch = scratch_memory()
     c_column = 4 if plan[SWAPPED_ROW] == 0 else plan[C_ROW]
     for item in range(plan[STACK]):
         at = HEADER + 3 * item
-        a, b, c = plan[A] + plan[at], plan[B] + plan[at + 1], plan[C] + plan[at + 2]
         for k in range(0, plan[INNER], plan[BLOCK_INNER]):
             count = min(plan[BLOCK_INNER], plan[INNER] - k)
+            a = plan[A] + plan[at] + k * plan[A_K]
             for n in range(0, plan[COLUMNS], plan[BLOCK_COLUMNS]):
                 columns = min(plan[BLOCK_COLUMNS], plan[COLUMNS] - n)
-                corner_b = b + k * plan[B_K] + n * plan[B_COLUMN]
-                _multiply_block(
-                    plan, a + k * plan[A_K], corner_b, c + n * c_column, columns, count, k, scratch
-                )
+                b = plan[B] + plan[at + 1] + k * plan[B_K] + n * plan[B_COLUMN]
+                c = plan[C] + plan[at + 2] + n * c_column
+                _pack_block(plan, b, columns, count, scratch + 4 * FRONT_FLOATS)
+                for m in range(0, plan[ROWS], plan[BLOCK_ROWS]):
+                    rows = min(plan[BLOCK_ROWS], plan[ROWS] - m)
+                    group = a + m * plan[A_ROW]
+                    corner_c, c_row = c + m * plan[C_ROW], plan[C_ROW]
+                    if plan[IS_A_PACKED] != 0:
+                        _pack_a(group, plan[A_K], rows, count, scratch)
+                    if plan[SWAPPED_ROW] != 0:
+                        corner_c, c_row = scratch, 4 * plan[SWAPPED_ROW]
+                        if k != 0:
+                            _fetch_c(plan, c + 4 * m, rows, columns, scratch)
+                    _multiply_rows(plan, group, b, corner_c, c_row, rows, columns, count, k, scratch)
+                    if plan[SWAPPED_ROW] != 0:
+                        _store_c(plan, c + 4 * m, rows, columns, scratch)

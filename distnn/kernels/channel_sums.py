@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from distnn.kernels.jit import Array, helper
+from distnn.kernels.jit import Array, helper, inlined
 from distnn.kernels.vector_stores import store, where_above
 from distnn.kernels.vectors import LANES, load, splat, widen
 
@@ -76,7 +76,7 @@ def kept_value(y: Array, dy: Array, place: int, is_rectified: int) -> Any:
     return dy[place] if is_rectified == 0 or y[place] > 0 else dy.dtype.type(0)
 
 
-@helper
+@inlined
 def add_up_products(
     dy: Array,
     y: Array,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from distnn.control import STEP_WORD
+from distnn.kernels.bits import float_bits
 from distnn.kernels.jit import Array, helper, kernel
 from distnn.kernels.waiting import store_word
 
@@ -32,13 +33,13 @@ _SIGN = u32(0x80000000)
 @helper
 def bits_of(value: Any, index: int) -> Any:
     """What one float32 value adds to the fingerprint."""
-    return u64(np.float32(value).view(np.uint32)) * u64(2 * index + 1)
+    return u64(u32(float_bits(value))) * u64(2 * index + 1)
 
 
 @helper
 def plain_bits(value: Any) -> Any:
     """The bits of one float32 value."""
-    return np.float32(value).view(np.uint32)
+    return u32(float_bits(value))
 
 
 @helper

@@ -1,35 +1,39 @@
 """How kernels are compiled and where the compiled code is kept.
 
 `kernel` compiles lazily, releases the GIL, lets LLVM fuse `a * b + c` and nothing else (no reassociation, no
-estimates: bits must not depend on vector width), and caches the machine code on disk under a digest of this
-package's source, so that a copy of the package at another path finds the same code. `helper` is for what
-kernels call. Nothing outside this package is affected. Used at import by every kernel module; `cache_folder`
-and `cache_problem` are for `distnn doctor`.
+estimates: bits must not depend on vector width), counts no references (a kernel makes no array, and whoever
+calls it keeps its arguments), and caches the machine code on disk under a digest of this package's source, so
+that a copy of the package at another path finds the same code. `helper`, `inlined` and `emitting` are for
+what kernels call. Nothing outside this package is affected. Used at import by every kernel module;
+`cache_folder` and `cache_problem` are for `distnn doctor`.
 """
 
 from __future__ import annotations
 
 import functools
+import gc
 import hashlib
 import os
 import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import llvmlite
 import numba
-from numba.core import caching
+from numba.core import caching, types
 from numba.core.registry import cpu_target
+from numba.core.typing.templates import infer, infer_global, make_intrinsic_template
 from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
 F = TypeVar("F", bound=Callable[..., Any])
 
-JIT_OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}
-"""Options shared by kernels and by overloads they call."""
+JIT_OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}, "_nrt": False}
+"""Options shared by kernels and by overloads they call. Without `_nrt` the references to arrays that helpers
+take would be counted where they are called, in the innermost loops."""
 
 
 @functools.cache
@@ -189,6 +193,25 @@ def load_compiler() -> None:
         cpu_target.target_context.refresh()
 
 
+def _without_collector(compile_: F) -> F:
+    """Compile without looking for unreachable cycles meanwhile, which took a seventh of the time.
+
+    A compiler makes objects by the million, and most of them live until it has finished.
+    """
+
+    @functools.wraps(compile_)
+    def compile_undisturbed(*arguments: Any) -> Any:
+        if not gc.isenabled():
+            return compile_(*arguments)
+        gc.disable()
+        try:
+            return compile_(*arguments)
+        finally:
+            gc.enable()
+
+    return cast(F, compile_undisturbed)
+
+
 REGISTRY: dict[str, Callable[..., Any]] = {}
 """Every kernel imported so far, by `module.name` inside this package."""
 
@@ -198,9 +221,11 @@ def kernel(function: F) -> F:
 
     With `NUMBA_DISABLE_JIT=1` the plain Python function is returned.
     """
-    compiled: Any = numba.njit(nogil=True, **JIT_OPTIONS)(function)
-    if compiled is not function and cache_folder() is not None:
-        compiled._cache = _KernelCache(function)
+    compiled: Any = numba.njit(nogil=True, no_cfunc_wrapper=True, **JIT_OPTIONS)(function)
+    if compiled is not function:
+        compiled.compile = _without_collector(compiled.compile)
+        if cache_folder() is not None:
+            compiled._cache = _KernelCache(function)
     REGISTRY[f"{function.__module__.rpartition('.')[2]}.{function.__name__}"] = compiled
     return compiled  # type: ignore[no-any-return]
 
@@ -218,3 +243,23 @@ def inlined(function: F) -> F:
     """
     compiled: Any = numba.njit(inline="always")(function)
     return compiled  # type: ignore[no-any-return]
+
+
+def emitting(function: Callable[..., Any]) -> Callable[[F], F]:
+    """Let kernels that call `function` have the instructions that the decorated definition emits.
+
+    The definition is one of Numba's `intrinsic`. From Python `function` stays what it is, and operators can
+    be given meanings for new types. An `overload` that calls an intrinsic does the same, but is compiled as
+    a function of its own for each type of argument, some 15 ms each.
+
+    Args:
+        function: a function of a module, or an operator; its arguments are named as the definition's are.
+    """
+
+    def define(definition: F) -> F:
+        template = make_intrinsic_template(function, definition, function.__name__)
+        infer(template)
+        infer_global(function, types.Function(template))
+        return definition
+
+    return define

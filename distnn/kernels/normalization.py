@@ -18,7 +18,7 @@ from distnn.kernels.channel_sums import (
     kept_gradient,
     kept_value,
 )
-from distnn.kernels.jit import Array, kernel
+from distnn.kernels.jit import Array, inlined, kernel
 from distnn.kernels.rows import run_deviation_sum, run_scaled_deviation_dot, run_sum
 from distnn.kernels.vector_stores import multiply_add, narrow, not_below, store
 from distnn.kernels.vectors import LANES, load, splat, widen
@@ -26,9 +26,8 @@ from distnn.kernels.vectors import LANES, load, splat, widen
 # Over rows
 
 
-@kernel
-def channel_moments(x_RC: Array, moments: Array) -> None:
-    """count, mean and M2 of each channel over the rows, in two passes."""
+@inlined
+def _take_moments(x_RC: Array, moments: Array) -> None:
     rows, channels = x_RC.shape
     x = x_RC.reshape(-1)
     moments[0] = rows
@@ -37,6 +36,12 @@ def channel_moments(x_RC: Array, moments: Array) -> None:
     for c in range(channels):
         mean[c] = mean[c] / np.float64(rows)
     add_up_squares(x, rows, channels, mean, m2)
+
+
+@kernel
+def channel_moments(x_RC: Array, moments: Array) -> None:
+    """count, mean and M2 of each channel over the rows, in two passes."""
+    _take_moments(x_RC, moments)
 
 
 @kernel
@@ -53,7 +58,7 @@ def batch_norm_training(
 ) -> None:
     """y = (x - mean) * inverse_std * gamma + beta with the statistics of these rows; relu of it if asked."""
     rows, channels = x_RC.shape
-    channel_moments(x_RC, moments)
+    _take_moments(x_RC, moments)
     for c in range(channels):
         variance = moments[1 + channels + c] / np.float64(rows)
         mean_C[c] = moments[1 + c]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from distnn.control import SEED_WORD, SHARD_WORD, STEP_WORD
-from distnn.kernels.jit import Array, helper, kernel
+from distnn.kernels.jit import Array, helper, inlined, kernel
 
 u64 = np.uint64
 _LOW, _32 = u64(0xFFFFFFFF), u64(32)
@@ -23,33 +23,26 @@ _W0, _W1 = u64(0x9E3779B9), u64(0xBB67AE85)
 
 @helper
 def _round(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> Any:
+    """The counter after a round, and the key of the next."""
     first, second = c0 * _M0, c2 * _M1
-    return (second >> _32) ^ c1 ^ k0, second & _LOW, (first >> _32) ^ c3 ^ k1, first & _LOW
+    c0, c2 = (second >> _32) ^ c1 ^ k0, (first >> _32) ^ c3 ^ k1
+    return c0, second & _LOW, c2, first & _LOW, (k0 + _W0) & _LOW, (k1 + _W1) & _LOW
 
 
 @helper
 def philox(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> Any:
     """Four words for the counter (c0, c1, c2, c3) under the key (k0, k1); all uint64 below 2^32."""
     # Ten rounds written out: a loop here keeps LLVM from vectorising the loop around it.
-    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
-    k0, k1 = (k0 + _W0) & _LOW, (k1 + _W1) & _LOW
-    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
-    k0, k1 = (k0 + _W0) & _LOW, (k1 + _W1) & _LOW
-    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
-    k0, k1 = (k0 + _W0) & _LOW, (k1 + _W1) & _LOW
-    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
-    k0, k1 = (k0 + _W0) & _LOW, (k1 + _W1) & _LOW
-    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
-    k0, k1 = (k0 + _W0) & _LOW, (k1 + _W1) & _LOW
-    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
-    k0, k1 = (k0 + _W0) & _LOW, (k1 + _W1) & _LOW
-    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
-    k0, k1 = (k0 + _W0) & _LOW, (k1 + _W1) & _LOW
-    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
-    k0, k1 = (k0 + _W0) & _LOW, (k1 + _W1) & _LOW
-    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
-    k0, k1 = (k0 + _W0) & _LOW, (k1 + _W1) & _LOW
-    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
+    c0, c1, c2, c3, k0, k1 = _round(c0, c1, c2, c3, k0, k1)
+    c0, c1, c2, c3, k0, k1 = _round(c0, c1, c2, c3, k0, k1)
+    c0, c1, c2, c3, k0, k1 = _round(c0, c1, c2, c3, k0, k1)
+    c0, c1, c2, c3, k0, k1 = _round(c0, c1, c2, c3, k0, k1)
+    c0, c1, c2, c3, k0, k1 = _round(c0, c1, c2, c3, k0, k1)
+    c0, c1, c2, c3, k0, k1 = _round(c0, c1, c2, c3, k0, k1)
+    c0, c1, c2, c3, k0, k1 = _round(c0, c1, c2, c3, k0, k1)
+    c0, c1, c2, c3, k0, k1 = _round(c0, c1, c2, c3, k0, k1)
+    c0, c1, c2, c3, k0, k1 = _round(c0, c1, c2, c3, k0, k1)
+    c0, c1, c2, c3, _, _ = _round(c0, c1, c2, c3, k0, k1)
     return c0, c1, c2, c3
 
 
@@ -124,21 +117,9 @@ def _mix(value: Any, round_key: Any) -> Any:
     return (t ^ (t >> u64(15))) & _LOW
 
 
-@kernel
-def feistel_order(key: int, n: int, start: int, stop: int, out: Array) -> None:
-    """out[i] = pi(start + i) for start + i < stop, pi a permutation of 0..n-1 that `key` chooses.
-
-    Eight rounds of a Feistel network over the fewest bits that hold n (at least 8), left half as wide as
-    the right or one bit less; a result of n or more is put through again until it is below n, which takes
-    less than two turns on average (more for n below 256). Memory and cost per index do not depend on n.
-
-    Args:
-        key: 0 <= key < 2^63.
-        n: 1 <= n <= 2^40.
-        start: 0 <= start.
-        stop: start <= stop <= n.
-        out: int64, at least stop - start long.
-    """
+@inlined
+def take_order(key: int, n: int, start: int, stop: int, out: Array) -> None:
+    """`feistel_order`, for other kernels."""
     bits = _FEWEST_BITS
     while (1 << bits) < n:
         bits += 1
@@ -164,3 +145,21 @@ def feistel_order(key: int, n: int, start: int, stop: int, out: Array) -> None:
             if value < limit:
                 break
         out[i] = value
+
+
+@kernel
+def feistel_order(key: int, n: int, start: int, stop: int, out: Array) -> None:
+    """out[i] = pi(start + i) for start + i < stop, pi a permutation of 0..n-1 that `key` chooses.
+
+    Eight rounds of a Feistel network over the fewest bits that hold n (at least 8), left half as wide as
+    the right or one bit less; a result of n or more is put through again until it is below n, which takes
+    less than two turns on average (more for n below 256). Memory and cost per index do not depend on n.
+
+    Args:
+        key: 0 <= key < 2^63.
+        n: 1 <= n <= 2^40.
+        start: 0 <= start.
+        stop: start <= stop <= n.
+        out: int64, at least stop - start long.
+    """
+    take_order(key, n, start, stop, out)

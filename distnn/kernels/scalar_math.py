@@ -15,6 +15,7 @@ import numpy as np
 from numba.core import types
 from numba.extending import overload
 
+from distnn.kernels.bits import bits_float, float_bits
 from distnn.kernels.jit import JIT_OPTIONS, helper
 
 f32 = np.float32
@@ -44,7 +45,7 @@ def _expm1_reduced(r: Any) -> Any:
 @helper
 def _power_of_two(n: Any) -> Any:
     """2^n for an integer -126 <= n <= 127."""
-    return np.int32((n + 127) << 23).view(np.float32)
+    return bits_float((n + 127) << 23)
 
 
 @helper
@@ -57,7 +58,7 @@ def exp_f32(x: Any) -> Any:
     r = (clamped - n * _LN2_HIGH) - n * _LN2_LOW
     p = _expm1_reduced(r) + _ONE
     # n reaches -150 and 128, which one factor cannot hold: two halves.
-    bits = np.int32(np.float32(shifted).view(np.int32) - np.int32(0x4B400000))
+    bits = np.int32(float_bits(shifted) - np.int32(0x4B400000))
     half = np.int32(bits >> 1)
     return (p * _power_of_two(half)) * _power_of_two(np.int32(bits - half))
 
@@ -71,7 +72,7 @@ def expm1_f32(x: Any) -> Any:
     n = shifted - _ROUNDER
     r = (clamped - n * _LN2_HIGH) - n * _LN2_LOW
     # 2^n (e^r - 1) + (2^n - 1), at half the size so that n = 128 fits.
-    bits = np.int32(np.float32(shifted).view(np.int32) - np.int32(0x4B400000))
+    bits = np.int32(float_bits(shifted) - np.int32(0x4B400000))
     scale = _power_of_two(np.int32(bits - np.int32(1)))
     return (_expm1_reduced(r) * scale + (scale - _HALF)) * _TWO
 
@@ -89,9 +90,9 @@ _SQRT_HALF_BITS = np.int32(0x3F3504F3)
 def _log_normal(x: Any, added_exponent: Any) -> Any:
     """Logarithm of a positive, normal, finite x, times 2^added_exponent."""
     # x = 2^n (1 + m): take the exponent so that 1 + m lies between sqrt(1/2) and sqrt(2).
-    bits = np.float32(x).view(np.int32)
+    bits = float_bits(x)
     n_bits = np.int32(np.int32(bits - _SQRT_HALF_BITS) >> 23)
-    m = np.int32(bits - np.int32(n_bits << 23)).view(np.float32) - _ONE
+    m = bits_float(bits - np.int32(n_bits << 23)) - _ONE
     n = np.float32(n_bits) + added_exponent
     p = ((_L8 * m + _L7) * m + _L6) * m + _L5
     p = (((p * m + _L4) * m + _L3) * m + _L2) * m
@@ -246,7 +247,7 @@ def _compile_as(function: Any, single: Any, double: Any) -> None:
     @overload(function, strict=False, jit_options=JIT_OPTIONS)  # type: ignore[untyped-decorator]
     def implementation(x: Any) -> Any:
         if x == types.float32:
-            return lambda x: single(x)
+            return single
         return (lambda x: double(x)) if x == types.float64 else None
 
 

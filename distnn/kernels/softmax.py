@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from distnn.kernels.jit import Array, helper, kernel
+from distnn.kernels.jit import Array, inlined, kernel
 from distnn.kernels.rows import run_dot, run_max, run_sum
 from distnn.kernels.scalar_math import exp, log, sigmoid, softplus
 
@@ -19,7 +19,7 @@ PROBABILITY_FLOOR = 1e-7
 """Keras's epsilon: probabilities are clipped to [1e-7, 1 - 1e-7] before their logarithm."""
 
 
-@helper
+@inlined
 def _exp_rows(x_BC: Array, first: int, last: int, y_BC: Array) -> None:
     """y = e^(x - largest of the row) for rows [first, last)."""
     columns = x_BC.shape[1]

@@ -14,7 +14,7 @@ from distnn.control import (
     START_WORD,
 )
 from distnn.kernels.jit import Array, kernel
-from distnn.kernels.random import feistel_order
+from distnn.kernels.random import take_order
 
 
 @kernel
@@ -29,7 +29,7 @@ def begin_shard(control: Array, shard: int, offset: int, samples: int) -> None:
 def shuffled_indices(control: Array, n: int, out: Array) -> None:
     """Indices of the shard's samples in the order in force, out of `n` (see `feistel_order`)."""
     start = control[POSITION_WORD]
-    feistel_order(control[ORDER_WORD], n, start, start + out.size, out)
+    take_order(control[ORDER_WORD], n, start, start + out.size, out)
 
 
 @kernel

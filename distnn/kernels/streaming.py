@@ -12,33 +12,10 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 
-from distnn.kernels.jit import JIT_OPTIONS, Array, kernel
+from distnn.kernels.jit import JIT_OPTIONS, Array, emitting, kernel
 from distnn.kernels.vectors import LANES, load
 
 _LINE_BYTES = 64
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _stream(typing_context: Any, array: Any, index: Any, vector: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        view = context.make_array(signature.args[0])(context, builder, arguments[0])
-        pointer = builder.gep(view.data, [arguments[1]])
-        place = builder.bitcast(pointer, arguments[2].type.as_pointer())
-        stored = builder.store(arguments[2], place, align=_LINE_BYTES)
-        one = ir.Constant(ir.IntType(32), 1)
-        stored.set_metadata("nontemporal", builder.module.add_metadata([one]))
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, vector), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _fence(typing_context: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        builder.fence("seq_cst")
-        return context.get_dummy_value()
-
-    return types.void(), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -69,14 +46,27 @@ def _overload_values_before_line(array: Any) -> Any:
     return lambda array: (-_address(array) % _LINE_BYTES) // 4
 
 
-@overload(_stream_line, strict=False, jit_options=JIT_OPTIONS)  # type: ignore[untyped-decorator]
-def _overload_stream_line(array: Any, index: Any, vector: Any) -> Any:
-    return lambda array, index, vector: _stream(array, index, vector)
+@emitting(_stream_line)
+def _emit_stream(typing_context: Any, array: Any, index: Any, vector: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        view = context.make_array(signature.args[0])(context, builder, arguments[0])
+        pointer = builder.gep(view.data, [arguments[1]])
+        place = builder.bitcast(pointer, arguments[2].type.as_pointer())
+        stored = builder.store(arguments[2], place, align=_LINE_BYTES)
+        one = ir.Constant(ir.IntType(32), 1)
+        stored.set_metadata("nontemporal", builder.module.add_metadata([one]))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector), generate
 
 
-@overload(_wait_for_streams, strict=False, jit_options=JIT_OPTIONS)  # type: ignore[untyped-decorator]
-def _overload_wait_for_streams() -> Any:
-    return lambda: _fence()
+@emitting(_wait_for_streams)
+def _emit_fence(typing_context: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), generate
 
 
 @kernel

@@ -102,7 +102,8 @@ def _run_whole(words: Array, address: int) -> int:
         RuntimeError: one failed; the caller runs it again from Python, for its exception.
     """
     words[words.size - 1] = 0
-    if _run_entries(words, address, 0) != words.size - 1:
+    begin = int(np.int64(0))  # a literal is a type of its own, for which the loop would be compiled again
+    if _run_entries(words, address, begin) != words.size - 1:
         raise RuntimeError("a kernel of an inner tape failed")
     total: int = words[words.size - 1]
     return total

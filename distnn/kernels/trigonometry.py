@@ -146,7 +146,7 @@ def _compile_as(function: Any, single: Any, double: Any) -> None:
     @overload(function, strict=False, jit_options=JIT_OPTIONS)  # type: ignore[untyped-decorator]
     def implementation(x: Any) -> Any:
         if x == types.float32:
-            return lambda x: single(x)
+            return single
         return (lambda x: double(x)) if x == types.float64 else None
 
 

@@ -7,103 +7,9 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic, overload
 
-from distnn.kernels.jit import Array
+from distnn.kernels.jit import Array, emitting
 from distnn.kernels.vectors import LANES, VectorType
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _store(typing_context: Any, array: Any, index: Any, vector: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        view = context.make_array(signature.args[0])(context, builder, arguments[0])
-        pointer = builder.gep(view.data, [arguments[1]])
-        place = builder.bitcast(pointer, arguments[2].type.as_pointer())
-        builder.store(arguments[2], place, align=array.dtype.bitwidth // 8)
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, vector), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _where_equal(typing_context: Any, left: Any, right: Any, taken: Any, other: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        is_equal = builder.fcmp_ordered("==", arguments[0], arguments[1])
-        return builder.select(is_equal, arguments[2], arguments[3])
-
-    return left(left, right, taken, other), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _where_above(typing_context: Any, left: Any, right: Any, taken: Any, other: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        is_above = builder.fcmp_ordered(">", arguments[0], arguments[1])
-        return builder.select(is_above, arguments[2], arguments[3])
-
-    return taken(left, right, taken, other), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _multiply_add(typing_context: Any, left: Any, right: Any, added: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        name = "llvm.fma.v16f64" if left.scalar == types.float64 else "llvm.fma.v16f32"
-        kind = arguments[0].type
-        function_type = ir.FunctionType(kind, [kind] * 3)
-        function = cgutils.get_or_insert_function(builder.module, function_type, name)
-        return builder.call(function, arguments)
-
-    return left(left, right, added), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _not_below(typing_context: Any, vector: Any, floor: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        value, lowest = arguments
-        return builder.select(builder.fcmp_ordered("<", value, lowest), lowest, value)
-
-    return vector(vector, floor), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _narrow(typing_context: Any, vector: Any, array: Any) -> Any:
-    narrow_vector = VectorType(array.dtype)
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        if array.dtype == types.float64:
-            return arguments[0]
-        return builder.fptrunc(arguments[0], context.get_value_type(narrow_vector))
-
-    return narrow_vector(vector, array), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _store_whole(typing_context: Any, array: Any, index: Any, vector: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        view = context.make_array(signature.args[0])(context, builder, arguments[0])
-        pointer = builder.gep(view.data, [arguments[1]])
-        whole = builder.fptosi(arguments[2], ir.VectorType(ir.IntType(32), LANES))
-        kind = ir.VectorType(ir.IntType(array.dtype.bitwidth), LANES)
-        if array.dtype.bitwidth < 32:
-            whole = builder.trunc(whole, kind)
-        builder.store(whole, builder.bitcast(pointer, kind.as_pointer()), align=array.dtype.bitwidth // 8)
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, vector), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _load_whole(typing_context: Any, array: Any, index: Any, like: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        view = context.make_array(signature.args[0])(context, builder, arguments[0])
-        pointer = builder.gep(view.data, [arguments[1]])
-        kind = ir.VectorType(ir.IntType(array.dtype.bitwidth), LANES)
-        loaded = builder.load(builder.bitcast(pointer, kind.as_pointer()))
-        loaded.align = array.dtype.bitwidth // 8
-        wide = ir.VectorType(ir.IntType(32), LANES)
-        whole = builder.zext(loaded, wide) if array.dtype.bitwidth < 32 else loaded
-        return builder.sitofp(whole, context.get_value_type(like))
-
-    return like(array, types.intp, like), generate
 
 
 def store(array: Array, index: int, vector: Array) -> None:
@@ -146,41 +52,94 @@ def narrow(vector: Array, array: Array) -> Array:
     return vector.astype(array.dtype)
 
 
-@overload(store, strict=False)  # type: ignore[untyped-decorator]
-def _overload_store(array: Any, index: Any, vector: Any) -> Any:
-    return lambda array, index, vector: _store(array, index, vector)
+@emitting(store)
+def _emit_store(typing_context: Any, array: Any, index: Any, vector: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        view = context.make_array(signature.args[0])(context, builder, arguments[0])
+        pointer = builder.gep(view.data, [arguments[1]])
+        place = builder.bitcast(pointer, arguments[2].type.as_pointer())
+        builder.store(arguments[2], place, align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector), generate
 
 
-@overload(store_whole, strict=False)  # type: ignore[untyped-decorator]
-def _overload_store_whole(array: Any, index: Any, vector: Any) -> Any:
-    return lambda array, index, vector: _store_whole(array, index, vector)
+@emitting(store_whole)
+def _emit_store_whole(typing_context: Any, array: Any, index: Any, vector: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        view = context.make_array(signature.args[0])(context, builder, arguments[0])
+        pointer = builder.gep(view.data, [arguments[1]])
+        whole = builder.fptosi(arguments[2], ir.VectorType(ir.IntType(32), LANES))
+        kind = ir.VectorType(ir.IntType(array.dtype.bitwidth), LANES)
+        if array.dtype.bitwidth < 32:
+            whole = builder.trunc(whole, kind)
+        builder.store(whole, builder.bitcast(pointer, kind.as_pointer()), align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector), generate
 
 
-@overload(load_whole, strict=False)  # type: ignore[untyped-decorator]
-def _overload_load_whole(array: Any, index: Any, like: Any) -> Any:
-    return lambda array, index, like: _load_whole(array, index, like)
+@emitting(load_whole)
+def _emit_load_whole(typing_context: Any, array: Any, index: Any, like: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        view = context.make_array(signature.args[0])(context, builder, arguments[0])
+        pointer = builder.gep(view.data, [arguments[1]])
+        kind = ir.VectorType(ir.IntType(array.dtype.bitwidth), LANES)
+        loaded = builder.load(builder.bitcast(pointer, kind.as_pointer()))
+        loaded.align = array.dtype.bitwidth // 8
+        wide = ir.VectorType(ir.IntType(32), LANES)
+        whole = builder.zext(loaded, wide) if array.dtype.bitwidth < 32 else loaded
+        return builder.sitofp(whole, context.get_value_type(like))
+
+    return like(array, types.intp, like), generate
 
 
-@overload(where_equal, strict=False)  # type: ignore[untyped-decorator]
-def _overload_where_equal(left: Any, right: Any, taken: Any, other: Any) -> Any:
-    return lambda left, right, taken, other: _where_equal(left, right, taken, other)
+@emitting(where_equal)
+def _emit_where_equal(typing_context: Any, left: Any, right: Any, taken: Any, other: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        is_equal = builder.fcmp_ordered("==", arguments[0], arguments[1])
+        return builder.select(is_equal, arguments[2], arguments[3])
+
+    return left(left, right, taken, other), generate
 
 
-@overload(where_above, strict=False)  # type: ignore[untyped-decorator]
-def _overload_where_above(left: Any, right: Any, taken: Any, other: Any) -> Any:
-    return lambda left, right, taken, other: _where_above(left, right, taken, other)
+@emitting(where_above)
+def _emit_where_above(typing_context: Any, left: Any, right: Any, taken: Any, other: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        is_above = builder.fcmp_ordered(">", arguments[0], arguments[1])
+        return builder.select(is_above, arguments[2], arguments[3])
+
+    return taken(left, right, taken, other), generate
 
 
-@overload(multiply_add, strict=False)  # type: ignore[untyped-decorator]
-def _overload_multiply_add(left: Any, right: Any, added: Any) -> Any:
-    return lambda left, right, added: _multiply_add(left, right, added)
+@emitting(multiply_add)
+def _emit_multiply_add(typing_context: Any, left: Any, right: Any, added: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        name = "llvm.fma.v16f64" if left.scalar == types.float64 else "llvm.fma.v16f32"
+        kind = arguments[0].type
+        function_type = ir.FunctionType(kind, [kind] * 3)
+        function = cgutils.get_or_insert_function(builder.module, function_type, name)
+        return builder.call(function, arguments)
+
+    return left(left, right, added), generate
 
 
-@overload(not_below, strict=False)  # type: ignore[untyped-decorator]
-def _overload_not_below(vector: Any, floor: Any) -> Any:
-    return lambda vector, floor: _not_below(vector, floor)
+@emitting(not_below)
+def _emit_not_below(typing_context: Any, vector: Any, floor: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        value, lowest = arguments
+        return builder.select(builder.fcmp_ordered("<", value, lowest), lowest, value)
+
+    return vector(vector, floor), generate
 
 
-@overload(narrow, strict=False)  # type: ignore[untyped-decorator]
-def _overload_narrow(vector: Any, array: Any) -> Any:
-    return lambda vector, array: _narrow(vector, array)
+@emitting(narrow)
+def _emit_narrow(typing_context: Any, vector: Any, array: Any) -> Any:
+    narrow_vector = VectorType(array.dtype)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        if array.dtype == types.float64:
+            return arguments[0]
+        return builder.fptrunc(arguments[0], context.get_value_type(narrow_vector))
+
+    return narrow_vector(vector, array), generate

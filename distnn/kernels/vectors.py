@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic, models, overload, register_model
+from numba.extending import models, register_model
 
-from distnn.kernels.jit import Array
+from distnn.kernels.jit import Array, emitting
 
 LANES = 16
 
@@ -46,52 +46,6 @@ def _broadcast(builder: Any, scalar: Any) -> Any:
     return builder.shuffle_vector(first, undefined, zeros)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _load(typing_context: Any, array: Any, index: Any) -> Any:
-    vector = VectorType(array.dtype)
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        view = context.make_array(signature.args[0])(context, builder, arguments[0])
-        pointer = builder.gep(view.data, [arguments[1]])
-        vector_ir = context.get_value_type(vector)
-        loaded = builder.load(builder.bitcast(pointer, vector_ir.as_pointer()))
-        loaded.align = array.dtype.bitwidth // 8
-        return loaded
-
-    return vector(array, types.intp), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _widen(typing_context: Any, vector: Any) -> Any:
-    wide = VectorType(types.float64)
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        if signature.args[0].scalar == types.float64:
-            return arguments[0]
-        return builder.fpext(arguments[0], context.get_value_type(wide))
-
-    return wide(vector), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _splat(typing_context: Any, scalar: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _broadcast(builder, arguments[0])
-
-    return VectorType(scalar)(scalar), generate
-
-
-def _binary_intrinsic(instruction: Callable[[Any, Any, Any], Any]) -> Any:
-    @intrinsic  # type: ignore[untyped-decorator]
-    def operation(typing_context: Any, left: Any, right: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return instruction(builder, arguments[0], arguments[1])
-
-        return left(left, right), generate
-
-    return operation
-
-
 def _select_larger(builder: Any, left: Any, right: Any) -> Any:
     # A NaN on the right wins, as a NaN on the left does by the second comparison.
     is_taken = builder.fcmp_unordered("ugt", right, left)
@@ -99,49 +53,9 @@ def _select_larger(builder: Any, left: Any, right: Any) -> Any:
     return builder.select(builder.fcmp_unordered("uno", left, left), left, taken)
 
 
-_add = _binary_intrinsic(lambda builder, left, right: builder.fadd(left, right))
-_subtract = _binary_intrinsic(lambda builder, left, right: builder.fsub(left, right))
-_multiply = _binary_intrinsic(lambda builder, left, right: builder.fmul(left, right))
-_larger = _binary_intrinsic(_select_larger)
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _magnitude(typing_context: Any, vector: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        operand = arguments[0]
-        name = "llvm.fabs.v16f64" if signature.args[0].scalar == types.float64 else "llvm.fabs.v16f32"
-        function_type = ir.FunctionType(operand.type, [operand.type])
-        return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), [operand])
-
-    return vector(vector), generate
-
-
-def _tree_intrinsic(combine: Callable[[Any, Any, Any], Any]) -> Any:
-    @intrinsic  # type: ignore[untyped-decorator]
-    def tree(typing_context: Any, vector: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            current, width = arguments[0], LANES // 2
-            while width:
-                halves = [_take_lanes(builder, current, first, width) for first in (0, width)]
-                current, width = combine(builder, halves[0], halves[1]), width // 2
-            return builder.extract_element(current, ir.Constant(ir.IntType(32), 0))
-
-        return vector.scalar(vector), generate
-
-    return tree
-
-
 def _take_lanes(builder: Any, vector: Any, first: int, count: int) -> Any:
     lanes = ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(first, first + count)))
     return builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), lanes)
-
-
-_tree_sum = _tree_intrinsic(lambda builder, left, right: builder.fadd(left, right))
-_tree_max = _tree_intrinsic(_select_larger)
-
-
-def _is_vector(*arguments: Any) -> bool:
-    return all(isinstance(argument, VectorType) for argument in arguments)
 
 
 def load(array: Array, index: int) -> Array:
@@ -183,51 +97,80 @@ def tree_max(vector: Array) -> Any:
     return vector[0]
 
 
-@overload(load, strict=False)  # type: ignore[untyped-decorator]
-def _overload_load(array: Any, index: Any) -> Any:
-    return lambda array, index: _load(array, index)
+@emitting(load)
+def _emit_load(typing_context: Any, array: Any, index: Any) -> Any:
+    vector = VectorType(array.dtype)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        view = context.make_array(signature.args[0])(context, builder, arguments[0])
+        pointer = builder.gep(view.data, [arguments[1]])
+        vector_ir = context.get_value_type(vector)
+        loaded = builder.load(builder.bitcast(pointer, vector_ir.as_pointer()))
+        loaded.align = array.dtype.bitwidth // 8
+        return loaded
+
+    return vector(array, types.intp), generate
 
 
-@overload(widen, strict=False)  # type: ignore[untyped-decorator]
-def _overload_widen(vector: Any) -> Any:
-    return lambda vector: _widen(vector)
+@emitting(widen)
+def _emit_widen(typing_context: Any, vector: Any) -> Any:
+    wide = VectorType(types.float64)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        if signature.args[0].scalar == types.float64:
+            return arguments[0]
+        return builder.fpext(arguments[0], context.get_value_type(wide))
+
+    return wide(vector), generate
 
 
-@overload(magnitude, strict=False)  # type: ignore[untyped-decorator]
-def _overload_magnitude(vector: Any) -> Any:
-    return lambda vector: _magnitude(vector)
+@emitting(magnitude)
+def _emit_magnitude(typing_context: Any, vector: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        operand = arguments[0]
+        name = "llvm.fabs.v16f64" if signature.args[0].scalar == types.float64 else "llvm.fabs.v16f32"
+        function_type = ir.FunctionType(operand.type, [operand.type])
+        return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), [operand])
+
+    return vector(vector), generate
 
 
-@overload(splat, strict=False)  # type: ignore[untyped-decorator]
-def _overload_splat(scalar: Any) -> Any:
-    return lambda scalar: _splat(scalar)
+@emitting(splat)
+def _emit_splat(typing_context: Any, scalar: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _broadcast(builder, arguments[0])
+
+    return VectorType(scalar)(scalar), generate
 
 
-@overload(larger, strict=False)  # type: ignore[untyped-decorator]
-def _overload_larger(left: Any, right: Any) -> Any:
-    return lambda left, right: _larger(left, right)
+def _emit_pairwise(function: Any, instruction: Callable[[Any, Any, Any], Any]) -> None:
+    @emitting(function)
+    def operation(typing_context: Any, left: Any, right: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return instruction(builder, arguments[0], arguments[1])
+
+        are_vectors = isinstance(left, VectorType) and isinstance(right, VectorType)
+        return (left(left, right), generate) if are_vectors else None
 
 
-@overload(tree_sum, strict=False)  # type: ignore[untyped-decorator]
-def _overload_tree_sum(vector: Any) -> Any:
-    return lambda vector: _tree_sum(vector)
+_emit_pairwise(larger, _select_larger)
+_emit_pairwise(operator.add, lambda builder, left, right: builder.fadd(left, right))
+_emit_pairwise(operator.sub, lambda builder, left, right: builder.fsub(left, right))
+_emit_pairwise(operator.mul, lambda builder, left, right: builder.fmul(left, right))
 
 
-@overload(tree_max, strict=False)  # type: ignore[untyped-decorator]
-def _overload_tree_max(vector: Any) -> Any:
-    return lambda vector: _tree_max(vector)
+def _emit_tree(function: Any, combine: Callable[[Any, Any, Any], Any]) -> None:
+    @emitting(function)
+    def tree(typing_context: Any, vector: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            current, width = arguments[0], LANES // 2
+            while width:
+                halves = [_take_lanes(builder, current, first, width) for first in (0, width)]
+                current, width = combine(builder, halves[0], halves[1]), width // 2
+            return builder.extract_element(current, ir.Constant(ir.IntType(32), 0))
+
+        return vector.scalar(vector), generate
 
 
-@overload(operator.add, strict=False)  # type: ignore[untyped-decorator]
-def _overload_add(left: Any, right: Any) -> Any:
-    return (lambda left, right: _add(left, right)) if _is_vector(left, right) else None
-
-
-@overload(operator.sub, strict=False)  # type: ignore[untyped-decorator]
-def _overload_subtract(left: Any, right: Any) -> Any:
-    return (lambda left, right: _subtract(left, right)) if _is_vector(left, right) else None
-
-
-@overload(operator.mul, strict=False)  # type: ignore[untyped-decorator]
-def _overload_multiply(left: Any, right: Any) -> Any:
-    return (lambda left, right: _multiply(left, right)) if _is_vector(left, right) else None
+_emit_tree(tree_sum, lambda builder, left, right: builder.fadd(left, right))
+_emit_tree(tree_max, _select_larger)

@@ -15,9 +15,9 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, overload
+from numba.extending import overload
 
-from distnn.kernels.jit import JIT_OPTIONS, Array, kernel
+from distnn.kernels.jit import JIT_OPTIONS, Array, emitting, kernel
 
 LINE = 8
 """Words of 8 bytes in a cache line: each worker's word has a line of its own."""
@@ -42,38 +42,6 @@ def _pointer(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     return builder.gep(view.data, [arguments[1]])
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _load_acquire(typing_context: Any, words: Any, index: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.load_atomic(_pointer(context, builder, signature, arguments), "acquire", 8)
-
-    return types.int64(words, types.intp), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _store_release(typing_context: Any, words: Any, index: Any, value: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, signature, arguments)
-        builder.store_atomic(arguments[2], pointer, "release", 8)
-        return context.get_dummy_value()
-
-    return types.void(words, types.intp, types.int64), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _pause(typing_context: Any) -> Any:
-    """Tell the core that it spins."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        if platform.machine() in ("x86_64", "AMD64"):
-            function_type = ir.FunctionType(ir.VoidType(), [])
-            name = "llvm.x86.sse2.pause"
-            builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), [])
-        return context.get_dummy_value()
-
-    return types.void(), generate
-
-
 def load_word(words: Array, index: int) -> int:
     """The word at `index` of an int64 array, and with it all that was written before it was stored."""
     return int(words[index])
@@ -96,19 +64,36 @@ def sleep_us(microseconds: int) -> None:
     time.sleep(microseconds * 1e-6)
 
 
-@overload(load_word, strict=False, jit_options=JIT_OPTIONS)  # type: ignore[untyped-decorator]
-def _overload_load_word(words: Any, index: Any) -> Any:
-    return lambda words, index: _load_acquire(words, index)
+@emitting(load_word)
+def _emit_load_acquire(typing_context: Any, words: Any, index: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.load_atomic(_pointer(context, builder, signature, arguments), "acquire", 8)
+
+    return types.int64(words, types.intp), generate
 
 
-@overload(store_word, strict=False, jit_options=JIT_OPTIONS)  # type: ignore[untyped-decorator]
-def _overload_store_word(words: Any, index: Any, value: Any) -> Any:
-    return lambda words, index, value: _store_release(words, index, value)
+@emitting(store_word)
+def _emit_store_release(typing_context: Any, words: Any, index: Any, value: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _pointer(context, builder, signature, arguments)
+        builder.store_atomic(arguments[2], pointer, "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(words, types.intp, types.int64), generate
 
 
-@overload(relax, strict=False, jit_options=JIT_OPTIONS)  # type: ignore[untyped-decorator]
-def _overload_relax() -> Any:
-    return lambda: _pause()
+@emitting(relax)
+def _emit_pause(typing_context: Any) -> Any:
+    """Tell the core that it spins."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        if platform.machine() in ("x86_64", "AMD64"):
+            function_type = ir.FunctionType(ir.VoidType(), [])
+            name = "llvm.x86.sse2.pause"
+            builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), [])
+        return context.get_dummy_value()
+
+    return types.void(), generate
 
 
 @overload(let_others_run, strict=False, jit_options=JIT_OPTIONS)  # type: ignore[untyped-decorator]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from distnn import activations, constraints, initializers, ops, regularizers
 from distnn.layers.layer import Layer
 from distnn.variable import Variable
@@ -153,7 +155,7 @@ class Softmax(Layer):
 
     def __init__(self, axis: int | Sequence[int] = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.axis = axis if isinstance(axis, int) else [int(place) for place in axis]
+        self.axis = int(axis) if isinstance(axis, int | np.integer) else [int(one) for one in axis]
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
         logits = inputs if mask is None else ops.where(mask, inputs, _MASKED)

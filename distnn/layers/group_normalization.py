@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from distnn import ops
 from distnn.layers.layer import Layer
 from distnn.layers.normalization import _Normalization
@@ -124,7 +126,7 @@ class UnitNormalization(Layer):
 
     def __init__(self, axis: int | Sequence[int] = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.axis = axis if isinstance(axis, int) else [int(one) for one in axis]
+        self.axis = int(axis) if isinstance(axis, int | np.integer) else [int(one) for one in axis]
 
     def call(self, inputs: Any) -> Any:
         return ops.normalize(inputs, axis=self.axis, order=2, epsilon=1e-12)

@@ -6,28 +6,25 @@ Users subclass `Layer` as in Keras (`build`, `call`, `add_weight`); the gradient
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from distnn import constraints, initializers, ops, regularizers
-from distnn.control import SEED_WORD
-from distnn.graph import Graph, ReadsBatchSizeError, current_graph, recording
+from distnn.graph import current_graph, recording
+from distnn.layers.array_calls import call_on_arrays
 from distnn.layers.keras_arguments import without_defaults
+from distnn.layers.probing import probe
 from distnn.masks import fill_masks, pass_masks_on
-from distnn.naming import snake_case
+from distnn.naming import Numbered, snake_case
 from distnn.network import FUNCTIONAL, call_layer
 from distnn.ops.op import as_tensor
-from distnn.reduction import split_moments
 from distnn.rng import draw_seed, stream_key
 from distnn.structure import leaves, mapped
 from distnn.tensor import Array, Batch, Shape, Spec, Tensor, keras_shape, symbolic_shape
 from distnn.variable import Aggregation, Variable
-
-_PROBE_SAMPLES = 2
 
 
 class Layer:
@@ -253,7 +250,7 @@ class Layer:
         prefix = f"{path}/" if path else ""
         layers = [layer for _, layer in self.sublayers()]
         given = {layer._given_name for layer in layers if layer._given_name}
-        numbered = _Numbered(given)
+        numbered = Numbered(given)
         for variable in self._own_weights:
             variable.path = prefix + numbered(variable.name)
         for layer in layers:
@@ -267,7 +264,7 @@ class Layer:
         tensors = (leaf for leaf in leaves((args, kwargs)) if isinstance(leaf, Tensor))
         graph = next((tensor.graph for tensor in tensors), current_graph())
         if graph is None:
-            return self._call_on_arrays(*args, **kwargs)
+            return call_on_arrays(self, args, kwargs)
         if graph is FUNCTIONAL:
             return call_layer(self, args, kwargs)
         self._build_once(_shapes(args[0]) if args else None)
@@ -320,34 +317,6 @@ class Layer:
             self.build(input_shape)
             self.built = True
 
-    def _call_on_arrays(self, *args: Any, **kwargs: Any) -> Any:
-        if not args or not all(isinstance(arg, np.ndarray | list | tuple | float | int) for arg in args):
-            raise ValueError(
-                f"layer '{self.name}' must be called on tensors or arrays. Received: "
-                f"{', '.join(type(arg).__name__ for arg in args) or 'nothing'}"
-            )
-        given = [_as_arrays(arg) for arg in args]
-        named = mapped(lambda leaf: _as_array(leaf) if isinstance(leaf, np.ndarray) else leaf, kwargs)
-        arrays = [leaf for leaf in leaves((given, named)) if isinstance(leaf, np.ndarray)]
-        if any(array.ndim == 0 for array in leaves(given)):
-            raise ValueError(f"layer '{self.name}' must be called on samples along axis 0, not on a number")
-        if not self.built:
-            self._build_for(*mapped(_spec_of_array, (given, named)))
-        self.ensure_initialized()
-        graph = Graph(samples=len(arrays[0]), eager=True, training=bool(kwargs.get("training")))
-        graph.control[SEED_WORD] = draw_seed() if graph.training else 0
-
-        def entered(leaf: Any) -> Any:
-            if not isinstance(leaf, np.ndarray):
-                return leaf
-            spec = Spec(leaf.shape, leaf.dtype.name)
-            return graph.add_input(f"x{len(graph.inputs)}", spec, np.ascontiguousarray(leaf))
-
-        entered_args, entered_kwargs = mapped(entered, (given, named))
-        outputs = self(*entered_args, **entered_kwargs)
-        _commit(graph)
-        return mapped(lambda tensor: tensor.numpy() if isinstance(tensor, Tensor) else tensor, outputs)
-
     def output_spec(self, *inputs: Spec) -> Spec:
         """The spec of the layer's output for such inputs; builds the layer.
 
@@ -368,41 +337,7 @@ class Layer:
         Args:
             args, kwargs: of the call, with specs or tensors for its tensors.
         """
-        # Tried again outside the handler, so that what user code raises then has no context of ours.
-        with contextlib.suppress(ReadsBatchSizeError):
-            return self._probe(Graph(samples=_PROBE_SAMPLES), args, kwargs)
-        specs = self._probe(Graph(samples=_PROBE_SAMPLES, concrete=True), args, kwargs)
-        return mapped(_with_batch, specs)
-
-    def _build_for(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        """Build this layer and those inside, whatever it returns, and name them."""
-        for is_concrete in (False, True):
-            with contextlib.suppress(ReadsBatchSizeError):
-                self._call_symbolically(Graph(samples=_PROBE_SAMPLES, concrete=is_concrete), args, kwargs)
-                break
-        self.name_parts("")
-
-    def _call_symbolically(self, graph: Graph, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        def entered(leaf: Any) -> Any:
-            spec = leaf.spec if isinstance(leaf, Tensor) else leaf
-            if not isinstance(spec, Spec):
-                return leaf
-            return graph.add_input(f"x{len(graph.inputs)}", graph.input_spec(spec))
-
-        symbolic_args, symbolic_kwargs = mapped(entered, (list(args), dict(kwargs)))
-        with recording(graph):
-            return self(*symbolic_args, **symbolic_kwargs)
-
-    def _probe(self, graph: Graph, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        def spec_of(output: Any) -> Spec:
-            if not isinstance(output, Tensor):
-                raise ValueError(
-                    f"layer '{self.name}' must return a tensor. Received: {type(output).__name__}. "
-                    "Use functions of `distnn.ops`; NumPy's make no tensor."
-                )
-            return output.spec
-
-        return mapped(spec_of, self._call_symbolically(graph, args, kwargs))
+        return probe(self, args, kwargs)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The output's shape for an input's (or a list of them), batch axis `None`."""
@@ -416,45 +351,9 @@ class Layer:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
 
-def _as_arrays(argument: Any) -> Any:
-    """An argument of a call on arrays: a structure of arrays, or what makes one array."""
-    if isinstance(argument, list | tuple) and any(isinstance(leaf, np.ndarray) for leaf in leaves(argument)):
-        return mapped(_as_array, argument)
-    return _as_array(argument)
-
-
-def _as_array(value: Any) -> Array:
-    array = np.asarray(value)
-    dtypes = {"f": np.float32, "b": np.bool_}
-    return array.astype(dtypes.get(array.dtype.kind, np.int32))
-
-
-def _spec_of_array(leaf: Any) -> Any:
-    if not isinstance(leaf, np.ndarray):
-        return leaf
-    return Spec((Batch(1, len(leaf)), *leaf.shape[1:]), leaf.dtype.name)
-
-
-def _commit(graph: Graph) -> None:
-    """Let variables hold what a call on arrays assigned, and moving statistics move, as after a step."""
-    for moments in graph.moments:
-        count, mean, m2 = split_moments(moments.tensor.numpy())
-        for variable, value in ((moments.mean, mean), (moments.variance, m2 / count)):
-            variable.assign(variable.array * moments.momentum + value * (1.0 - moments.momentum))
-    for assignment in graph.assignments.values():
-        assignment.variable.assign(assignment.value.numpy())
-
-
 def first_axis_shape(sample_shape: Sequence[int], batch_size: int | None = None) -> Shape:
     """The symbolic shape of a batch of samples."""
     return (Batch(1, batch_size), *(int(dim) for dim in sample_shape))
-
-
-def _with_batch(spec: Spec) -> Spec:
-    """A spec found with the probe's number of samples, with the batch axis in its place."""
-    if spec.shape[:1] != (_PROBE_SAMPLES,):
-        return spec
-    return Spec((Batch(), *spec.shape[1:]), spec.dtype)
 
 
 def _shapes(argument: Any) -> Any:
@@ -482,23 +381,6 @@ def _layers_in(attribute: str, value: Any) -> Iterator[tuple[str, Layer]]:
 
 _PLAIN = frozenset((bool, int, float, str, type(None), set, Spec, Variable))
 _MAY_HOLD_LAYERS = (Layer, list, tuple, dict)
-
-
-class _Numbered:
-    """`name`, then `name_1`, `name_2` for the next of the same name; never one that is taken."""
-
-    def __init__(self, taken: Iterable[str]) -> None:
-        self._taken = set(taken)
-        self._counts: dict[str, int] = {}
-
-    def __call__(self, name: str) -> str:
-        while True:
-            count = self._counts.get(name, 0)
-            self._counts[name] = count + 1
-            found = name if count == 0 else f"{name}_{count}"
-            if found not in self._taken:
-                self._taken.add(found)
-                return found
 
 
 def _parameters(layer_class: type) -> list[str]:

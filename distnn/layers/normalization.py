@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from distnn import constraints, initializers, ops, regularizers
 from distnn.layers.layer import Layer
 from distnn.ops.shapes import product
@@ -13,10 +15,10 @@ from distnn.variable import Variable
 
 def _checked_axes(name: str, axis: Any) -> int | list[int]:
     """One axis as a number, several as a list."""
-    axes = [axis] if isinstance(axis, int) else list(axis)
-    if not axes or any(not isinstance(one, int) or isinstance(one, bool) or one == 0 for one in axes):
+    axes = [axis] if isinstance(axis, int | np.integer) else list(axis)
+    if not axes or any(not isinstance(a, int | np.integer) or isinstance(a, bool) or a == 0 for a in axes):
         raise ValueError(f"{name}: `axis` must name axes behind the batch's. Received: axis={axis}")
-    return axes[0] if len(axes) == 1 else axes
+    return int(axes[0]) if len(axes) == 1 else [int(one) for one in axes]
 
 
 class _Normalization(Layer):

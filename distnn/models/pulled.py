@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from distnn.feeding import windows
 from distnn.models.intake import check_against_model, class_weights, intake, signature_of
 from distnn.models.states import check_batches
 from distnn.task import Signature
-from distnn.tensor import keras_shape
+from distnn.tensor import Array, Spec, keras_shape
 
 if TYPE_CHECKING:
     from distnn.models.model import Model
@@ -116,6 +116,7 @@ class BatchIntake:
         self._needs_targets = needs_targets
         self._class_weight = class_weight
         self._signature: Signature | None = None
+        self._dtypes: list[np.dtype[Any]] = []
 
     def __call__(self, name: str, given: Any) -> ArrayData:
         """The batch's arrays.
@@ -152,8 +153,7 @@ class BatchIntake:
         if wanted is None:
             data = data.with_weights(self._weight_shape)
             self._signature = signature_of(self._model, data)
-            return data
-        if found == wanted:
+            self._dtypes = [array.dtype for array in (*data.x, *data.y)]
             return data
         for what, theirs, ours in (
             ("inputs", wanted.inputs, found.inputs),
@@ -165,7 +165,7 @@ class BatchIntake:
                     f"its {what} have the shape {', '.join(shapes[1])}, those of the first batch "
                     f"{', '.join(shapes[0])}: only the number of samples may change from batch to batch"
                 )
-        return self._weighted_like(_typed_like(data, wanted), wanted)
+        return self._weighted_like(_typed_like(data, wanted, self._dtypes), wanted)
 
     @staticmethod
     def _weighted_like(data: ArrayData, wanted: Signature) -> ArrayData:
@@ -184,17 +184,33 @@ class BatchIntake:
         return data
 
 
-def _typed_like(data: ArrayData, wanted: Signature) -> ArrayData:
-    """Targets in the dtypes of the first batch's: whole numbers may become floats, not the reverse."""
-    targets = []
+def _typed_like(data: ArrayData, wanted: Signature, dtypes: Sequence[np.dtype[Any]]) -> ArrayData:
+    """The data in the first batch's `dtypes`, so that they can lie where it lay.
+
+    Whole numbers of targets may become floats, not the reverse.
+    """
     for target, spec in zip(data.y, wanted.targets, strict=True):
         if target.dtype.kind == "f" and not spec.is_float:
             raise DataError(
                 "its targets are floats, those of the first batch are whole numbers: give floats from the "
                 "beginning"
             )
-        targets.append(target.astype(np.float32) if spec.is_float else target)
-    return ArrayData(data.x, tuple(targets), data.sample_weight)
+    specs = (*wanted.inputs, *wanted.targets)
+    arrays = tuple(map(_stored_like, (*data.x, *data.y), specs, dtypes))
+    return ArrayData(arrays[: len(data.x)], arrays[len(data.x) :], data.sample_weight)
+
+
+def _stored_like(array: Array, spec: Spec, dtype: np.dtype[Any]) -> Array:
+    """The array in `dtype` if a graph that takes `spec` sees no difference, else as it is."""
+    if array.dtype == dtype:
+        return array
+    with np.errstate(invalid="ignore"):
+        found = array.astype(dtype)
+    is_cast_to_it_anyway = dtype == spec.dtype
+    if is_cast_to_it_anyway or np.can_cast(array.dtype, dtype):
+        return found
+    is_same = found.astype(array.dtype).tobytes() == array.tobytes()  # -0.0 is another than 0.0
+    return found if is_same else array
 
 
 def _unpacked(given: Any) -> tuple[Any, Any, Any]:

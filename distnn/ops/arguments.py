@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,11 +69,20 @@ def normalized_axes(axis: int | Sequence[int] | None, rank: int) -> tuple[int, .
     """
     if axis is None:
         return tuple(range(rank))
-    given = (axis,) if isinstance(axis, int) else tuple(axis)
+    given = map(operator.index, (axis,) if isinstance(axis, int | np.integer) else axis)
     found = sorted(a + rank if a < 0 else a for a in given)
     if any(not 0 <= a < rank for a in found) or len(set(found)) != len(found):
         raise ValueError(f"axis {axis} is not valid for a tensor with {rank} axes")
     return tuple(found)
+
+
+def normalized_axis(axis: int, rank: int) -> int:
+    """One axis, non-negative.
+
+    Raises:
+        ValueError: it is out of range.
+    """
+    return normalized_axes((axis,), rank)[0]
 
 
 def rows_shape(shape: Shape) -> tuple[Dim, Dim]:

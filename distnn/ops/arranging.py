@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from distnn.ops.arguments import normalized_axes, operand, shape_of
+from distnn.ops.arguments import normalized_axes, normalized_axis, operand, shape_of
 from distnn.ops.elementwise import subtract, where
 from distnn.ops.reductions import sum as sum_over
 from distnn.ops.selection import Take
@@ -80,12 +80,12 @@ def roll(x: Any, shift: int | Sequence[int], axis: int | Sequence[int] | None = 
     shape = shape_of(value)
     if axis is None:
         return reshape(roll(reshape(value, (-1,)), shift, 0), shape)
-    axes = [axis] if isinstance(axis, int) else list(axis)
-    shifts = [shift] * len(axes) if isinstance(shift, int) else list(shift)
+    axes = [axis] if isinstance(axis, int | np.integer) else list(axis)
+    shifts = [shift] * len(axes) if isinstance(shift, int | np.integer) else list(shift)
     for one, by in zip(axes, shifts, strict=True):
         (place,) = normalized_axes(one, len(shape))
         size = check_static_axis(shape, place, "roll")
-        cut = -by % size if size else 0
+        cut = -int(by) % size if size else 0
         if cut:
             value = concatenate([Slice(place, cut, size)(value), Slice(place, 0, cut)(value)], axis=place)
     return value
@@ -126,7 +126,7 @@ def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[in
     value = operand(x)
     rank = len(shape_of(value))
     sources, places = (
-        [axis % rank for axis in ([given] if isinstance(given, int) else given)]
+        [normalized_axis(one, rank) for one in ([given] if isinstance(given, int | np.integer) else given)]
         for given in (source, destination)
     )
     order = [axis for axis in range(rank) if axis not in sources]

@@ -7,7 +7,7 @@ import string
 from collections.abc import Sequence
 from typing import Any
 
-from distnn.ops.arguments import normalized_axes, operand, operands, shape_of
+from distnn.ops.arguments import normalized_axes, normalized_axis, operand, operands, shape_of
 from distnn.ops.arithmetic import isfinite
 from distnn.ops.arranging import roll
 from distnn.ops.comparison import cast
@@ -137,7 +137,10 @@ def tensordot(x1: Any, x2: Any, axes: int | Sequence[Any] = 2) -> Any:
         pairs = [(rank_x - axes + i, i) for i in range(axes)]
     else:
         first, second = ([one] if isinstance(one, int) else list(one) for one in axes)
-        pairs = [(a % rank_x, b % rank_y) for a, b in zip(first, second, strict=True)]
+        pairs = [
+            (normalized_axis(a, rank_x), normalized_axis(b, rank_y))
+            for a, b in zip(first, second, strict=True)
+        ]
     left = list(string.ascii_lowercase[:rank_x])
     right = list(string.ascii_uppercase[:rank_y])
     for a, b in pairs:

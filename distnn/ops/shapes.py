@@ -10,7 +10,7 @@ import numpy as np
 
 from distnn.kernels.gather import one_hot as one_hot_kernel
 from distnn.kernels.stepping import spread_value
-from distnn.ops.arguments import normalized_axes, operand, operands, shape_of
+from distnn.ops.arguments import normalized_axes, normalized_axis, operand, operands, shape_of
 from distnn.ops.op import Bound, Op, as_tensor, graph_of
 from distnn.tensor import Array, Batch, Dim, Shape, Spec, Tensor, broadcast_shapes, keras_shape, size_of
 
@@ -224,7 +224,7 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
 def expand_dims(x: Any, axis: int) -> Any:
     """A new axis of 1 at `axis`."""
     shape = shape_of(operand(x))
-    place = axis + len(shape) + 1 if axis < 0 else axis
+    place = normalized_axis(axis, len(shape) + 1)
     return reshape(x, (*shape[:place], 1, *shape[place:]))
 
 
@@ -247,8 +247,7 @@ def broadcast_to(x: Any, shape: Sequence[Any]) -> Any:
 def concatenate(xs: Sequence[Any], axis: int = 0) -> Any:
     """Tensors one after the other along `axis`."""
     values = operands(*xs)
-    rank = len(shape_of(values[0]))
-    return Concatenate(axis + rank if axis < 0 else axis)(*values)
+    return Concatenate(normalized_axis(axis, len(shape_of(values[0]))))(*values)
 
 
 def stack(x: Sequence[Any], axis: int = 0) -> Any:
@@ -259,7 +258,8 @@ def stack(x: Sequence[Any], axis: int = 0) -> Any:
 def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
     """Two axes exchanged."""
     order = list(range(len(shape_of(operand(x)))))
-    order[axis1], order[axis2] = order[axis2], order[axis1]
+    first, second = (normalized_axis(axis, len(order)) for axis in (axis1, axis2))
+    order[first], order[second] = second, first
     return transpose(x, order)
 
 

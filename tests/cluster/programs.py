@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 import tempfile
@@ -185,6 +186,27 @@ def train_on_nodes(address: str, exchange: str, deadline_s: str, *fault: str) ->
     outcome = run(engine)
     say("exchange", getattr(engine.exchange, "chosen", exchange))
     say("same", outcome == reference(), "survivors", len(crew.workers))
+    crew.close()
+    connection.close()
+
+
+def train_until_told(address: str, deadline_s: str) -> None:
+    """Trains with three workers until standard input ends; compares the fingerprints."""
+    from crews import CrewEngine
+
+    from cluster.connect import connect
+    from cluster.ray_crew import RayCrew
+
+    connection = connect(address, 3)
+    crew = RayCrew(connection, threads=1)
+    engine = CrewEngine(crew, 3, float(deadline_s), "auto", wait_s=60.0)
+    training = make_training("rich")
+    engine.load(training.task, training.data, training.model.training_state(0))
+    found = engine.run_segment(2).fingerprints.tolist()
+    say("training", len(engine.coordinator.assignment))
+    while not select.select([sys.stdin], [], [], 0.0)[0]:
+        found += engine.run_segment(2).fingerprints.tolist()
+    say("same", found == local_fingerprints(len(found)))
     crew.close()
     connection.close()
 

@@ -31,5 +31,9 @@ def test_message_says_what_is_free() -> None:
     assert no_room_message(8, 3, 1, free, total) == (
         "only 3 of 8 workers could be started (each worker asks for 1 CPU; now 1 of its 4 CPUs are free)"
     )
+    assert no_room_message(2, 0, 2, {"CPU": 2.0}, total) == (
+        "no worker has started though there seems to be room: each worker asks for 2 CPUs, and 2 of its "
+        f"{total['CPU']:g} CPUs are free. See `ray status`"
+    )
     message = no_room_message(8, 0, 2, {}, total)
     assert "no room for a worker: each worker asks for 2 CPUs, and 0 of its 4 CPUs are free" in message

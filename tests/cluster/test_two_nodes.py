@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from test_ray_engine import wait_until_gone
 from test_ray_processes import finish, read_line, start
@@ -16,15 +18,21 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
-def two_nodes() -> Iterator[str]:
-    """The address of their cluster."""
+def server() -> Iterator[subprocess.Popen[str]]:
+    """The program that has begun them."""
     program = start("serve_two_nodes")
     try:
-        word, address = read_line(program)
-        assert word == "address"
-        yield address
+        yield program
     finally:
         program.communicate(timeout=60)  # the end of its input ends it
+
+
+@pytest.fixture(scope="module")
+def two_nodes(server: subprocess.Popen[str]) -> str:
+    """The address of their cluster."""
+    word, address = read_line(server)
+    assert word == "address"
+    return address
 
 
 def wait_for_no_segment(seconds: float = 30.0) -> None:
@@ -66,6 +74,29 @@ def test_a_worker_killed_in_the_middle_of_a_step_changes_no_byte(
 def test_a_stopped_worker_is_given_up_and_not_the_one_that_waits_for_it(two_nodes: str) -> None:
     lines = train(two_nodes, "hierarchical", "1.5", "1", "computing", str(int(signal.SIGSTOP)))
     assert lines == ["exchange hierarchical", "same True survivors 2"]
+    wait_for_no_segment()
+
+
+def test_whoever_is_stopped_for_a_while_is_waited_for(server: subprocess.Popen[str], two_nodes: str) -> None:
+    """The driving process, each raylet and the head of the cluster, for twice the deadline each."""
+    deadline_s = 1.5
+    program = start("train_until_told", two_nodes, str(deadline_s))
+    try:
+        assert read_line(program) == ["training", "3"]
+        of_ray = psutil.Process(server.pid).children(recursive=True)
+        parties = [process for process in of_ray if process.name() in ("raylet", "gcs_server")]
+        assert sorted(process.name() for process in parties) == ["gcs_server", "raylet", "raylet"]
+        for party in (psutil.Process(program.pid), *parties):
+            party.suspend()
+            try:
+                time.sleep(2 * deadline_s)  # what is to be seen is that nothing comes of it
+                assert party.status() == psutil.STATUS_STOPPED
+            finally:
+                party.resume()
+        output, errors = program.communicate(timeout=120)
+        assert "same True" in output.splitlines(), output + errors
+    finally:
+        program.kill()
     wait_for_no_segment()
 
 

@@ -113,22 +113,45 @@ def test_cross_entropies_of_probabilities_normalise_and_clip(shape: tuple[int, i
     labels = rng.integers(0, shape[1], shape[0]).astype(np.int32)
     labels[0] = 1
     target = rng.uniform(size=shape).astype(np.float32)
-    loss, ones, dp = np.empty(shape[0], np.float32), np.ones(shape[0], np.float32), np.empty_like(p)
-    q = clipped(p)
+    loss, dp = np.empty(shape[0], np.float32), np.empty_like(p)
+    scale = np.linspace(0.5, 1.5, shape[0]).astype(np.float32)
+    q, total = clipped(p), p[1:].sum(axis=1, keepdims=True)
     kernels.sparse_cross_entropy_of_probabilities(p, labels, loss)
     close(loss, -np.log(q[np.arange(shape[0]), labels]))
     assert loss[0] == np.float32(-np.log(np.float32(FLOOR)))
-    kernels.sparse_cross_entropy_of_probabilities_gradient(p, labels, ones, dp)
+    kernels.sparse_cross_entropy_of_probabilities_gradient(p, labels, scale, dp)
     np.testing.assert_array_equal(dp[0], 0)
+    of_label = q[1:][np.arange(shape[0] - 1), labels[1:]][:, None]
+    close(dp[1:], (of_label - np.eye(shape[1])[labels[1:]]) / (of_label * total) * scale[1:, None], 2e-5)
     kernels.dense_cross_entropy_of_probabilities(p, target, loss)
     np.testing.assert_allclose(loss, -(target * np.log(q)).sum(axis=1), rtol=1e-5)
-    kernels.dense_cross_entropy_of_probabilities_gradient(p, target, ones, dp)
+    kernels.dense_cross_entropy_of_probabilities_gradient(p, target, scale, dp)
     np.testing.assert_array_equal(dp[0], 0)
-    g = -target[1:] / q[1:]
-    total = p[1:].sum(axis=1, keepdims=True)
+    g = -target[1:] * scale[1:, None] / q[1:]
     np.testing.assert_allclose(
         dp[1:], (g - (g * q[1:]).sum(axis=1, keepdims=True)) / total, rtol=2e-5, atol=2e-5
     )
+
+
+def test_only_probabilities_beyond_the_floor_are_clipped() -> None:
+    rest = [1e-8, 1e-6, 0.005, 0.5, 0.995, 1 - 1e-6, 1]
+    p = np.array([[q, 1 - q] for q in rest], np.float32)
+    labels, ones, target = np.zeros(7, np.int32), np.ones(7, np.float32), np.array([[1, 0]] * 7, np.float32)
+    loss, dp, dense_loss, dense_dp = (
+        np.empty_like(ones),
+        np.empty_like(p),
+        np.empty_like(ones),
+        np.empty_like(p),
+    )
+    kernels.sparse_cross_entropy_of_probabilities(p, labels, loss)
+    kernels.sparse_cross_entropy_of_probabilities_gradient(p, labels, ones, dp)
+    kernels.dense_cross_entropy_of_probabilities(p, target, dense_loss)
+    kernels.dense_cross_entropy_of_probabilities_gradient(p, target, ones, dense_dp)
+    expected = -np.log(np.clip(p[:, 0], np.float32(FLOOR), np.float32(1 - FLOOR)).astype(np.float64))
+    for found in (loss, dense_loss):
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+    for gradient in (dp, dense_dp):
+        assert (gradient[:, 0] != 0).tolist() == [False, True, True, True, True, True, False]
 
 
 def test_binary_cross_entropies() -> None:
@@ -140,7 +163,7 @@ def test_binary_cross_entropies() -> None:
     close(loss, np.maximum(wide, 0) - wide * target + np.log1p(np.exp(-np.abs(wide))))
     kernels.binary_cross_entropy_gradient(x, target, ones, dx)
     close(dx, 1 / (1 + np.exp(-wide)) - target)
-    p = np.array([0, 1e-9, 0.1, 0.3, 0.5, 0.7, 0.9, 1, 1], np.float32)
+    p = np.array([0, 1e-9, 0.005, 0.3, 0.5, 0.7, 0.995, 1, 1], np.float32)
     q = np.clip(p, np.float32(FLOOR), np.float32(1 - FLOOR)).astype(np.float64)
     kernels.binary_cross_entropy_of_probabilities(p, target, loss)
     close(loss, -(target * np.log(q) + (1 - target) * np.log(1 - q)), 1e-5)

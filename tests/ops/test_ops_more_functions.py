@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from distnn import activations, ops
 from distnn.graph import Graph, recording
+from distnn.layers import LayerNormalization, Softmax, UnitNormalization
 from distnn.tensor import Batch, Spec
 
 X = np.array([[1.5, -2.0, 0.25, 0.0], [0.5, 4.0, -1.0, 2.5]], np.float32)
@@ -207,4 +209,53 @@ def take_of_batches() -> Any:
 @pytest.mark.parametrize(("message", "call"), MISTAKES, ids=[message[:40] for message, _ in MISTAKES])
 def test_mistakes_are_named(message: str, call: Any) -> None:
     with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        ops.sum,
+        ops.argmax,
+        ops.softmax,
+        ops.sort,
+        ops.cumsum,
+        ops.flip,
+        lambda x, axis: ops.roll(x, axis, axis),
+        lambda x, axis: ops.moveaxis(x, axis, axis - 1),
+        lambda x, axis: ops.take(x, [0, 2], axis=axis),
+        lambda x, axis: ops.concatenate([x, x], axis=axis),
+        lambda x, axis: ops.mean(x, axis=(axis, axis - 1)),
+        lambda x, axis: Softmax(axis=axis)(x),
+        lambda x, axis: UnitNormalization(axis=axis)(x),
+        lambda x, axis: LayerNormalization(axis=axis)(x),
+    ],
+)
+def test_an_axis_may_be_a_number_of_numpys(function: Callable[..., Any]) -> None:
+    expected = function(CUBE, axis=2)
+    for axis in (np.int64(2), np.uint8(2)):
+        np.testing.assert_array_equal(function(CUBE, axis=axis), expected)
+
+
+def test_an_axis_must_be_a_whole_number() -> None:
+    with pytest.raises(TypeError, match="float"):
+        ops.sum(CUBE, axis=(0.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: ops.moveaxis(X, 5, 0),
+        lambda: ops.moveaxis(X, 0, -3),
+        lambda: ops.tensordot(X, X, axes=([3], [1])),
+        lambda: ops.swapaxes(X, 0, 2),
+        lambda: ops.expand_dims(X, 4),
+        lambda: ops.expand_dims(X, -4),
+        lambda: ops.stack([X, X], axis=3),
+        lambda: ops.concatenate([X, X], axis=2),
+        lambda: ops.append(X, X, axis=-3),
+    ],
+)
+def test_an_axis_that_is_not_there_is_refused(call: Callable[[], Any]) -> None:
+    with pytest.raises(ValueError, match=r"axis .* is not valid for a tensor with [23] axes"):
         call()
