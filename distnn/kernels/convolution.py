@@ -17,7 +17,7 @@ from functools import partial
 import numpy as np
 from numba.core import types
 
-from distnn.kernels import activations, patches, pooling, winograd
+from distnn.kernels import activations, patch_gradients, patches, pooling, winograd
 from distnn.kernels import convolution_reference as reference
 from distnn.kernels.jit import Array
 from distnn.kernels.products import products_kind, products_threads
@@ -84,7 +84,7 @@ def _block(inner: int) -> int:
 
 def _lines(windows: Windows, channels: int, groups: int) -> int:
     """Lines of taps that a weight gradient takes at a time."""
-    line = windows.kernel[2] * (channels // groups) * patches.GRAIN
+    line = windows.kernel[2] * (channels // groups) * patch_gradients.GRAIN
     return max(1, min(windows.kernel[0] * windows.kernel[1], _GRAIN_FLOATS // line))
 
 
@@ -96,8 +96,8 @@ def _patches_floats(windows: Windows, channels: int, filters: int, groups: int) 
     given = _block(inner) * filters_of_group
     forward = _rounded(inner) * filters_of_group + block + max(two_rows, given)
     line = _lines(windows, channels, groups) * windows.kernel[2] * (channels // groups)
-    taken = patches.GRAIN * line + max(patches.GRAIN, line) * patches.SLACK
-    weights = patches.RESULT_ROWS * _WIDEST_PANEL + patches.GRAIN * filters_of_group + taken
+    taken = patch_gradients.GRAIN * line + max(patch_gradients.GRAIN, line) * patches.SLACK
+    weights = patch_gradients.RESULT_ROWS * _WIDEST_PANEL + patch_gradients.GRAIN * filters_of_group + taken
     return max(forward, weights + patches.SLACK)
 
 
@@ -178,7 +178,7 @@ def _make_plan(
         plan[patches.BIAS], plan[patches.FLOOR] = finish.bias.ctypes.data, finish.floor
     if chosen is not None:
         plan[patches.CHOSEN : patches.POOL_W + 1] = chosen.ctypes.data, *chosen.shape[2:4]
-        plan[patches.UNPOOL] = _address(patches.unpool_windows, 6) if finish is None else 0
+        plan[patches.UNPOOL] = _address(patch_gradients.unpool_windows, 6) if finish is None else 0
     return plan
 
 
@@ -334,7 +334,7 @@ def bind_input_gradient(
         plans = [_make_winograd_plan(*piece, dx=piece[0], chosen=taps) for piece, taps in pieces]
         return _bind(winograd.convolve_winograd_gradients, plans, dx, w, dy, chosen, *works)
     plans = [_make_plan(*piece, groups, taps) for piece, taps in pieces]
-    return _bind(patches.convolve_patches_input_gradient, plans, dx, w, dy, chosen, *works)
+    return _bind(patch_gradients.convolve_patches_input_gradient, plans, dx, w, dy, chosen, *works)
 
 
 def bind_weight_gradient(
@@ -369,7 +369,7 @@ def bind_weight_gradient(
         plans = [_make_winograd_plan(*piece, dw=piece[1], chosen=taps) for piece, taps in pieces]
         return _bind(winograd.convolve_winograd_gradients, plans, x, dw, dy, chosen, *works)
     plans = [_make_plan(*piece, groups, taps) for piece, taps in pieces]
-    return _bind(patches.convolve_patches_weight_gradient, plans, x, dw, dy, chosen, *works)
+    return _bind(patch_gradients.convolve_patches_weight_gradient, plans, x, dw, dy, chosen, *works)
 
 
 def bind_gradients(

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from distnn.kernels import convolution, convolution_reference, patches, shared_tile, winograd
+from distnn.kernels import convolution, convolution_reference, patch_gradients, patches, shared_tile, winograd
 from distnn.kernels.instructions import HAS_TILES
 from distnn.kernels.products import product_settings
 from distnn.kernels.windows import Windows, make_transposed_windows, make_windows
@@ -257,8 +257,8 @@ def test_each_kernel_is_compiled_once() -> None:
     Problem.random(make_windows((6,), (3,), (2,), (1,), "same"), 2, 2, 3).run()
     for kernel in (
         patches.convolve_patches,
-        patches.convolve_patches_input_gradient,
-        patches.convolve_patches_weight_gradient,
+        patch_gradients.convolve_patches_input_gradient,
+        patch_gradients.convolve_patches_weight_gradient,
         winograd.convolve_winograd,
         winograd.convolve_winograd_gradients,
         # what they share
