@@ -273,6 +273,8 @@ BACKWARD_ONLY = image_ops.BACKWARD_ONLY | {
     "KernelGradient",
     "LayerNormGradient",
     "LogSoftmaxGradient",
+    "PooledConvolution",
+    "PooledWeightGradient",
     "RecurrenceGradient",
     "RectifiedBatchNormGradient",
     "SoftmaxGradient",
