@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from distnn import ops
+from distnn import identifiers, ops
+from distnn.errors import UnknownNameError
 from distnn.naming import did_you_mean
 
 Activation = Callable[[Any], Any]
@@ -143,36 +144,35 @@ def get(identifier: Any) -> Activation:
     """The activation for a name, a function, or None (linear).
 
     Raises:
-        ValueError: for an unknown name.
+        UnknownNameError: a ValueError, for an unknown name.
     """
-    if identifier is None:
-        return linear
-    if callable(identifier):
-        function: Activation = identifier
-        return function
-    if isinstance(identifier, str) and identifier in _FUNCTIONS:
-        return _FUNCTIONS[identifier]
-    raise ValueError(
-        f"Could not interpret activation function identifier: {identifier}."
-        f"{did_you_mean(identifier, _FUNCTIONS)} Known: {', '.join(names())}."
-    )
+    return deserialize(identifier)
 
 
 def deserialize(config: Any, custom_objects: Mapping[str, Activation] | None = None) -> Activation:
-    """The activation of a name, which may be among `custom_objects`."""
-    return get((custom_objects or {}).get(config, config))
+    """The activation of a name, which may be registered or among `custom_objects`."""
+    if config is None:
+        return linear
+    if isinstance(config, str):
+        config = identifiers.lookup(config, _FUNCTIONS, custom_objects) or config
+    if callable(config):
+        function: Activation = config
+        return function
+    raise UnknownNameError(
+        f"Could not interpret activation function identifier: {config}."
+        f"{did_you_mean(config, _FUNCTIONS)} Known: {', '.join(names())}.",
+        config,
+        "activation",
+    )
 
 
 def serialize(activation: Activation) -> str:
     """The name under which `get` finds the activation.
 
     Raises:
-        ValueError: for a function of the user's own; it cannot be found again by name.
+        ValueError: for a function of the user's own without a name.
     """
     for name, function in _FUNCTIONS.items():
         if function is activation:
             return name
-    raise ValueError(
-        f"the activation {activation!r} is a function of your own and cannot be saved; keep the code that "
-        "builds the model and load weights only, or use one of: " + ", ".join(names())
-    )
+    return identifiers.name_of(activation, _FUNCTIONS, "activation")

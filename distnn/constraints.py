@@ -183,27 +183,17 @@ CONSTRAINTS: dict[str, type[Constraint]] = {
 }
 
 
-def register(constraint_class: type[Constraint]) -> type[Constraint]:
-    """Let `get` find a constraint of the user's own by its name; usable as a decorator."""
-    CONSTRAINTS[constraint_class.__name__] = constraint_class
-    return constraint_class
-
-
-def serialize(constraint: Any) -> dict[str, Any] | None:
-    """The constraint as a JSON-able dict; None stays None.
+def serialize(constraint: Any) -> Any:
+    """The constraint as a JSON-able dict, a function by its name; None stays None.
 
     Raises:
-        ValueError: for one of the user's own that was not registered, so that its name finds nothing.
+        ValueError: for one of the user's own that cannot be found or made again.
     """
     if constraint is None:
         return None
-    if CONSTRAINTS.get(type(constraint).__name__) is not type(constraint):
-        shown = getattr(constraint, "__name__", type(constraint).__name__)
-        raise ValueError(
-            f"the constraint {shown} is your own: make it a class and decorate that with "
-            "`distnn.constraints.register`, or build the model in code and use load_weights"
-        )
-    return identifiers.to_config(constraint)
+    if isinstance(constraint, Constraint):
+        return identifiers.to_config(constraint, CONSTRAINTS, "constraint")
+    return identifiers.name_of(constraint, CONSTRAINTS, "constraint")
 
 
 def deserialize(
@@ -218,7 +208,11 @@ def get(identifier: Any) -> Callable[[Any], Any] | None:
     if identifier is None or isinstance(identifier, Constraint):
         return identifier
     if isinstance(identifier, str):
-        return identifiers.class_by_name(identifier, CONSTRAINTS, "constraint")()
+        found = identifiers.lookup(identifier, CONSTRAINTS)
+        if found is None:
+            raise identifiers.not_interpreted(identifier, CONSTRAINTS, "constraint")
+        made: Callable[[Any], Any] = found() if isinstance(found, type) else found
+        return made
     if isinstance(identifier, Mapping):
         return deserialize(identifier)
     if inspect.isclass(identifier) and issubclass(identifier, Constraint):

@@ -14,6 +14,24 @@ class DataError(ValueError):
     """The data given cannot be trained on; the message names file, row and column where it can."""
 
 
+class UnknownNameError(ValueError):
+    """A name stands for nothing that is known here.
+
+    Args:
+        message: what is wrong.
+        name: the one that is not known.
+        kind: what it was to be, such as `layer`.
+    """
+
+    def __init__(self, message: str, name: object, kind: str) -> None:
+        super().__init__(message, name, kind)
+        self.name = name
+        self.kind = kind
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class CheckpointError(ValueError):
     """A checkpoint or model file is damaged, foreign, or of another model."""
 

@@ -120,10 +120,7 @@ class FunctionInitializer(Initializer):
         return np.asarray(self.function(tuple(shape), dtype=dtype))
 
     def get_config(self) -> dict[str, Any]:
-        raise NotImplementedError(
-            f"the initializer {self.function!r} is a function and cannot be saved: "
-            "write a subclass of `Initializer` with `get_config`"
-        )
+        return {"function": identifiers.name_of(self.function, INITIALIZERS, "initializer")}
 
 
 class Identity(Initializer):
@@ -367,13 +364,17 @@ INITIALIZERS |= {"normal": RandomNormal, "uniform": RandomUniform, "one": Ones, 
 
 def serialize(initializer: Initializer | None) -> dict[str, Any] | None:
     """The initializer as a JSON-able dict; None stays None."""
-    return None if initializer is None else identifiers.to_config(initializer)
+    if isinstance(initializer, FunctionInitializer):
+        return {"class_name": "FunctionInitializer", "config": initializer.get_config()}
+    return None if initializer is None else identifiers.to_config(initializer, INITIALIZERS, "initializer")
 
 
 def deserialize(
     config: Mapping[str, Any], custom_objects: Mapping[str, type[Initializer]] | None = None
 ) -> Initializer:
     """The initializer that `serialize` described."""
+    if config.get("class_name") == "FunctionInitializer":
+        return _named(config["config"]["function"], custom_objects)
     return identifiers.from_config(config, INITIALIZERS, "initializer", custom_objects)
 
 
@@ -382,7 +383,7 @@ def get(identifier: Any) -> Initializer | None:
     if identifier is None or isinstance(identifier, Initializer):
         return identifier
     if isinstance(identifier, str):
-        return identifiers.class_by_name(identifier, INITIALIZERS, "initializer")()
+        return _named(identifier)
     if isinstance(identifier, Mapping):
         return deserialize(identifier)
     if inspect.isclass(identifier) and issubclass(identifier, Initializer):
@@ -392,6 +393,15 @@ def get(identifier: Any) -> Initializer | None:
     if isinstance(identifier, np.ndarray):
         return Constant(identifier)
     raise identifiers.not_interpreted(identifier, INITIALIZERS, "initializer")
+
+
+def _named(name: str, custom_objects: Mapping[str, Any] | None = None) -> Initializer:
+    """The initializer of a class's name, or around a function of the user's by its name."""
+    found = identifiers.lookup(name, INITIALIZERS, custom_objects)
+    if found is None:
+        raise identifiers.not_interpreted(name, INITIALIZERS, "initializer")
+    made: Initializer = found() if isinstance(found, type) else FunctionInitializer(found)
+    return made
 
 
 def _checked_seed(seed: Any) -> int | None:

@@ -112,7 +112,7 @@ REGULARIZERS: dict[str, type[Regularizer]] = {
 
 def serialize(regularizer: Regularizer | None) -> dict[str, Any] | None:
     """The regularizer as a JSON-able dict; None stays None."""
-    return None if regularizer is None else identifiers.to_config(regularizer)
+    return None if regularizer is None else identifiers.to_config(regularizer, REGULARIZERS, "regularizer")
 
 
 def deserialize(

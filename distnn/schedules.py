@@ -273,7 +273,7 @@ SCHEDULES: dict[str, type[LearningRateSchedule]] = {
 
 def serialize(learning_rate_schedule: LearningRateSchedule) -> dict[str, Any]:
     """The schedule as a JSON-able dict."""
-    return identifiers.to_config(learning_rate_schedule)
+    return identifiers.to_config(learning_rate_schedule, SCHEDULES, "learning rate schedule")
 
 
 def deserialize(

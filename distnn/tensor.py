@@ -243,6 +243,10 @@ class Tensor:
         return _ops().less_equal(self, other)
 
 
+KerasTensor = Tensor
+"""Keras's name."""
+
+
 def _ops() -> Any:
     """The ops import tensors; the operators above need the ops at the call."""
     from distnn import ops

@@ -19,6 +19,7 @@ from distnn.data import ArrayData, Preprocessor, as_array_data, load_source
 from distnn.data.sources import LoadedData, SourceOptions
 from distnn.errors import DataError
 from distnn.models import Model, load_model
+from distnn.models.saving import SUFFIXES
 from distnn.naming import did_you_mean
 from jobs.build import allow_modules_of, load_data, make_model, source_options
 from jobs.catalog import make_parts
@@ -49,12 +50,12 @@ class Trained:
 
 
 def load_trained(text: str) -> Trained:
-    """The model that `text` means: a run (id or path) or a .safetensors file.
+    """The model that `text` means: a run (id or path) or the file of a model.
 
     Raises:
         RequestError: there is no such run, or it has no finished model.
     """
-    if text.endswith(".safetensors"):
+    if text.endswith(SUFFIXES):
         path = Path(text)
         if not path.exists():
             raise RequestError(f"{text}: no such file")

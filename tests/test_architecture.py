@@ -136,7 +136,13 @@ def test_importing_needs_no_ray(module: str) -> None:
 
 
 def test_no_pickle_is_read_anywhere() -> None:
-    """Files are read by safetensors, json and NumPy without pickle; Ray's own transport is not a file."""
+    """Files are read by safetensors, json and NumPy without pickle; Ray's own transport is not a file.
+
+    Keras's data sets are pickles: one file reads them, by their hashes and as plain data.
+    """
+    restricted = ROOT / "distnn" / "datasets" / "restricted_pickles.py"
     for package in PACKAGES:
         for path in source_files(package):
+            if path == restricted:
+                continue
             assert not tops(imports(path)) & {"pickle", "shelve", "marshal", "dill", "joblib"}, path

@@ -278,7 +278,7 @@ def test_tensorboard_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> No
     ("make_callback", "message"),
     [
         (lambda: kit.BackupAndRestore("kept"), r"leave it out and call `fit\(..., run_dir='kept'\)`"),
-        (lambda: kit.ModelCheckpoint("m.keras"), "must end in `.safetensors`.*Received: filepath=m.keras"),
+        (lambda: kit.ModelCheckpoint("m.pt"), "must end in `.safetensors`.*Received: filepath=m.pt"),
         (lambda: kit.ModelCheckpoint("m.weights.safetensors"), "must end in `.safetensors`"),
         (
             lambda: kit.ModelCheckpoint("m.safetensors", save_weights_only=True),

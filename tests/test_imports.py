@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import subprocess
 import sys
@@ -48,8 +49,37 @@ def test_training_in_one_process_needs_no_cluster(place: str) -> None:
 
 def test_what_the_package_names_is_there() -> None:
     for name in distnn.__all__:
-        assert name in dir(distnn)
-        if name != "__version__":
-            assert getattr(distnn, name) is importlib.import_module(f"distnn.{name}")
+        assert name in dir(distnn) and hasattr(distnn, name)
+    for name in distnn._SUBMODULES:
+        assert getattr(distnn, name) is importlib.import_module(f"distnn.{name}")
     with pytest.raises(AttributeError, match="module 'distnn' has no attribute 'layer'"):
         distnn.layer  # noqa: B018
+
+
+def test_names_of_the_top_level_are_those_of_the_submodules() -> None:
+    assert distnn.Model is distnn.models.Model and distnn.Sequential is distnn.models.Sequential
+    assert distnn.Layer is distnn.layers.Layer and distnn.Input is distnn.layers.Input
+    assert distnn.Loss is distnn.losses.Loss and distnn.Metric is distnn.metrics.Metric
+    assert distnn.Optimizer is distnn.optimizers.Optimizer
+    assert distnn.Initializer is distnn.initializers.Initializer
+    assert distnn.Regularizer is distnn.regularizers.Regularizer
+    assert isinstance(distnn.Input((2,)), distnn.KerasTensor)
+    assert distnn.version() == distnn.__version__
+
+
+def test_what_type_checkers_see_is_what_there_is() -> None:
+    """The names under TYPE_CHECKING and those loaded at their first use are two lists of one thing."""
+    tree = ast.parse((ROOT / "distnn" / "__init__.py").read_text())
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    shown = {
+        alias.asname: (str(node.module).removeprefix("distnn."), alias.name)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert shown == distnn._NAMES
+
+
+def test_names_that_keras_has_and_distnn_has_not_say_what_to_do() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'Variable': .*add_weight"):
+        distnn.Variable  # noqa: B018

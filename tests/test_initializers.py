@@ -161,7 +161,7 @@ def test_users_initializers_need_not_know_of_keys() -> None:
     assert made((2,), key=5).dtype == np.float32
     function = initializers.get(lambda shape, dtype: np.full(shape, 3, dtype))
     assert function is not None and function((2,), key=1).tolist() == [3, 3]
-    with pytest.raises(NotImplementedError, match="is a function and cannot be saved"):
+    with pytest.raises(ValueError, match="the initializer <lambda> is your own and has no name"):
         function.get_config()
 
 

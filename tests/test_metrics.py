@@ -290,7 +290,10 @@ MESSAGES: list[tuple[Callable[[], Any], str]] = [
         lambda: logs_of([], [mean_of_first], sample_weight=np.ones(50)),
         "'mean_of_first' returns one number for the whole shard, so it cannot be one of `weighted_metrics`",
     ),
-    (lambda: metrics.serialize(metrics.get(first)), "a function of your own and cannot be saved"),
+    (
+        lambda: metrics.serialize(metrics.get(lambda y, p: y)),
+        "the metric <lambda> is your own and has no name",
+    ),
     (lambda: Metric()(BITS, BITS), r"Metric must define `values\(self, y_true, y_pred\)`"),
 ]
 

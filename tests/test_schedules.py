@@ -136,7 +136,7 @@ def test_a_users_schedule() -> None:
         def __call__(self, step: int) -> float:
             return self.start / (step + 1)
 
-    with pytest.raises(NotImplementedError, match="must override `get_config"):
+    with pytest.raises(ValueError, match="must override `get_config"):
         s.serialize(Halving(0.1))
     with pytest.raises(NotImplementedError, match="must override `__call__"):
         s.LearningRateSchedule()(0)

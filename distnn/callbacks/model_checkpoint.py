@@ -11,7 +11,8 @@ from typing import Any
 from distnn.callbacks.callback import Logs
 from distnn.callbacks.monitoring import Monitor
 
-WHOLE, WEIGHTS = ".safetensors", ".weights.safetensors"
+WHOLE = (".safetensors", ".keras", ".h5")
+WEIGHTS = (".weights.safetensors", ".weights.h5")
 
 
 class ModelCheckpoint(Monitor):
@@ -20,8 +21,9 @@ class ModelCheckpoint(Monitor):
     With a number for `save_freq` every batch is looked at, which makes segments of steps one step long.
 
     Args:
-        filepath: ends in `.safetensors`, for weights in `.weights.safetensors`; `{epoch}` (from 1), `{batch}`
-            and names of the logs may stand in it, with formats: `{epoch:02d}-{val_loss:.2f}.safetensors`.
+        filepath: ends in `.safetensors` or `.keras`, for weights in `.weights.safetensors` or `.weights.h5`
+            (safetensors files all of them); `{epoch}` (from 1), `{batch}` and names of the logs may stand in
+            it, with formats: `{epoch:02d}-{val_loss:.2f}.safetensors`.
         monitor: a name of the logs.
         verbose: 1 says what is saved and why.
         save_best_only: save only if `monitor` is better than ever before.
@@ -54,11 +56,12 @@ class ModelCheckpoint(Monitor):
             raise ValueError(
                 f"Unrecognized save_freq: {save_freq}. Expected save_freq are 'epoch' or integer values"
             )
-        suffix = WEIGHTS if save_weights_only else WHOLE
-        if not self.filepath.endswith(suffix) or (self.filepath.endswith(WEIGHTS) != save_weights_only):
+        suffixes = WEIGHTS if save_weights_only else WHOLE
+        if not self.filepath.endswith(suffixes) or (self.filepath.endswith(WEIGHTS) != save_weights_only):
             when = f" with `save_weights_only={bool(save_weights_only)}`"
+            allowed = " or ".join(f"`{suffix}`" for suffix in suffixes)
             raise ValueError(
-                f"The filepath provided must end in `{suffix}`{when} ('{WEIGHTS}' is for weights alone). "
+                f"The filepath provided must end in {allowed}{when} ('{WEIGHTS[0]}' is for weights alone). "
                 f"Received: filepath={self.filepath}"
             )
 

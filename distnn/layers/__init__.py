@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from distnn import identifiers
+from distnn.custom_objects import CustomObjectScope
+from distnn.errors import UnknownNameError
 from distnn.layers.activation_layers import ELU as ELU
 from distnn.layers.activation_layers import LeakyReLU as LeakyReLU
 from distnn.layers.activation_layers import PReLU as PReLU
@@ -150,24 +153,20 @@ def names() -> list[str]:
     return sorted(_CLASSES)
 
 
-def get_class(name: str) -> type[Layer]:
-    """The layer class called `name`.
+def get_class(name: str, custom_objects: Mapping[str, Any] | None = None) -> type[Layer]:
+    """The layer class called `name`; one of the user's own is registered, or among `custom_objects`.
 
     Raises:
-        ValueError: if there is none.
+        UnknownNameError: a ValueError, if there is none.
     """
-    found = _CLASSES.get(name) or _MODELS.get(name)
-    if found is None:
-        raise ValueError(
-            f"Unknown layer: {name!r}.{did_you_mean(name, _CLASSES)} Known layers: {', '.join(names())}."
+    found = identifiers.lookup(name, {**_MODELS, **_CLASSES}, custom_objects)
+    if not isinstance(found, type) or not issubclass(found, Layer):
+        raise UnknownNameError(
+            f"Unknown layer: {name!r}.{did_you_mean(name, _CLASSES)} Known layers: {', '.join(names())}.",
+            name,
+            "layer",
         )
     return found
-
-
-def register(layer_class: type[Layer]) -> type[Layer]:
-    """Let `deserialize` find a layer class of the user's own by its name; usable as a decorator."""
-    _CLASSES[layer_class.__name__] = layer_class
-    return layer_class
 
 
 def register_model(model_class: type[Layer]) -> None:
@@ -179,17 +178,13 @@ def serialize(layer: Layer) -> dict[str, Any]:
     """`{"class_name": ..., "config": ...}`.
 
     Raises:
-        ValueError: for a layer of the user's own that was not registered, so that its name finds nothing.
+        ValueError: for a layer of the user's own that cannot be found or made again.
     """
-    name = type(layer).__name__
-    if type(layer) not in (_CLASSES.get(name), _MODELS.get(name)):
-        raise ValueError(
-            f"the layer '{layer.name}' is of your own class {name}: decorate it with "
-            "`distnn.layers.register`, or build the model in code and use load_weights"
-        )
-    return {"class_name": type(layer).__name__, "config": layer.get_config()}
+    return identifiers.to_config(layer, {**_MODELS, **_CLASSES}, "layer")
 
 
-def deserialize(config: Mapping[str, Any]) -> Layer:
+def deserialize(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Layer:
     """The layer that `serialize` described."""
-    return get_class(config["class_name"]).from_config(config["config"])
+    with CustomObjectScope(custom_objects):
+        found = get_class(config["class_name"])
+        return identifiers.made_from(found, config["config"], "layer")

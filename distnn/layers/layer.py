@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from distnn.masks import fill_masks, pass_masks_on
 from distnn.naming import Numbered, snake_case
 from distnn.network import FUNCTIONAL, call_layer
 from distnn.ops.op import as_tensor
+from distnn.own_configs import Constructed
 from distnn.rng import draw_seed, stream_key
 from distnn.structure import leaves, mapped
 from distnn.tensor import Array, Batch, Shape, Spec, Tensor, keras_shape, symbolic_shape
@@ -71,6 +72,12 @@ class Layer:
             self.sample_shape = (int(input_dim),)
         if input_shape is not None:
             self.sample_shape = tuple(int(dim) for dim in input_shape)
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        made = super().__new__(cls)
+        if not cls.__module__.startswith("distnn."):
+            made.__dict__["_constructed"] = Constructed(args, kwargs)
+        return made
 
     couples_samples: ClassVar[bool] = False
     """Whether, in training, what becomes of a sample depends on the others of its shard."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from distnn import identifiers
 from distnn.losses.values import as_values, reduced, same_rank
 from distnn.naming import snake_case
 
@@ -66,16 +67,13 @@ class FunctionLoss(Loss):
     def get_config(self) -> dict[str, Any]:
         from distnn.losses.registry import FUNCTIONS
 
-        for name, function in FUNCTIONS.items():
-            if function is self.function:
-                return {"name": self.name, "function": name}
-        raise ValueError(f"the loss {self.name!r} is a function of your own and cannot be saved")
+        return {"name": self.name, "function": identifiers.name_of(self.function, FUNCTIONS, "loss")}
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> FunctionLoss:
-        from distnn.losses.registry import FUNCTIONS
+    def from_config(cls, config: Mapping[str, Any]) -> Loss:
+        from distnn.losses.registry import deserialize
 
-        return cls(FUNCTIONS[config["function"]], config["name"])
+        return deserialize({"class_name": "FunctionLoss", "config": config})
 
 
 class PlainLoss(Loss):

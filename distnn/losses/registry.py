@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from distnn import identifiers
+from distnn.errors import UnknownNameError
 from distnn.losses.crossentropy import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
@@ -140,43 +142,60 @@ def get(identifier: Any) -> Loss:
     """The loss for a name, a function, a `Loss` or its `{"class_name", "config"}`.
 
     Raises:
-        ValueError: for an unknown name, or something that is no loss.
+        ValueError: for an unknown name (UnknownNameError), or something that is no loss.
     """
-    if isinstance(identifier, Loss):
-        return identifier
-    if isinstance(identifier, str):
-        name = ALIASES.get(identifier, identifier)
-        if name in FUNCTIONS:
-            return FunctionLoss(FUNCTIONS[name])
-        if name in CLASSES and name != "FunctionLoss":
-            return CLASSES[name]()
-    if isinstance(identifier, Mapping) and identifier.get("class_name") in CLASSES:
-        return CLASSES[identifier["class_name"]].from_config(identifier.get("config", {}))
-    if inspect.isclass(identifier) and issubclass(identifier, Loss):
-        return identifier()
-    if callable(identifier) and not inspect.isclass(identifier):
-        return FunctionLoss(identifier)
-    raise ValueError(
-        f"Could not interpret loss identifier: {identifier!r}.{did_you_mean(identifier, names())} "
-        f"Known: {', '.join(names())}."
-    )
+    return deserialize(identifier)
 
 
 def serialize(loss: Loss) -> dict[str, Any]:
     """`{"class_name": ..., "config": ...}`.
 
     Raises:
-        ValueError: for a loss of the user's own, which `get` cannot find by its name.
+        ValueError: for a loss of the user's own that cannot be found or made again.
     """
-    if CLASSES.get(type(loss).__name__) is not type(loss):
-        raise ValueError(f"the loss {loss.name!r} is a class of your own and cannot be saved")
-    return {"class_name": type(loss).__name__, "config": loss.get_config()}
+    return identifiers.to_config(loss, CLASSES, "loss")
 
 
-def deserialize(name: Any, custom_objects: Mapping[str, type[Loss]] | None = None) -> Loss:
-    """The loss that `serialize` described; its class may be among `custom_objects`."""
-    own = (custom_objects or {}).get(name["class_name"]) if isinstance(name, Mapping) else None
-    return get(name) if own is None else own.from_config(name["config"])
+def deserialize(name: Any, custom_objects: Mapping[str, Any] | None = None) -> Loss:
+    """The loss that `serialize` described; what it names may be registered, or among `custom_objects`."""
+    if isinstance(name, Loss):
+        return name
+    if isinstance(name, Mapping) and name.get("class_name") == "FunctionLoss":
+        return _around(name["config"]["function"], name["config"]["name"], custom_objects)
+    if isinstance(name, Mapping) and "class_name" in name:
+        found = identifiers.lookup(name["class_name"], CLASSES, custom_objects)
+        if found is None:
+            raise _not_interpreted(name["class_name"])
+        described: Loss = identifiers.made_from(found, name.get("config") or {}, "loss")
+        return described
+    if isinstance(name, str):
+        return _around(name, None, custom_objects)
+    if inspect.isclass(name) and issubclass(name, Loss):
+        return name()
+    if callable(name) and not inspect.isclass(name):
+        return FunctionLoss(name)
+    raise _not_interpreted(name)
+
+
+def _around(name: str, shown: str | None, custom_objects: Mapping[str, Any] | None) -> Loss:
+    """The loss of a function's name, or of a class's."""
+    known = {**CLASSES, **FUNCTIONS, "FunctionLoss": None}
+    found = identifiers.lookup(ALIASES.get(name, name), known, custom_objects)
+    if found is None:
+        raise _not_interpreted(name)
+    if isinstance(found, type):
+        made: Loss = found()
+        return made
+    return FunctionLoss(found, shown)
+
+
+def _not_interpreted(identifier: Any) -> UnknownNameError:
+    return UnknownNameError(
+        f"Could not interpret loss identifier: {identifier!r}.{did_you_mean(identifier, names())} "
+        f"Known: {', '.join(names())}.",
+        identifier,
+        "loss",
+    )
 
 
 def is_sparse(loss: Loss) -> bool:

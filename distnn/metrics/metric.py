@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from distnn import losses, ops
+from distnn import identifiers, losses, ops
 from distnn.naming import snake_case
 from distnn.ops.accumulate import ScaledBySamples, SumAndCount
 from distnn.tensor import Array, Spec, Tensor
@@ -111,16 +111,13 @@ class FunctionMetric(Metric):
     def get_config(self) -> dict[str, Any]:
         from distnn.metrics.registry import FUNCTIONS
 
-        for name, function in FUNCTIONS.items():
-            if function is self.function:
-                return {"name": self.name, "function": name}
-        raise ValueError(f"the metric {self.name!r} is a function of your own and cannot be saved")
+        return {"name": self.name, "function": identifiers.name_of(self.function, FUNCTIONS, "metric")}
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> FunctionMetric:
-        from distnn.metrics.registry import FUNCTIONS
+    def from_config(cls, config: Mapping[str, Any]) -> Metric:
+        from distnn.metrics.registry import deserialize
 
-        return cls(FUNCTIONS[config["function"]], config["name"])
+        return deserialize({"class_name": "FunctionMetric", "config": config})
 
 
 def _direction_of(function: MetricFunction) -> str | None:

@@ -6,7 +6,8 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from distnn import losses
+from distnn import identifiers, losses
+from distnn.errors import UnknownNameError
 from distnn.metrics.accuracy import (
     Accuracy,
     BinaryAccuracy,
@@ -176,28 +177,46 @@ def get(identifier: Any, name: str | None = None) -> Metric:
     Raises:
         ValueError: for an unknown name, or something that is no metric.
     """
+    return _made(identifier, name, None)
+
+
+def _made(identifier: Any, name: str | None, custom_objects: Mapping[str, Any] | None) -> Metric:
     if isinstance(identifier, Metric):
         return identifier
-    if isinstance(identifier, str) and identifier in FUNCTIONS:
-        return FunctionMetric(FUNCTIONS[identifier], name or identifier)
-    if isinstance(identifier, str) and identifier in _BY_NAME:
-        made: Metric = _BY_NAME[identifier]()
-        return made
-    if isinstance(identifier, Mapping) and identifier.get("class_name") in CLASSES:
-        return CLASSES[identifier["class_name"]].from_config(identifier.get("config", {}))
+    if isinstance(identifier, Mapping) and identifier.get("class_name") == "FunctionMetric":
+        identifier, name = identifier["config"]["function"], identifier["config"]["name"]
+    if isinstance(identifier, Mapping) and "class_name" in identifier:
+        found = identifiers.lookup(identifier["class_name"], CLASSES, custom_objects)
+        if found is None:
+            raise _not_interpreted(identifier["class_name"])
+        described: Metric = identifiers.made_from(found, identifier.get("config") or {}, "metric")
+        return described
+    if isinstance(identifier, str):
+        found = identifiers.lookup(identifier, {**_BY_NAME, **FUNCTIONS}, custom_objects)
+        if found is None:
+            raise _not_interpreted(identifier)
+        if isinstance(found, type):
+            made: Metric = found()
+            return made
+        return FunctionMetric(found, name or identifier)
     if inspect.isclass(identifier) and issubclass(identifier, Metric):
         return identifier()
     if callable(identifier) and not inspect.isclass(identifier):
         return FunctionMetric(identifier, name)
-    if _is_accuracy(identifier):
-        raise ValueError(
-            f"Could not interpret metric identifier: {identifier!r}. Its form is chosen in `compile`, by the "
-            "shapes; elsewhere name it: BinaryAccuracy, CategoricalAccuracy or SparseCategoricalAccuracy."
-        )
-    raise ValueError(
+    raise _not_interpreted(identifier)
+
+
+def _not_interpreted(identifier: Any) -> UnknownNameError:
+    text = (
         f"Could not interpret metric identifier: {identifier!r}.{did_you_mean(identifier, names())} "
         f"Known: {', '.join(names())}."
     )
+    if _is_accuracy(identifier):
+        text = (
+            f"Could not interpret metric identifier: {identifier!r}. Its form is chosen in `compile`, by the "
+            "shapes; elsewhere name it: BinaryAccuracy, CategoricalAccuracy or SparseCategoricalAccuracy."
+        )
+    return UnknownNameError(text, identifier, "metric")
 
 
 def check(identifier: Any) -> None:
@@ -239,14 +258,11 @@ def serialize(metric: Metric) -> dict[str, Any]:
     """`{"class_name": ..., "config": ...}`.
 
     Raises:
-        ValueError: for a metric of the user's own, which `get` cannot find by its name.
+        ValueError: for a metric of the user's own that cannot be found or made again.
     """
-    if CLASSES.get(type(metric).__name__) is not type(metric):
-        raise ValueError(f"the metric {metric.name!r} is a class of your own and cannot be saved")
-    return {"class_name": type(metric).__name__, "config": metric.get_config()}
+    return identifiers.to_config(metric, CLASSES, "metric")
 
 
-def deserialize(config: Any, custom_objects: Mapping[str, type[Metric]] | None = None) -> Metric:
-    """The metric that `serialize` described; its class may be among `custom_objects`."""
-    own = (custom_objects or {}).get(config["class_name"]) if isinstance(config, Mapping) else None
-    return get(config) if own is None else own.from_config(config["config"])
+def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Metric:
+    """The metric that `serialize` described; what it names may be registered, or among `custom_objects`."""
+    return _made(config, None, custom_objects)

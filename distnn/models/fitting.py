@@ -24,9 +24,9 @@ from distnn.engine import BACKENDS, EngineOptions, Workers
 from distnn.errors import NonFiniteError
 from distnn.feeding import Feed
 from distnn.layers.layer import Layer
+from distnn.models.describing import describe
 from distnn.models.fit_data import checked_data
 from distnn.models.intake import check_against_model, class_weights, intake, signature_of
-from distnn.models.saving import describe
 from distnn.models.states import check_batches
 from distnn.naming import did_you_mean
 from distnn.nonfinite import find_trouble

@@ -29,7 +29,7 @@ def network_config(network: Network) -> dict[str, Any]:
     places = {tensor: number for number, tensor in enumerate(tensors)}
     numbers = {id(layer): number for number, layer in enumerate(network.layers)}
     return {
-        "input_specs": [_spec_config(t.spec) | {"name": t.name} for t in network.input_tensors],
+        "input_specs": [spec_config(t.spec) | {"name": t.name} for t in network.input_tensors],
         "constants": [_constant_config(t, value) for t, value in network.values.items()],
         "layers": [layer_registry.serialize(layer) for layer in network.layers],
         "calls": [_call_config(node, places, numbers) for node in network.nodes],
@@ -42,7 +42,7 @@ def restored_network(config: Mapping[str, Any]) -> Network:
     """The network that `network_config` described, with new layers."""
     found = [layer_registry.deserialize(entry) for entry in config["layers"]]
     tensors: list[Tensor] = [
-        input_tensor(_restored_spec(entry), entry["name"]) for entry in config["input_specs"]
+        input_tensor(restored_spec(entry), entry["name"]) for entry in config["input_specs"]
     ]
     for entry in config["constants"]:
         tensors.append(FUNCTIONAL.constant(np.array(entry["value"]), entry["dtype"]))
@@ -79,13 +79,15 @@ def _constant_config(tensor: Tensor, value: Any) -> dict[str, Any]:
     return {"dtype": tensor.spec.dtype, "value": value.tolist()}
 
 
-def _spec_config(spec: Spec) -> dict[str, Any]:
+def spec_config(spec: Spec) -> dict[str, Any]:
+    """Shape (batch axis `None`), dtype, and batch size where it is fixed."""
     size = batch_size_of(spec)
     shape = [None if isinstance(dim, Batch) else dim for dim in spec.shape]
     return {"shape": shape, "dtype": spec.dtype, **({} if size is None else {"batch_size": size})}
 
 
-def _restored_spec(entry: Mapping[str, Any]) -> Spec:
+def restored_spec(entry: Mapping[str, Any]) -> Spec:
+    """The spec that `spec_config` described."""
     batch = Batch(1, entry.get("batch_size"))
     return Spec(tuple(batch if dim is None else int(dim) for dim in entry["shape"]), entry["dtype"])
 

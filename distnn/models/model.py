@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from distnn import layers as layer_registry
 from distnn import optimizers
+from distnn.custom_objects import CustomObjectScope
 from distnn.models import prediction
 from distnn.models.compiling import compiled_arguments
+from distnn.models.describing import architecture
 from distnn.models.fitting import FitArguments, fit_model, train_on_one_batch
 from distnn.models.functional_config import network_config, restored_network
 from distnn.models.graph_of_layers import GraphOfLayers
@@ -23,7 +25,6 @@ from distnn.models.holding import Holding
 from distnn.models.mapping import map_model
 from distnn.models.outputs import check_compiled, make_objective
 from distnn.models.saving import (
-    architecture,
     final_snapshot,
     load_weights_from,
     save_model,
@@ -35,9 +36,9 @@ from distnn.models.warm_engines import WarmEngines
 from distnn.network import Network, in_order
 from distnn.objective import Objective
 from distnn.recording import Snapshot, TrainingState
-from distnn.structure import leaves
+from distnn.structure import leaves, mapped
 from distnn.summary import print_summary, summary_html, summary_rows, summary_totals
-from distnn.tensor import Array, Spec, Tensor
+from distnn.tensor import Array, Batch, Spec, Tensor
 from distnn.weights import WeightLayout
 
 if TYPE_CHECKING:
@@ -74,6 +75,9 @@ class Model(GraphOfLayers):
         self._tasks = Tasks()
         if inputs is not None:
             self._take_network(Network(inputs, outputs))
+
+    called_on: Any = None
+    """Specs of what a model without known inputs was called on."""
 
     # Compiling
 
@@ -217,9 +221,20 @@ class Model(GraphOfLayers):
 
     # Calls
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if args and all(isinstance(leaf, Tensor) for leaf in leaves(args[0])):
+            self._remember(args[0])
+        return super().__call__(*args, **kwargs)
+
+    def _remember(self, inputs: Any) -> None:
+        """For what a model without known inputs was built: what is saved of it is built for the same."""
+        if self.input_specs is None:
+            self.called_on = mapped(_spec_of_samples, inputs)
+
     def call_on(self, inputs: Sequence[Tensor], training: bool) -> Any:
         """`call` on the input (or the list of inputs) of a batch, without a scope of the model's own name."""
         argument: Any = inputs[0] if len(inputs) == 1 else list(inputs)
+        self._remember(argument)
         if "training" in inspect.signature(self.call).parameters:
             return self.call(argument, training=training)
         return self.call(argument)
@@ -440,17 +455,23 @@ class Model(GraphOfLayers):
 
     def get_config(self) -> dict[str, Any]:
         """The name, and of a functional model all that it is made of; JSON-able."""
-        if self._network is None:
+        if self._network is None or type(self).__init__ is not Model.__init__:
             return {"name": self.name}
         return {"name": self.name, **network_config(self._network)}
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Model:
-        """A functional model from its configuration; of a subclass, what its constructor makes of it."""
-        if cls is not Model:
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Model:
+        """A functional model from its configuration; of a subclass with a constructor, what that makes of it.
+
+        Args:
+            config: what `get_config` returned.
+            custom_objects: classes and functions of your own by name, if they are not registered.
+        """
+        if "calls" not in config:
             return cls(**config)
         model = cls(name=config.get("name"))
-        model._take_network(restored_network(config))
+        with CustomObjectScope(custom_objects):
+            model._take_network(restored_network(config))
         return model
 
     def summary(
@@ -485,11 +506,16 @@ class Model(GraphOfLayers):
         return json.dumps(architecture(self), **options)
 
     def save(self, filepath: str | Path, overwrite: bool = True) -> None:
-        """Keep architecture, compile arguments and weights in one `.safetensors` file."""
+        """Keep architecture, compile arguments and weights in one safetensors file.
+
+        Args:
+            filepath: ends in `.safetensors`, `.keras` or `.h5`; the content is the same.
+            overwrite: whether a file that is there is replaced.
+        """
         save_model(self, Path(filepath), overwrite)
 
     def save_weights(self, filepath: str | Path, overwrite: bool = True) -> None:
-        """Keep the weights by name in one `.safetensors` file."""
+        """Keep the weights by name in one safetensors file; for names see `save`."""
         save_weights_to(self, Path(filepath), overwrite)
 
     def load_weights(self, filepath: str | Path) -> None:
@@ -509,6 +535,10 @@ class Model(GraphOfLayers):
             "_tasks": Tasks(),
         }
         return {**self.__dict__, **own}
+
+
+def _spec_of_samples(tensor: Tensor) -> Spec:
+    return Spec((Batch(), *tensor.spec.shape[1:]), tensor.spec.dtype)
 
 
 layer_registry.register_model(Model)

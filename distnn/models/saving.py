@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distnn import losses, metrics, optimizers
 from distnn.checkpoint import load_tensors, save_tensors
-from distnn.errors import CheckpointError
+from distnn.custom_objects import CustomObjectScope
+from distnn.errors import CheckpointError, UnknownNameError
+from distnn.models.describing import compile_as_described, describe, from_architecture, inputs_of
 from distnn.recording import Snapshot
-from distnn.structure import mapped
 from distnn.tensor import Array
 
 if TYPE_CHECKING:
     from distnn.models.model import Model
 
-SUFFIX = ".safetensors"
+SUFFIXES = (".safetensors", ".keras", ".h5")
+"""How names of files may end: what is in them is a safetensors file in any case."""
 FORMAT = "distnn-model-1"
 
 
@@ -27,125 +27,31 @@ def final_snapshot(model: Model, step: int) -> Snapshot:
     """Weights by path, and metadata that says nothing of time or place: equal runs give equal bytes."""
     model.ensure_initialized()
     tensors = {variable.path: variable.numpy() for variable in model.variables}
-    return Snapshot(step, tensors, {"format": FORMAT, "model": describe(model)})
-
-
-def describe(model: Model) -> dict[str, Any]:
-    """How to rebuild the model: class, config and compile arguments, or why that cannot be."""
-    description: dict[str, Any] = {
-        "class_name": type(model).__name__,
-        "preprocessor": model.preprocessor_config,
-    }
-    try:
-        description["config"] = _config(model)
-        description["compile"] = _compile_config(model)
-    except ValueError as error:
-        description["not_rebuildable"] = str(error)
-    return description
-
-
-def architecture(model: Model) -> dict[str, Any]:
-    """Class and config of a model that can be rebuilt from them.
-
-    Raises:
-        ValueError: for a model of the user's own class.
-    """
-    return {"class_name": type(model).__name__, "config": _config(model)}
-
-
-def from_architecture(description: Mapping[str, Any]) -> Model:
-    """A model with fresh weights, as `architecture` described it.
-
-    Raises:
-        ValueError: if this describes no model.
-    """
-    name, config = description.get("class_name"), description.get("config")
-    if name not in _classes() or not isinstance(config, Mapping):
-        raise ValueError(
-            f"expected the `class_name` ({' or '.join(_classes())}) and `config` of a model. "
-            f"Received: class_name={name!r}"
-        )
-    return _classes()[name].from_config(config)
-
-
-def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None = None) -> Model:
-    """The model that `to_json` described, with fresh weights, not compiled.
-
-    Raises:
-        ValueError: for another text, or `custom_objects`, which have no place in it.
-    """
-    if custom_objects:
-        raise ValueError("`custom_objects` is not supported yet: build models with your own code in code")
-    description = json.loads(json_string)
-    if not isinstance(description, dict):
-        raise ValueError(f"expected a JSON object. Received: {type(description).__name__}")
-    return from_architecture(description)
-
-
-def clone_model(
-    model: Model, input_tensors: Any = None, clone_function: Any = None, call_function: Any = None
-) -> Model:
-    """A model with the same layers and fresh weights, not compiled.
-
-    Args:
-        model: functional or Sequential.
-        input_tensors, clone_function, call_function: of Keras; not supported.
-    """
-    given = {"input_tensors": input_tensors, "clone_function": clone_function, "call_function": call_function}
-    for name, value in given.items():
-        if value is not None:
-            raise ValueError(f"`{name}` is not supported yet: leave it out. Received: {value!r}")
-    return from_architecture(architecture(model))
-
-
-def _config(model: Model) -> dict[str, Any]:
-    if type(model) not in _classes().values() or not model.can_be_described:
-        raise ValueError(
-            f"{type(model).__name__} is a class of your own: build it in code and use load_weights"
-        )
-    return model.get_config()
-
-
-def _classes() -> dict[str, type[Model]]:
-    """Classes that are rebuilt from their configuration."""
-    from distnn.models.model import Model
-    from distnn.models.sequential import Sequential
-
-    return {"Model": Model, "Sequential": Sequential}
-
-
-def _compile_config(model: Model) -> dict[str, Any] | None:
-    if model._compiled is None:
-        return None
-    compiled = model.compiled
-    return {
-        "optimizer": optimizers.serialize(model.optimizer),
-        "loss": mapped(lambda one: None if one is None else losses.serialize(one), compiled["loss"]),
-        "loss_weights": compiled["loss_weights"],
-        "metrics": mapped(_metric_config, compiled["metrics"]),
-        "weighted_metrics": mapped(_metric_config, compiled["weighted_metrics"]),
-    }
-
-
-def _metric_config(metric: Any) -> Any:
-    if metric is None or isinstance(metric, str):
-        return metric
-    return metrics.serialize(metrics.get(metric))
+    return Snapshot(step, tensors, {"format": FORMAT, "model": describe(model) | inputs_of(model)})
 
 
 def _checked_path(path: Path, overwrite: bool) -> Path:
-    if path.suffix != SUFFIX:
+    if path.suffix not in SUFFIXES:
         raise ValueError(
-            f"Invalid filepath extension for saving: a model is kept in a '{SUFFIX}' file. "
-            f"Received: filepath={path}"
+            "Invalid filepath extension for saving: a model is kept in a safetensors file, with a name in "
+            f"{' or '.join(SUFFIXES)}. Received: filepath={path}"
         )
     if path.exists() and not overwrite:
         raise ValueError(f"{path} exists already; pass overwrite=True or choose another name")
     return path
 
 
-def save_model(model: Model, filepath: str | Path, overwrite: bool = True) -> None:
-    """Write the model; the file is there whole or not at all."""
+def save_model(
+    model: Model, filepath: str | Path, overwrite: bool = True, zipped: bool | None = None
+) -> None:
+    """Write the model; the file is there whole or not at all.
+
+    Args:
+        model: any.
+        filepath: ends in one of `SUFFIXES`.
+        overwrite: whether a file that is there is replaced.
+        zipped: of Keras; without effect.
+    """
     path = Path(filepath)
     snapshot = final_snapshot(model, 0)
     save_tensors(_checked_path(path, overwrite), snapshot.tensors, snapshot.metadata)
@@ -186,11 +92,22 @@ def set_named_weights(model: Model, tensors: Mapping[str, Array], path: Path) ->
         variable.assign(np.asarray(tensors[name]))
 
 
-def load_model(filepath: str | Path, compile: bool = True) -> Model:  # noqa: A002  (Keras's name)
+def load_model(
+    filepath: str | Path,
+    custom_objects: Mapping[str, Any] | None = None,
+    compile: bool = True,  # noqa: A002  (Keras's name)
+    safe_mode: bool = True,
+) -> Model:
     """The model that `save` (or a run) left in `filepath`, with its weights; no code is executed from it.
 
+    Args:
+        filepath: of the file.
+        custom_objects: classes and functions of your own by name, if they are not registered.
+        compile: whether to compile it as it was.
+        safe_mode: always so, whatever is given: there is no other mode.
+
     Raises:
-        CheckpointError: if the file is damaged, foreign, or of a model of the user's own code.
+        CheckpointError: if the file is damaged, foreign, or names what is not known here.
     """
     path = Path(filepath)
     tensors, metadata = load_tensors(path)
@@ -199,19 +116,22 @@ def load_model(filepath: str | Path, compile: bool = True) -> Model:  # noqa: A0
         raise CheckpointError(f"{path} holds weights or a checkpoint, not a whole model; use load_weights")
     if "config" not in description:
         raise CheckpointError(f"{path} cannot be rebuilt from the file: {description['not_rebuildable']}")
-    model_class = _classes().get(description["class_name"])
-    if model_class is None:
-        raise CheckpointError(f"{path} holds a model of the unknown class {description['class_name']!r}")
-    model = model_class.from_config(description["config"])
-    model.preprocessor_config = description["preprocessor"]
-    set_named_weights(model, tensors, path)
-    compiled = description.get("compile")
-    if compile and compiled is not None:
-        model.compile(
-            optimizer=compiled["optimizer"],
-            loss=compiled["loss"],
-            metrics=compiled["metrics"],
-            loss_weights=compiled["loss_weights"],
-            weighted_metrics=compiled["weighted_metrics"],
-        )
+    try:
+        with CustomObjectScope(custom_objects):
+            model = from_architecture(description)
+            model.preprocessor_config = description["preprocessor"]
+            set_named_weights(model, tensors, path)
+            if compile and description.get("compile") is not None:
+                compile_as_described(model, description["compile"])
+    except UnknownNameError as error:
+        raise CheckpointError(_what_is_missing(path, error)) from error
     return model
+
+
+def _what_is_missing(path: Path, error: UnknownNameError) -> str:
+    bare = str(error.name).rpartition(">")[2]
+    return (
+        f"{path} needs the {error.kind} {error.name!r}, which is not known here: import the module that "
+        f"registers it (`@distnn.saving.register_keras_serializable()`), or pass "
+        f"`custom_objects={{{bare!r}: {bare}}}`. Classes and functions of your own are never in the file."
+    )

@@ -142,6 +142,8 @@ class Sequential(Model):
         return list(zip(self._layers, [*shapes, *["?"] * (len(self._layers) - len(shapes))], strict=True))
 
     def get_config(self) -> dict[str, Any]:
+        if type(self).__init__ is not Sequential.__init__:
+            return {"name": self.name}
         shape = None if self._input_spec is None else list(keras_shape(self._input_spec.shape))[1:]
         dtype = None if self._input_spec is None else self._input_spec.dtype
         size = None if self._input_spec is None else batch_size_of(self._input_spec)
@@ -154,13 +156,18 @@ class Sequential(Model):
         }
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Sequential:
+    def from_config(
+        cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
+    ) -> Sequential:
+        """The model of a configuration; of a subclass with a constructor, what that makes of it."""
+        if "layers" not in config:
+            return cls(**config)
         model = cls(name=config.get("name"))
         if config.get("input_shape") is not None:
             shape, dtype = tuple(config["input_shape"]), config.get("input_dtype")
             model.add(InputLayer(shape, config.get("batch_size"), dtype))
         for entry in config["layers"]:
-            model.add(layer_registry.deserialize(entry))
+            model.add(layer_registry.deserialize(entry, custom_objects))
         return model
 
 

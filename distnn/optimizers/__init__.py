@@ -35,7 +35,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 
 def serialize(optimizer: Optimizer) -> dict[str, Any]:
     """The optimizer as a JSON-able dict, without its slots."""
-    return identifiers.to_config(optimizer)
+    return identifiers.to_config(optimizer, OPTIMIZERS, "optimizer")
 
 
 def deserialize(

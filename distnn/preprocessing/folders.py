@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,10 @@ import numpy as np
 
 from distnn.data.dataset import ArrayDataset
 from distnn.errors import DataError
+from distnn.preprocessing.pillow import COLOR_MODES, pillow, resampling
 from distnn.tensor import Array
 
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
-COLOR_MODES = {"grayscale": ("L", 1), "rgb": ("RGB", 3), "rgba": ("RGBA", 4)}
 LABEL_MODES = ("int", "binary", "categorical", None)
 
 
@@ -46,7 +45,7 @@ def image_dataset_from_directory(
         seed: of that order.
         validation_split: the share that is kept for validation.
         subset: "training" or "validation", if there is a split.
-        interpolation: "nearest", "bilinear" or "bicubic".
+        interpolation: "nearest", "bilinear", "bicubic", "hamming", "box" or "lanczos".
 
     Raises:
         ImportError: Pillow is not there.
@@ -56,20 +55,15 @@ def image_dataset_from_directory(
         raise ValueError(
             f'`color_mode` must be one of {{"rgb", "rgba", "grayscale"}}. Received: color_mode={color_mode}'
         )
-    pillow = _pillow()
-    methods = {name: getattr(pillow.Resampling, name.upper()) for name in ("nearest", "bilinear", "bicubic")}
-    if interpolation not in methods:
-        raise ValueError(
-            f"`interpolation` must be one of {', '.join(methods)}. Received: interpolation={interpolation}"
-        )
+    image_files, method = pillow(), resampling(interpolation)
     mode, channels = COLOR_MODES[color_mode]
 
     def read(paths: Sequence[Path]) -> Array:
         images = np.empty((len(paths), *image_size, channels), np.float32)
         for image, path in zip(images, paths, strict=True):
             try:
-                with pillow.open(path) as opened:
-                    scaled = opened.convert(mode).resize(image_size[::-1], methods[interpolation])
+                with image_files.open(path) as opened:
+                    scaled = opened.convert(mode).resize(image_size[::-1], method)
             except OSError as error:
                 raise DataError(f"{path}: cannot be read as an image: {error}") from error
             image[...] = np.asarray(scaled, np.float32).reshape(image.shape)
@@ -199,12 +193,3 @@ class _Selection:
                 )
             return numbers.astype(np.float32)[:, None]
         return numbers if self.label_mode == "int" else np.eye(classes, dtype=np.float32)[numbers]
-
-
-def _pillow() -> Any:
-    try:
-        return importlib.import_module("PIL.Image")
-    except ImportError as error:
-        raise ImportError(
-            "Reading images needs Pillow: install the extra, `pip install distnn[images]`"
-        ) from error

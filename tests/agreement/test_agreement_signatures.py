@@ -23,7 +23,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 MODULES = (
     *("layers", "losses", "metrics", "optimizers", "optimizers.schedules", "callbacks", "initializers"),
-    *("regularizers", "constraints", "activations", "ops"),
+    *("regularizers", "constraints", "activations", "ops", "saving"),
+    *("datasets.mnist", "datasets.fashion_mnist", "datasets.cifar10", "datasets.cifar100", "datasets.imdb"),
+    *("datasets.reuters", "datasets.boston_housing", "datasets.california_housing", "preprocessing.image"),
 )
 BY_BASE = {
     "layers": {"name", "dtype", "trainable", "activity_regularizer", *_DEFAULTS},
@@ -36,6 +38,7 @@ LEFT_OUT: dict[str, set[str]] = {
     "losses": {"dtype"},
     "metrics": {"dtype", "ignore_class", "from_sorted_ids"},
     "initializers": {"input_axes", "output_axes"},
+    "saving": {"skip_mismatch", "max_shard_size"},
     "ops": {
         *("sparse", "ragged", "dtype", "sorted", "retstep", "synchronized", "initial", "posinf", "neginf"),
         *("flash_attention", "attn_logits_soft_cap"),
