@@ -1,7 +1,8 @@
 """Fewer passes over memory for the same bytes: what a program changes in the recorded nodes.
 
-Results that nobody reads are dropped, an op and its only consumer become one where the op knows how, and a
-result that another node computes anyway is taken from there. Every change leaves the bytes as they were.
+Results that nobody reads are dropped, an op and its only consumer become one where the op knows how, so do
+two that read the same, and a result that another node computes anyway is taken from there. Every change
+leaves the bytes as they were.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ def fuse(nodes: Sequence[Node], results: Sequence[Tensor]) -> list[Node]:
     """The nodes to run for `results`, in an order in which they can be run."""
     live = _live(nodes, results)
     shared = _share_byproducts(live, results)
-    return _fuse_pairs(_live(shared, results), results)
+    return _fuse_pairs(_join(_live(shared, results), results), results)
 
 
 def _live(nodes: Sequence[Node], results: Sequence[Tensor]) -> list[Node]:
@@ -30,14 +31,43 @@ def _live(nodes: Sequence[Node], results: Sequence[Tensor]) -> list[Node]:
     return kept[::-1]
 
 
-def _fuse_pairs(nodes: Sequence[Node], results: Sequence[Tensor]) -> list[Node]:
-    """Each node one with the only reader of its first output, again and again while ops know how."""
+def _join(nodes: Sequence[Node], results: Sequence[Tensor]) -> list[Node]:
+    """Each node one with a later reader of its first input, where ops know how."""
+    readers, made_at = _readers_and_places(nodes)
+    read, joined_away = {*readers, *results}, set[Node]()
+    joined: list[Node] = []
+    for position, node in enumerate(nodes):
+        if node in joined_away:
+            continue
+        for other in readers[node.inputs[0]] if node.inputs else ():
+            is_ready = all(made_at.get(tensor, -1) < position for tensor in other.inputs)
+            if other is node or other in joined_away or other in joined or not is_ready:
+                continue
+            op = node.op.joined_with(other.op, _sources(node, other))
+            if op is not None:
+                others = tuple(tensor for tensor in other.inputs if tensor not in node.inputs)
+                outputs = (*node.outputs, *(tensor for tensor in other.outputs if tensor in read))
+                node = Node(op, (*node.inputs, *others), outputs, node.name)
+                joined_away.add(other)
+                break
+        joined.append(node)
+    return joined
+
+
+def _readers_and_places(nodes: Sequence[Node]) -> tuple[dict[Tensor, list[Node]], dict[Tensor, int]]:
+    """The readers of each tensor, and the place of the node that makes it."""
     readers: dict[Tensor, list[Node]] = {}
     made_at: dict[Tensor, int] = {}
     for position, node in enumerate(nodes):
         for tensor in node.inputs:
             readers.setdefault(tensor, []).append(node)
         made_at.update(dict.fromkeys(node.outputs, position))
+    return readers, made_at
+
+
+def _fuse_pairs(nodes: Sequence[Node], results: Sequence[Tensor]) -> list[Node]:
+    """Each node one with the only reader of its first output, again and again while ops know how."""
+    readers, made_at = _readers_and_places(nodes)
     wanted, fused_away = set(results), set[Node]()
     fused: list[Node] = []
     for position, node in enumerate(nodes):

@@ -26,7 +26,7 @@ from distnn.threads import blas_description
 if TYPE_CHECKING:
     from distnn.models.model import Model
 
-ARITHMETIC_VERSION = 2
+ARITHMETIC_VERSION = 3
 """Raised with any change of the bytes that a training ends in; held by a golden-digest test."""
 
 

@@ -30,8 +30,13 @@ def normalized(x: Any, w: Any, bias: Any) -> Any:
     return ops.relu(y)
 
 
+def pooled(x: Any, w: Any, bias: Any) -> Any:
+    return ops.max_pool(ops.relu(biased(x, w, bias)), 2)
+
+
 Call = Callable[[Any, Any, Any], Any]
 WINOGRAD, FEW, GROUPS = ((12, 12, 16), (3, 3, 16, 32)), ((9, 7, 3), (3, 3, 3, 5)), ((9, 8, 6), (2, 3, 3, 20))
+ODD = ((13, 11, 32), (3, 3, 32, 16))
 CASES: dict[str, tuple[Call, tuple[tuple[int, ...], tuple[int, ...]], list[str]]] = {
     "winograd, bias": (lambda *given: biased(*given, padding="same"), WINOGRAD, ["biased_convolution"]),
     "winograd, bias, relu": (
@@ -54,10 +59,24 @@ CASES: dict[str, tuple[Call, tuple[tuple[int, ...], tuple[int, ...]], list[str]]
         FEW,
         ["biased_convolution", "tanh", "tanh_gradient"],
     ),
-    "relu, pooling": (
-        lambda *given: ops.max_pool(ops.relu(biased(*given)), 2),
+    "patches, relu, pooling": (pooled, FEW, ["pooled_convolution", "relu_gradient"]),
+    "groups, relu, pooling": (pooled, GROUPS, ["pooled_convolution", "relu_gradient"]),
+    "winograd, relu, pooling": (pooled, WINOGRAD, ["pooled_convolution", "relu_gradient"]),
+    "winograd of odd sizes, relu, pooling": (pooled, ODD, ["pooled_convolution", "relu_gradient"]),
+    "winograd, pooling without relu": (
+        lambda *given: ops.max_pool(biased(*given, padding="same"), 2),
+        ODD,
+        ["pooled_convolution"],
+    ),
+    "patches, pooling without relu": (
+        lambda *given: ops.max_pool(biased(*given), 2),
         FEW,
-        ["biased_convolution", "max_pool", "max_pool_gradient"],
+        ["pooled_convolution"],
+    ),
+    "relu, other pooling": (
+        lambda *given: ops.max_pool(ops.relu(biased(*given)), 3, 2, "same"),
+        FEW,
+        ["biased_convolution", "max_pool", "relu_gradient", "max_pool_gradient"],
     ),
     "relu twice": (
         lambda *given: ops.relu(ops.relu(biased(*given))),
@@ -72,7 +91,14 @@ CASES: dict[str, tuple[Call, tuple[tuple[int, ...], tuple[int, ...]], list[str]]
     "batch norm, relu, pooling": (
         lambda *given: ops.max_pool(normalized(*given), 3),
         FEW,
-        ["biased_convolution", "batch_norm_training", "max_pool", "max_pool_gradient", "batch_norm_gradient"],
+        [
+            "biased_convolution",
+            "batch_norm_training",
+            "max_pool",
+            "relu_gradient",
+            "max_pool_gradient",
+            "batch_norm_gradient",
+        ],
     ),
     "read before relu too": (
         lambda *given: (y := biased(*given)) + ops.relu(y),
@@ -80,7 +106,14 @@ CASES: dict[str, tuple[Call, tuple[tuple[int, ...], tuple[int, ...]], list[str]]
         ["biased_convolution", "relu", "add", "relu_gradient", "add"],
     ),
 }
-OTHERS = {"sum", "convolution_input_gradient", "convolution_weight_gradient", "broadcast_to", "spread"}
+OTHERS = {
+    "sum",
+    "convolution_gradients",
+    "convolution_input_gradient",
+    "convolution_weight_gradient",
+    "broadcast_to",
+    "spread",
+}
 
 
 def record(name: str, values: list[Array], dtype: Any, is_eager: bool) -> tuple[Graph, Results]:
@@ -119,7 +152,15 @@ def test_fused_images_have_the_bytes_of_the_eager_run(name: str, dtype: Any) -> 
         assert found.tobytes() == expected.numpy().tobytes()
 
 
-@pytest.mark.parametrize("name", ["winograd, bias, relu", "patches, bias, relu"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "winograd, bias, relu",
+        "patches, bias, relu",
+        "winograd of odd sizes, relu, pooling",
+        "patches, relu, pooling",
+    ],
+)
 def test_threads_finish_their_parts(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(1)
     image, weights = CASES[name][1]

@@ -14,15 +14,29 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from distnn.kernels.instructions import (
+    FLOAT,
+    I32,
     LANES,
     int64,
     load,
     mask,
     masked_load,
     masked_store,
+    splat,
     store,
     vector_type,
 )
+
+
+def floor_of(builder: Any, bits: Any) -> Any:
+    """A register of the float whose bits an integer holds."""
+    return splat(builder, builder.bitcast(builder.trunc(bits, I32), FLOAT), LANES)
+
+
+def finished(builder: Any, vector: Any, bias: Any, floor: Any) -> Any:
+    """Plus the bias, and at least `floor`."""
+    total = builder.fadd(vector, bias)
+    return builder.select(builder.fcmp_ordered("<", total, floor), floor, total)
 
 
 def _lanes_intrinsic(combine: Callable[[Any, Any, Any], Any]) -> Any:
@@ -48,17 +62,29 @@ def _lanes_intrinsic(combine: Callable[[Any, Any, Any], Any]) -> Any:
     return operation
 
 
-def _rectified_sum(builder: Any, new: Any, old: Any) -> Any:
-    total = builder.fadd(old, new)
-    zero = ir.Constant(total.type, [0.0] * LANES)
-    return builder.select(builder.fcmp_ordered("<", total, zero), zero, total)
-
-
 put_lanes = _lanes_intrinsic(lambda builder, new, old: new)
 """Copy."""
 add_lanes = _lanes_intrinsic(lambda builder, new, old: builder.fadd(old, new))
 """Add to what is there."""
-rectify_lanes = _lanes_intrinsic(_rectified_sum)
-"""Add to what is there, and 0 where the sum is below 0."""
 clear_lanes = _lanes_intrinsic(lambda builder, new, old: ir.Constant(vector_type(LANES), [0.0] * LANES))
 """Zeros; the source is not looked at."""
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def finish_lanes(typing_context: Any, bias: Any, count: Any, target: Any, floor: Any) -> Any:
+    """Add to what is there, and `floor`, the bits of a float, where the sum is below it."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        bias, count, target, bits = arguments
+        floor = floor_of(builder, bits)
+        with builder.if_else(builder.icmp_signed(">=", count, int64(LANES))) as (whole, partial):
+            with whole:
+                sums = load(builder, target, LANES), load(builder, bias, LANES)
+                store(builder, target, finished(builder, *sums, floor))
+            with partial:
+                inside = mask(builder, count, 0, LANES)
+                sums = masked_load(builder, target, inside), masked_load(builder, bias, inside)
+                masked_store(builder, target, finished(builder, *sums, floor), inside)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 4), generate

@@ -2,17 +2,17 @@
 
 Right for any stride, dilation, padding and group. Patches of a block of windows are copied into scratch
 memory that stays in the cache, and go through the register tiles of `tiles.py`. A value of y is one chain
-over its window, and a value of dx a sum in the order of the windows that read it, so their bits depend on
-no other image. dw is summed over GRAIN windows at a time, and these sums are added in order.
-`convolution.py` makes the plans: addresses and sizes as one array of integers.
+over its window, so its bits depend on no other image. `convolution.py` makes the plans: addresses and sizes
+as one array of integers; `patch_gradients.py` has the gradients.
 """
 
 from __future__ import annotations
 
 from distnn.kernels.instructions import LANES
 from distnn.kernels.jit import Array, inlined, kernel
-from distnn.kernels.masked_lanes import add_lanes, clear_lanes, put_lanes, rectify_lanes
-from distnn.kernels.panels import copy_lanes, transpose_in
+from distnn.kernels.masked_lanes import finish_lanes
+from distnn.kernels.panels import copy_lanes
+from distnn.kernels.pooled_lanes import pool_lanes
 from distnn.kernels.shared_code import call_at
 from distnn.kernels.tiles import PANEL
 
@@ -22,12 +22,12 @@ from distnn.kernels.tiles import PANEL
 X, W, Y, WORK, TILES, IMAGES, GATHER, GROUPS, CHANNELS, FILTERS, PART, BLOCK, LINES = range(13)
 IN_D, IN_H, IN_W, KERNEL_D, KERNEL_H, KERNEL_W, OUT_D, OUT_H, OUT_W = range(13, 22)
 STRIDE_D, STRIDE_H, STRIDE_W, STEP_D, STEP_H, STEP_W, BEFORE_D, BEFORE_H, BEFORE_W = range(22, 31)
-BIAS, IS_RECTIFIED, WORDS = range(31, 34)
-# Unless BIAS is 0, the values there are added to Y; with IS_RECTIFIED what is below 0 becomes 0.
-GRAIN = 256
-"""Windows whose part of a weight gradient is one chain."""
-RESULT_ROWS = 48
-"""Rows of a weight gradient that are summed aside before they are added."""
+BIAS, FLOOR, CHOSEN, POOL_H, POOL_W, UNPOOL, IS_BY_TAP, WORDS = range(31, 39)
+# Unless BIAS is 0, the values there are added to Y, and what is below FLOOR (the bits of a float) becomes
+# that.
+# With IS_BY_TAP patches are gathered by `gather_taps`.
+# Unless CHOSEN is 0, Y is [N, POOL_H, POOL_W, O], pooled 2 x 2, CHOSEN has the numbers of the taps, and
+# UNPOOL is for gradients the address of a further function.
 SLACK = 16
 """Floats that may be written beyond a patch, by a copy of whole registers."""
 
@@ -40,21 +40,11 @@ def _copy(source: int, floats: int, target: int) -> None:
 
 
 @inlined
-def _pack_rows(source: int, row: int, columns: int, count: int, panel: int) -> None:
+def pack_rows(source: int, row: int, columns: int, count: int, panel: int) -> None:
     """`count` rows, `row` bytes apart, of PANEL columns; zeros beyond `columns`."""
     for k in range(count):
         for first in range(0, PANEL, LANES):
             copy_lanes(source + k * row + 4 * first, columns - first, panel + 4 * (k * PANEL + first))
-
-
-@inlined
-def _pack_columns(source: int, column: int, columns: int, count: int, panel: int) -> None:
-    """The same where it is columns that lie side by side, `column` bytes apart."""
-    for k in range(0, count, LANES):
-        for first in range(0, PANEL, LANES):
-            place = panel + 4 * (k * PANEL + first)
-            corner = source + 4 * k + first * column
-            transpose_in(corner, column, columns - first, count - k, place, 4 * PANEL)
 
 
 @kernel
@@ -131,175 +121,138 @@ def gather_patches(
                     n += 1
 
 
-@inlined
-def _scatter(plan: Array, group: int, first: int, count: int, source: int, row: int) -> None:
-    """Add patches of `count` windows from `first` on to what lies where they were read."""
-    channels, pixel_floats = plan[CHANNELS] // plan[GROUPS], plan[CHANNELS]
+@kernel
+def gather_taps(
+    plan: Array, group: int, first: int, count: int, line: int, stop: int, target: int, row: int
+) -> None:
+    """The same of images of one channel, windows one apart along W: rows for taps instead of windows.
+
+    So what a tap reads for neighbouring windows is one run of memory.
+    """
     in_d_size, in_h_size, in_w_size = plan[IN_D], plan[IN_H], plan[IN_W]
     out_d_size, out_h_size, out_w_size = plan[OUT_D], plan[OUT_H], plan[OUT_W]
-    kernel_d, kernel_h, kernel_w = plan[KERNEL_D], plan[KERNEL_H], plan[KERNEL_W]
-    target_base, step_w = plan[X] + 4 * group * channels, plan[STEP_W]
-    run = kernel_w if step_w == 1 and plan[GROUPS] == 1 else 1
-    for p in range(count):
-        w = (first + p) % out_w_size
-        h = (first + p) // out_w_size % out_h_size
-        d = (first + p) // (out_w_size * out_h_size) % out_d_size
-        n = (first + p) // (out_w_size * out_h_size * out_d_size)
-        for line in range(kernel_d * kernel_h):
-            in_d = d * plan[STRIDE_D] + line // kernel_h * plan[STEP_D] - plan[BEFORE_D]
-            in_h = h * plan[STRIDE_H] + line % kernel_h * plan[STEP_H] - plan[BEFORE_H]
-            if not (0 <= in_d < in_d_size and 0 <= in_h < in_h_size):
-                continue
-            image_line = ((n * in_d_size + in_d) * in_h_size + in_h) * in_w_size
-            for tap in range(0, kernel_w, run):
-                in_w = w * plan[STRIDE_W] + tap * step_w - plan[BEFORE_W]
-                low, high = max(0, -in_w), min(run, in_w_size - in_w)
-                target = target_base + 4 * (image_line + in_w + low) * pixel_floats
-                start = source + p * row + 4 * ((line * kernel_w + tap + low) * channels)
-                floats = (high - low) * channels
-                for i in range(0, floats, LANES):
-                    add_lanes(start + 4 * i, floats - i, target + 4 * i)
+    kernel_h, kernel_w = plan[KERNEL_H], plan[KERNEL_W]
+    source, before_w, step_w = plan[X], plan[BEFORE_W], plan[STEP_W]
+    for tap_line in range(line, stop):
+        offset_d = tap_line // kernel_h * plan[STEP_D] - plan[BEFORE_D]
+        offset_h = tap_line % kernel_h * plan[STEP_H] - plan[BEFORE_H]
+        w, h = first % out_w_size, first // out_w_size % out_h_size
+        d = first // (out_w_size * out_h_size) % out_d_size
+        n = first // (out_w_size * out_h_size * out_d_size)
+        place = target + (tap_line - line) * kernel_w * row
+        p = 0
+        while p < count:
+            # The windows that are left in this row of the image.
+            in_d, in_h = d * plan[STRIDE_D] + offset_d, h * plan[STRIDE_H] + offset_h
+            is_inside = 0 <= in_d < in_d_size and 0 <= in_h < in_h_size
+            image_line = source + 4 * ((n * in_d_size + in_d) * in_h_size + in_h) * in_w_size
+            taken = min(out_w_size - w, count - p)
+            for tap in range(kernel_w):
+                in_w = w + tap * step_w - before_w
+                low, high = min(taken, max(0, -in_w)), min(taken, in_w_size - in_w) * is_inside
+                at = place + tap * row + 4 * p
+                for i in range(0, low, LANES):
+                    copy_lanes(at, 0, at + 4 * i)
+                for i in range(low, taken, LANES):
+                    copy_lanes(image_line + 4 * (in_w + i), high - i, at + 4 * i)
+            p += taken
+            w = 0
+            h += 1
+            if h == out_h_size:
+                h = 0
+                d += 1
+                if d == out_d_size:
+                    d = 0
+                    n += 1
 
 
 @inlined
 def _finish(plan: Array, column: int, columns: int, first: int, count: int) -> None:
     """Bias and relu of `count` windows, while they are in the cache."""
-    row = 4 * plan[FILTERS]
+    row, floor = 4 * plan[FILTERS], plan[FLOOR]
     corner, bias = plan[Y] + first * row + 4 * column, plan[BIAS] + 4 * column
     for p in range(count):
         for i in range(0, columns, LANES):
-            place = corner + p * row + 4 * i
-            if plan[IS_RECTIFIED] != 0:
-                rectify_lanes(bias + 4 * i, columns - i, place)
-            else:
-                add_lanes(bias + 4 * i, columns - i, place)
+            finish_lanes(bias + 4 * i, columns - i, corner + p * row + 4 * i, floor)
+
+
+@inlined
+def _pool_windows(plan: Array, column: int, columns: int, band: int, made: int) -> None:
+    """A row of pooled windows, from the two rows at `made`; bias and relu too."""
+    across, filters, floor = plan[POOL_W], plan[FILTERS], plan[FLOOR]
+    place = band * across * filters + column
+    bias, target, chosen = plan[BIAS] + 4 * column, plan[Y] + 4 * place, plan[CHOSEN] + place
+    row = 4 * columns
+    down = plan[OUT_W] * row
+    for j in range(across):
+        for i in range(0, columns, LANES):
+            at = j * filters + i
+            corner = made + 2 * j * row + 4 * i
+            pool_lanes(corner, row, down, bias + 4 * i, floor, columns - i, target + 4 * at, chosen + at)
+
+
+@inlined
+def _pack_weights(plan: Array, column: int, filters: int, inner: int) -> None:
+    """The weights of `filters` from `column` on, in panels."""
+    for n in range(0, filters, PANEL):
+        corner = plan[W] + 4 * (column + n)
+        pack_rows(corner, 4 * plan[FILTERS], filters - n, inner, plan[WORK] + 4 * n * inner)
+
+
+@inlined
+def _multiply_windows(
+    plan: Array, group: int, first: int, count: int, filters: int, inner: int, made: int, made_row: int
+) -> None:
+    """The convolution of `count` windows from `first` on, to rows `made_row` bytes apart."""
+    # Patches are rows of taps, or by tap.
+    row, step = 4 * (inner + SLACK), 4
+    gathered = row
+    if plan[IS_BY_TAP] != 0:
+        row, step = 4, 4 * (plan[BLOCK] + SLACK)
+        gathered = step
+    patches = plan[WORK] + 4 * inner * (-(-filters // PANEL) * PANEL)
+    lines = plan[KERNEL_D] * plan[KERNEL_H]
+    call_at(plan[GATHER], (plan, group, first, count, 0, lines, patches, gathered))
+    for n in range(0, filters, PANEL):
+        panel = plan[WORK] + 4 * n * inner
+        place = made + 4 * n
+        call_at(
+            plan[TILES],
+            (patches, row, step, panel, 4 * PANEL, place, made_row, count, filters - n, inner),
+        )
 
 
 @kernel
 def convolve_patches(plan: Array) -> None:
     """y from x and w."""
     inner = plan[KERNEL_D] * plan[KERNEL_H] * plan[KERNEL_W] * (plan[CHANNELS] // plan[GROUPS])
-    filters = plan[FILTERS] // plan[GROUPS]
+    filters, y_row = plan[FILTERS] // plan[GROUPS], 4 * plan[FILTERS]
     windows = plan[IMAGES] * plan[OUT_D] * plan[OUT_H] * plan[OUT_W]
-    row = 4 * (inner + SLACK)
-    panels = plan[WORK]
-    patches = panels + 4 * inner * (-(-filters // PANEL) * PANEL)
     for group in range(plan[GROUPS]):
-        for n in range(0, filters, PANEL):
-            corner = plan[W] + 4 * (group * filters + n)
-            _pack_rows(corner, 4 * plan[FILTERS], filters - n, inner, panels + 4 * n * inner)
+        column = group * filters
+        _pack_weights(plan, column, filters, inner)
         for first in range(0, windows, plan[BLOCK]):
             count = min(plan[BLOCK], windows - first)
-            lines = plan[KERNEL_D] * plan[KERNEL_H]
-            call_at(plan[GATHER], (plan, group, first, count, 0, lines, patches, row))
-            for n in range(0, filters, PANEL):
-                panel = panels + 4 * n * inner
-                call_at(
-                    plan[TILES],
-                    (
-                        patches,
-                        row,
-                        4,
-                        panel,
-                        4 * PANEL,
-                        plan[Y] + 4 * (first * plan[FILTERS] + group * filters + n),
-                        4 * plan[FILTERS],
-                        count,
-                        filters - n,
-                        inner,
-                    ),
-                )
+            place = plan[Y] + first * y_row + 4 * column
+            _multiply_windows(plan, group, first, count, filters, inner, place, y_row)
             if plan[BIAS] != 0:
-                _finish(plan, group * filters, filters, first, count)
+                _finish(plan, column, filters, first, count)
 
 
 @kernel
-def convolve_patches_input_gradient(plan: Array) -> None:
-    """dx (in X) from dy (in Y) and w."""
+def convolve_and_pool_patches(plan: Array) -> None:
+    """y, pooled, and the taps that were chosen, from x and w: two rows of windows at a time."""
     inner = plan[KERNEL_D] * plan[KERNEL_H] * plan[KERNEL_W] * (plan[CHANNELS] // plan[GROUPS])
-    filters = plan[FILTERS] // plan[GROUPS]
-    windows = plan[IMAGES] * plan[OUT_D] * plan[OUT_H] * plan[OUT_W]
-    row = 4 * (inner + SLACK)
-    depth = -(-filters // LANES) * LANES
-    panels = plan[WORK]
-    patches = panels + 4 * depth * (-(-inner // PANEL) * PANEL)
-    floats = plan[IMAGES] * plan[IN_D] * plan[IN_H] * plan[IN_W] * plan[CHANNELS]
-    for i in range(0, floats, LANES):
-        clear_lanes(plan[X] + 4 * i, floats - i, plan[X] + 4 * i)
+    filters, block = plan[FILTERS] // plan[GROUPS], plan[BLOCK]
+    patches = plan[WORK] + 4 * inner * (-(-filters // PANEL) * PANEL)
+    made = patches + 4 * (inner * block + (max(inner, block) + 1) * SLACK)
     for group in range(plan[GROUPS]):
-        for n in range(0, inner, PANEL):
-            corner = plan[W] + 4 * (n * plan[FILTERS] + group * filters)
-            _pack_columns(corner, 4 * plan[FILTERS], inner - n, filters, panels + 4 * n * depth)
-        for first in range(0, windows, plan[BLOCK]):
-            count = min(plan[BLOCK], windows - first)
-            for n in range(0, inner, PANEL):
-                panel = panels + 4 * n * depth
-                call_at(
-                    plan[TILES],
-                    (
-                        plan[Y] + 4 * (first * plan[FILTERS] + group * filters),
-                        4 * plan[FILTERS],
-                        4,
-                        panel,
-                        4 * PANEL,
-                        patches + 4 * n,
-                        row,
-                        count,
-                        inner - n,
-                        filters,
-                    ),
-                )
-            _scatter(plan, group, first, count, patches, row)
-
-
-@kernel
-def convolve_patches_weight_gradient(plan: Array) -> None:
-    """dw (in W) from x and dy (in Y)."""
-    channels = plan[CHANNELS] // plan[GROUPS]
-    filters = plan[PART]
-    windows = plan[IMAGES] * plan[OUT_D] * plan[OUT_H] * plan[OUT_W]
-    line_floats = plan[KERNEL_W] * channels
-    row = 4 * (plan[LINES] * line_floats + SLACK)
-    lines = plan[KERNEL_D] * plan[KERNEL_H]
-    result = plan[WORK]
-    panels = result + 4 * RESULT_ROWS * PANEL
-    patches = panels + 4 * GRAIN * (-(-filters // PANEL) * PANEL)
-    for group in range(plan[GROUPS]):
-        for first in range(0, windows, GRAIN):
-            count = min(GRAIN, windows - first)
-            for n in range(0, filters, PANEL):
-                corner = plan[Y] + 4 * (first * plan[FILTERS] + group * filters + n)
-                _pack_rows(corner, 4 * plan[FILTERS], filters - n, count, panels + 4 * n * GRAIN)
-            for line in range(0, lines, plan[LINES]):
-                stop = min(lines, line + plan[LINES])
-                call_at(plan[GATHER], (plan, group, first, count, line, stop, patches, row))
-                inner = (stop - line) * line_floats
-                for n in range(0, filters, PANEL):
-                    panel = panels + 4 * n * GRAIN
-                    for k in range(0, inner, RESULT_ROWS):
-                        rows = min(RESULT_ROWS, inner - k)
-                        call_at(
-                            plan[TILES],
-                            (
-                                patches + 4 * k,
-                                4,
-                                row,
-                                panel,
-                                4 * PANEL,
-                                result,
-                                4 * PANEL,
-                                rows,
-                                filters - n,
-                                count,
-                            ),
-                        )
-                        corner = plan[W] + 4 * (group * filters + n)
-                        for r in range(rows):
-                            target = corner + 4 * (line * line_floats + k + r) * plan[FILTERS]
-                            for i in range(0, PANEL, LANES):
-                                part, left = result + 4 * (r * PANEL + i), filters - n - i
-                                if left > 0:
-                                    if first == 0:
-                                        put_lanes(part, left, target + 4 * i)
-                                    else:
-                                        add_lanes(part, left, target + 4 * i)
+        column = group * filters
+        _pack_weights(plan, column, filters, inner)
+        for band in range(plan[IMAGES] * plan[POOL_H]):
+            start = (band // plan[POOL_H] * plan[OUT_H] + band % plan[POOL_H] * 2) * plan[OUT_W]
+            for first in range(0, 2 * plan[OUT_W], block):
+                count = min(block, 2 * plan[OUT_W] - first)
+                place = made + 4 * first * filters
+                _multiply_windows(plan, group, start + first, count, filters, inner, place, 4 * filters)
+            _pool_windows(plan, column, filters, band, made)

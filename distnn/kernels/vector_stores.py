@@ -17,6 +17,16 @@ def store(array: Array, index: int, vector: Array) -> None:
     array[index : index + LANES] = vector
 
 
+def store_whole(array: Array, index: int, vector: Array) -> None:
+    """The same for an array of uint8 or int32 and lanes that are whole numbers it can hold."""
+    array[index : index + LANES] = vector
+
+
+def load_whole(array: Array, index: int, like: Array) -> Array:
+    """Sixteen elements of an array of uint8 or int32, as floats of the dtype of `like`."""
+    return array[index : index + LANES].astype(like.dtype)
+
+
 def where_equal(left: Array, right: Array, taken: Array, other: Array) -> Array:
     """Lanes of `taken` where those of `left` and `right` are equal, else of `other`."""
     return np.where(left == right, taken, other)
@@ -52,6 +62,36 @@ def _emit_store(typing_context: Any, array: Any, index: Any, vector: Any) -> Any
         return context.get_dummy_value()
 
     return types.void(array, types.intp, vector), generate
+
+
+@emitting(store_whole)
+def _emit_store_whole(typing_context: Any, array: Any, index: Any, vector: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        view = context.make_array(signature.args[0])(context, builder, arguments[0])
+        pointer = builder.gep(view.data, [arguments[1]])
+        whole = builder.fptosi(arguments[2], ir.VectorType(ir.IntType(32), LANES))
+        kind = ir.VectorType(ir.IntType(array.dtype.bitwidth), LANES)
+        if array.dtype.bitwidth < 32:
+            whole = builder.trunc(whole, kind)
+        builder.store(whole, builder.bitcast(pointer, kind.as_pointer()), align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector), generate
+
+
+@emitting(load_whole)
+def _emit_load_whole(typing_context: Any, array: Any, index: Any, like: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        view = context.make_array(signature.args[0])(context, builder, arguments[0])
+        pointer = builder.gep(view.data, [arguments[1]])
+        kind = ir.VectorType(ir.IntType(array.dtype.bitwidth), LANES)
+        loaded = builder.load(builder.bitcast(pointer, kind.as_pointer()))
+        loaded.align = array.dtype.bitwidth // 8
+        wide = ir.VectorType(ir.IntType(32), LANES)
+        whole = builder.zext(loaded, wide) if array.dtype.bitwidth < 32 else loaded
+        return builder.sitofp(whole, context.get_value_type(like))
+
+    return like(array, types.intp, like), generate
 
 
 @emitting(where_equal)

@@ -42,6 +42,14 @@ class Windows:
         return math.prod(self.outputs)
 
     @property
+    def apartness(self) -> int:
+        """1 if no two windows meet, 2 if, besides, each input is in one; else 0."""
+        if any(taps > stride for taps, stride in zip(self.kernel, self.strides, strict=True)):
+            return 0
+        covered = tuple(taps * count for taps, count in zip(self.kernel, self.outputs, strict=True))
+        return 2 if covered == self.inputs and self.kernel == self.strides else 1
+
+    @property
     def sizes(self) -> Sizes:
         """All numbers in a row, as kernels read them: three each of the fields in turn."""
         both = (*self.inputs, *self.kernel, *self.strides)

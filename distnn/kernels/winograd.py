@@ -3,22 +3,26 @@
 The 4 x 4 tiles of all images stand in one list and are taken in blocks: their inputs transformed into 36
 planes, one product per plane with the transformed kernels, the results transformed back. Images are copied
 into a frame of zeros, so that no tile needs care at the edges; outputs beyond the image are left out. An
-output's bits depend on its tile alone. A weight gradient is summed over the tiles of a block, and the blocks
-are added in order. Channels and filters are multiples of 16. `winograd_transforms` has the algebra,
-`convolution.py` makes the plans.
+output's bits depend on its tile alone. Gradients are the same steps transposed, on the tiles of the outputs:
+an input's adds up over the tiles that read it, in their order; that of the weights is summed over the tiles
+of a block, and the blocks are added in order. Channels and filters are multiples of 16.
+`winograd_transforms` has the algebra, `convolution.py` makes the plans.
 """
 
 from __future__ import annotations
 
 from distnn.kernels.instructions import LANES
 from distnn.kernels.jit import Array, inlined, kernel
-from distnn.kernels.masked_lanes import add_lanes
+from distnn.kernels.masked_lanes import add_lanes, clear_lanes
 from distnn.kernels.panels import copy_lanes, transpose_in
+from distnn.kernels.pooled_lanes import choose_lanes
 from distnn.kernels.shared_code import call_at
 from distnn.kernels.tiles import PANEL
 from distnn.kernels.winograd_transforms import (
     SIDE,
     TILE,
+    add_input_gradients,
+    pool_outputs,
     transform_inputs,
     transform_kernel_gradients,
     transform_kernels,
@@ -26,13 +30,16 @@ from distnn.kernels.winograd_transforms import (
     transform_outputs,
 )
 
-# The words of a plan. X is read and Y made (or both read, for the weights); W is [3, 3, CHANNELS, FILTERS],
-# or with IS_INVERSE [3, 3, FILTERS, CHANNELS], taken backwards: then Y is the gradient by the input.
-# TILES and FRAME are addresses of compiled functions (see `shared_code`).
-# PART of the filters have their weight gradient computed, from the first that W and Y point to.
+# The words of a plan. X is read and Y made; gradients read both. W is [3, 3, CHANNELS, FILTERS].
+# DX and DW are made, each unless it is 0. PART of the filters have their weights' gradient computed, from the
+# first that DW and Y point to; with DX it is all of them.
+# TILES, FRAME, TO_PLANES, OF_WEIGHTS and POOL are addresses of compiled functions (see `shared_code`).
 X, W, Y, WORK, TILES, IMAGES, FRAME, CHANNELS, FILTERS, PART, BLOCK, IN_H, IN_W, OUT_H, OUT_W = range(15)
-BEFORE_H, BEFORE_W, IS_INVERSE, BIAS, FLOOR, WORDS = range(15, 21)
+BEFORE_H, BEFORE_W, DX, DW, BIAS, FLOOR, TO_PLANES, OF_WEIGHTS, FRAMED = range(15, 24)
+CHOSEN, POOL_H, POOL_W, POOL, WORDS = range(24, 29)
 # At last the values at BIAS are added to Y, and what is below FLOOR (the bits of a float) becomes that.
+# FRAMED is the kernels' own: the image that is in the frame.
+# Where Y is pooled 2 x 2 it is [N, POOL_H, POOL_W, FILTERS], and CHOSEN has the numbers of the taps.
 PLANES = SIDE * SIDE
 RESULT_ROWS = 48
 """Rows of a weight gradient's plane that are summed aside before they are added."""
@@ -66,33 +73,29 @@ def frame_image(
 
 @inlined
 def _turn_kernels(plan: Array, target: int) -> None:
-    """[3, 3, filters, channels] as [3, 3, channels, filters]."""
-    size = plan[CHANNELS] * plan[FILTERS]
-    for tap in range(9):
-        for f in range(0, plan[FILTERS], LANES):
-            for c in range(0, plan[CHANNELS], LANES):
-                corner = plan[W] + 4 * (tap * size + f * plan[CHANNELS] + c)
-                place = target + 4 * (tap * size + c * plan[FILTERS] + f)
-                transpose_in(corner, 4 * plan[CHANNELS], LANES, LANES, place, 4 * plan[FILTERS])
-
-
-@inlined
-def _transform_weights(plan: Array, target: int, plane: int, scratch: int) -> None:
-    """U, in panels of filters."""
+    """[3, 3, channels, filters] as [3, 3, filters, channels]."""
     channels, filters = plan[CHANNELS], plan[FILTERS]
-    taps, tap = plan[W], 4 * channels * filters
-    if plan[IS_INVERSE] != 0:
-        _turn_kernels(plan, scratch)
-        taps, tap = scratch + 8 * tap, -tap
+    for tap in range(9):
+        for c in range(0, channels, LANES):
+            for f in range(0, filters, LANES):
+                corner = plan[W] + 4 * ((tap * channels + c) * filters + f)
+                place = target + 4 * ((tap * filters + f) * channels + c)
+                transpose_in(corner, 4 * filters, LANES, LANES, place, 4 * channels)
+
+
+@kernel
+def transform_weights(taps: int, channels: int, filters: int, target: int, plane: int) -> None:
+    """U of [3, 3, channels, filters], in panels of filters."""
+    tap = 4 * channels * filters
     for c in range(channels):
         for f in range(0, filters, LANES):
             place = target + 4 * ((f // PANEL * channels + c) * PANEL + f % PANEL)
             transform_kernels(taps + 4 * (c * filters + f), 3 * tap, tap, place, SIDE * plane, plane)
 
 
-@inlined
-def _transform_images(plan: Array, first: int, count: int, framed: int, frame: int, target: int) -> int:
-    """V of a block of tiles; returns the image that is in the frame afterwards."""
+@kernel
+def transform_images(plan: Array, first: int, count: int, frame: int, target: int) -> None:
+    """V of a block of tiles."""
     channels = plan[CHANNELS]
     down, across = -(-plan[OUT_H] // TILE), -(-plan[OUT_W] // TILE)
     rows, row = TILE * down + 2, TILE * across + 2
@@ -100,22 +103,22 @@ def _transform_images(plan: Array, first: int, count: int, framed: int, frame: i
     for t in range(count):
         image = (first + t) // (down * across)
         i, j = (first + t) // across % down * TILE, (first + t) % across * TILE
-        if image != framed:
+        if image != plan[FRAMED]:
             source = plan[X] + 4 * image * plan[IN_H] * plan[IN_W] * channels
             sizes = plan[IN_H], plan[IN_W], channels, channels, plan[BEFORE_H], plan[BEFORE_W]
             call_at(plan[FRAME], (source, *sizes, rows, row, frame))
-            framed = image
+            plan[FRAMED] = image
         corner, line = frame + 4 * (i * row + j) * channels, 4 * row * channels
         for c in range(0, channels, LANES):
             place = target + 4 * (t * channels + c)
             transform_inputs(corner + 4 * c, line, 4 * channels, place, SIDE * plane, plane)
-    return framed
 
 
 @inlined
-def _multiply_planes(plan: Array, count: int, kernels: int, inputs: int, outputs: int) -> None:
+def _multiply_planes(
+    plan: Array, count: int, channels: int, filters: int, kernels: int, inputs: int, outputs: int
+) -> None:
     """M = V @ U, plane by plane."""
-    channels, filters = plan[CHANNELS], plan[FILTERS]
     kernel_plane = 4 * (-(-filters // PANEL) * PANEL * channels + GAP)
     for plane in range(PLANES):
         a = inputs + plane * 4 * (plan[BLOCK] * channels + GAP)
@@ -153,6 +156,39 @@ def _place_outputs(plan: Array, first: int, count: int, outputs: int, small: int
 
 
 @kernel
+def pool_tiles(plan: Array, first: int, count: int, outputs: int) -> None:
+    """The block's tiles of Y where that is pooled."""
+    filters, pool_h, pool_w = plan[FILTERS], plan[POOL_H], plan[POOL_W]
+    down, across = -(-plan[OUT_H] // TILE), -(-plan[OUT_W] // TILE)
+    plane = 4 * (plan[BLOCK] * filters + GAP)
+    row, column = 4 * pool_w * filters, 4 * filters
+    for t in range(count):
+        image = (first + t) // (down * across)
+        i, j = (first + t) // across % down * (TILE // 2), (first + t) % across * (TILE // 2)
+        place = ((image * pool_h + i) * pool_w + j) * filters
+        for f in range(0, filters, LANES):
+            source, target = outputs + 4 * (t * filters + f), plan[Y] + 4 * (place + f)
+            finish = plan[BIAS] + 4 * f, plan[FLOOR], plan[CHOSEN] + place + f, pool_h - i, pool_w - j
+            pool_outputs(source, SIDE * plane, plane, target, row, column, *finish)
+
+
+@kernel
+def frame_pooled_gradient(plan: Array, image: int, target: int) -> None:
+    """dy of an image inside of whole tiles, where Y is pooled: it is at the tap that was chosen."""
+    filters, made, pool_h, pool_w = plan[PART], plan[FILTERS], plan[POOL_H], plan[POOL_W]
+    rows, row = TILE * -(-plan[OUT_H] // TILE), TILE * -(-plan[OUT_W] // TILE)
+    source, chosen = plan[Y], plan[CHOSEN]
+    for i in range(rows):
+        for j in range(row):
+            left = LANES * (i // 2 < pool_h and j // 2 < pool_w)
+            place = ((image * pool_h + i // 2) * pool_w + j // 2) * made
+            tap = i % 2 * 2 + j % 2
+            for f in range(0, filters, LANES):
+                choose_lanes(source + 4 * (place + f), chosen + place + f, tap, left, target)
+                target += 4 * LANES
+
+
+@kernel
 def convolve_winograd(plan: Array) -> None:
     """Y from X and W."""
     channels, filters = plan[CHANNELS], plan[FILTERS]
@@ -164,13 +200,16 @@ def convolve_winograd(plan: Array) -> None:
     outputs = inputs + PLANES * 4 * (plan[BLOCK] * channels + GAP)
     frame = outputs + PLANES * 4 * (plan[BLOCK] * filters + GAP)
     small = frame + 4 * (TILE * down + 2) * (TILE * across + 2) * channels
-    _transform_weights(plan, kernels, kernel_plane, small)
-    framed = -1
+    call_at(plan[OF_WEIGHTS], (plan[W], channels, filters, kernels, kernel_plane))
+    plan[FRAMED] = -1
     for first in range(0, tiles, plan[BLOCK]):
         count = min(plan[BLOCK], tiles - first)
-        framed = _transform_images(plan, first, count, framed, frame, inputs)
-        _multiply_planes(plan, count, kernels, inputs, outputs)
-        _place_outputs(plan, first, count, outputs, small)
+        call_at(plan[TO_PLANES], (plan, first, count, frame, inputs))
+        _multiply_planes(plan, count, channels, filters, kernels, inputs, outputs)
+        if plan[CHOSEN] != 0:
+            call_at(plan[POOL], (plan, first, count, outputs))
+        else:
+            _place_outputs(plan, first, count, outputs, small)
 
 
 @inlined
@@ -180,15 +219,18 @@ def _transform_output_gradients(
     """dM of a block of tiles; returns the image that is in the frame afterwards."""
     filters, made = plan[PART], plan[FILTERS]
     down, across = -(-plan[OUT_H] // TILE), -(-plan[OUT_W] // TILE)
-    rows, row = TILE * down, TILE * across
+    row = TILE * across
     plane = 4 * (plan[BLOCK] * filters + GAP)
     for t in range(count):
         image = (first + t) // (down * across)
         i, j = (first + t) // across % down * TILE, (first + t) % across * TILE
         if image != framed:
-            source = plan[Y] + 4 * image * plan[OUT_H] * plan[OUT_W] * made
-            sizes = plan[OUT_H], plan[OUT_W], filters, made, 0, 0
-            call_at(plan[FRAME], (source, *sizes, rows, row, frame))
+            if plan[CHOSEN] != 0:
+                call_at(plan[POOL], (plan, image, frame))
+            else:
+                source = plan[Y] + 4 * image * plan[OUT_H] * plan[OUT_W] * made
+                sizes = plan[OUT_H], plan[OUT_W], filters, made, 0, 0
+                call_at(plan[FRAME], (source, *sizes, TILE * down, row, frame))
             framed = image
         corner, line = frame + 4 * (i * row + j) * filters, 4 * row * filters
         for f in range(0, filters, LANES):
@@ -222,27 +264,62 @@ def _sum_planes(
                             add_lanes(part, LANES, target + 4 * (r * filters + i))
 
 
+@inlined
+def _add_input_gradients(plan: Array, first: int, count: int, inputs: int, frame: int) -> None:
+    """The block's tiles added up in the frame of their image; one that is complete goes to DX."""
+    channels = plan[CHANNELS]
+    down, across = -(-plan[OUT_H] // TILE), -(-plan[OUT_W] // TILE)
+    rows, row = TILE * down + 2, TILE * across + 2
+    plane, line = 4 * (plan[BLOCK] * channels + GAP), 4 * row * channels
+    for t in range(count):
+        image, tile = (first + t) // (down * across), (first + t) % (down * across)
+        if tile == 0:
+            for i in range(0, rows * line, 4 * LANES):
+                clear_lanes(frame + i, LANES, frame + i)
+        corner = frame + (tile // across * row + tile % across) * TILE * 4 * channels
+        for c in range(0, channels, LANES):
+            source = inputs + 4 * (t * channels + c)
+            add_input_gradients(source, SIDE * plane, plane, corner + 4 * c, line, 4 * channels)
+        if tile == down * across - 1:
+            for i in range(plan[IN_H]):
+                source = frame + (i + plan[BEFORE_H]) * line + 4 * plan[BEFORE_W] * channels
+                target = plan[DX] + 4 * (image * plan[IN_H] + i) * plan[IN_W] * channels
+                for c in range(0, 4 * plan[IN_W] * channels, 4 * LANES):
+                    copy_lanes(source + c, LANES, target + c)
+
+
 @kernel
-def convolve_winograd_weight_gradient(plan: Array) -> None:
-    """dw (in W) from x (in X) and dy (in Y)."""
+def convolve_winograd_gradients(plan: Array) -> None:
+    """The gradients by x (to DX) and w (to DW), from x, w and dy (in Y); only those that are wanted."""
     channels, filters, made = plan[CHANNELS], plan[PART], plan[FILTERS]
     down, across = -(-plan[OUT_H] // TILE), -(-plan[OUT_W] // TILE)
     tiles = plan[IMAGES] * down * across
-    kernel_plane = 4 * (channels * filters + GAP)
-    kernels = plan[WORK]
-    inputs = kernels + PLANES * kernel_plane
+    sum_plane = 4 * (channels * filters + GAP)
+    turned_plane = 4 * (-(-channels // PANEL) * PANEL * filters + GAP)
+    sums = plan[WORK]
+    turned = sums + PLANES * sum_plane
+    inputs = turned + PLANES * turned_plane
     outputs = inputs + PLANES * 4 * (plan[BLOCK] * channels + GAP)
     frame = outputs + PLANES * 4 * (plan[BLOCK] * filters + GAP)
-    frame_dy = frame + 4 * (TILE * down + 2) * (TILE * across + 2) * channels
+    frame_dx = frame + 4 * (TILE * down + 2) * (TILE * across + 2) * channels
+    frame_dy = frame_dx + 4 * (TILE * down + 2) * (TILE * across + 2) * channels
     small = frame_dy + 4 * TILE * TILE * down * across * filters
-    framed, framed_dy = -1, -1
+    if plan[DX] != 0:
+        _turn_kernels(plan, small)
+        call_at(plan[OF_WEIGHTS], (small, filters, channels, turned, turned_plane))
+    plan[FRAMED], framed_dy = -1, -1
     for first in range(0, tiles, plan[BLOCK]):
         count = min(plan[BLOCK], tiles - first)
-        framed = _transform_images(plan, first, count, framed, frame, inputs)
         framed_dy = _transform_output_gradients(plan, first, count, framed_dy, frame_dy, outputs)
-        _sum_planes(plan, first == 0, count, kernels, inputs, outputs, small)
-    tap = 4 * channels * made
-    for c in range(channels):
-        for f in range(0, filters, LANES):
-            source, place = kernels + 4 * (c * filters + f), plan[W] + 4 * (c * made + f)
-            transform_kernel_gradients(source, SIDE * kernel_plane, kernel_plane, place, 3 * tap, tap)
+        if plan[DW] != 0:
+            call_at(plan[TO_PLANES], (plan, first, count, frame, inputs))
+            _sum_planes(plan, first == 0, count, sums, inputs, outputs, small)
+        if plan[DX] != 0:
+            _multiply_planes(plan, count, filters, channels, turned, outputs, inputs)
+            _add_input_gradients(plan, first, count, inputs, frame_dx)
+    if plan[DW] != 0:
+        tap = 4 * channels * made
+        for c in range(channels):
+            for f in range(0, filters, LANES):
+                source, place = sums + 4 * (c * filters + f), plan[DW] + 4 * (c * made + f)
+                transform_kernel_gradients(source, SIDE * sum_plane, sum_plane, place, 3 * tap, tap)

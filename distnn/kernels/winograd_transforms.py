@@ -7,20 +7,23 @@ With the points p = 0, 5/8, -5/8, 3/2, -3/2 and infinity, an output tile of 4 x 
     B^T[i, :] = coefficients of prod_{j != i} (x - p_j)
 
 and infinity has the highest powers. These points keep float32's error at 3 to 5 times that of the direct sum;
-the textbook's (1 and 2) double it. Gradients need the transposes of A^T and G. Even and odd powers are shared
+the textbook's (1 and 2) double it. Gradients need the transposes of all three. Even and odd powers are shared
 by a point and its negative. Only `winograd.py` calls these; all take addresses and strides in bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from distnn.kernels.instructions import FLOAT, I32, LANES, call, int64, load, splat, store, vector_type
+from distnn.kernels.instructions import I64, LANES, call, hidden, int64, load, store, vector_type
+from distnn.kernels.masked_lanes import finished, floor_of
+from distnn.kernels.pooled_lanes import pooled, store_numbers
 
 TILE, TAPS, SIDE = 4, 3, 6
 """Outputs, kernel and inputs of a tile along an axis."""
@@ -57,6 +60,22 @@ def _inputs(builder: Any, d: Line) -> Line:
         even, odd = _fma(builder, d[2], -other, d[4]), _fma(builder, d[1], -other, d[3])
         found += [_fma(builder, odd, point, even), _fma(builder, odd, -point, even)]
     return [*found, _fma(builder, d[1], _PRODUCT, _fma(builder, d[3], -_SUM, d[5]))]
+
+
+def _input_gradients(builder: Any, v: Line) -> Line:
+    """B v."""
+    sum_p, difference_p = builder.fadd(v[1], v[2]), _times(builder, builder.fsub(v[1], v[2]), _P)
+    sum_q, difference_q = builder.fadd(v[3], v[4]), _times(builder, builder.fsub(v[3], v[4]), _Q)
+    even = _fma(builder, sum_q, -_P2, _times(builder, sum_p, -_Q2))
+    odd = _fma(builder, difference_q, -_P2, _times(builder, difference_p, -_Q2))
+    return [
+        _times(builder, v[0], _PRODUCT),
+        _fma(builder, v[5], _PRODUCT, odd),
+        _fma(builder, v[0], -_SUM, even),
+        _fma(builder, v[5], -_SUM, builder.fadd(difference_p, difference_q)),
+        builder.fadd(builder.fadd(v[0], sum_p), sum_q),
+        v[5],
+    ]
 
 
 def _outputs(builder: Any, m: Line) -> Line:
@@ -102,21 +121,49 @@ def _kernel_gradients(builder: Any, u: Line) -> Line:
     ]
 
 
-def _along_both_axes(builder: Any, grid: list[Line], transform: Transform) -> list[Line]:
-    rows = [transform(builder, line) for line in grid]
-    columns = [transform(builder, list(column)) for column in zip(*rows, strict=True)]
-    return [list(row) for row in zip(*columns, strict=True)]
+@contextmanager
+def _repeated(builder: Any, count: int) -> Iterator[Any]:
+    """A loop that the compiler does not unroll: that takes it long, and a transform is no quicker for it."""
+    with cgutils.for_range(builder, hidden(builder, int64(count))) as loop:
+        yield loop.index
 
 
-def _grid(builder: Any, place: Line, size: int) -> list[Line]:
-    """The addresses of size x size vectors, from (base, row stride, column stride)."""
+def _transform(
+    builder: Any, source: Line, size: int, transform: Transform, finish: Callable[[Any, Line], None]
+) -> None:
+    """The transform along both axes of size x size vectors at (base, row stride, column stride).
+
+    `finish` is given each column of the result, and its number.
+    """
+    base, row, column = source
+    made = len(transform(builder, [ir.Constant(vector_type(LANES), None)] * size))
+    vector_bytes = 4 * LANES
+    with builder.goto_entry_block():
+        memory = builder.alloca(ir.ArrayType(vector_type(LANES), size * made))
+        memory.align = vector_bytes
+    between = builder.ptrtoint(memory, I64)
+    with _repeated(builder, size) as i:
+        start = builder.add(base, builder.mul(row, i))
+        places = [builder.add(start, builder.mul(column, int64(j))) for j in range(size)]
+        line = builder.add(between, builder.mul(i, int64(vector_bytes * made)))
+        done = transform(builder, [load(builder, place, LANES) for place in places])
+        for j, vector in enumerate(done):
+            store(builder, builder.add(line, int64(vector_bytes * j)), vector)
+    with _repeated(builder, made) as j:
+        top = builder.add(between, builder.mul(j, int64(vector_bytes)))
+        places = [builder.add(top, int64(vector_bytes * made * i)) for i in range(size)]
+        finish(j, transform(builder, [load(builder, place, LANES) for place in places]))
+
+
+def _column(builder: Any, place: Line, size: int, number: Any) -> Line:
+    """The addresses of a column of vectors, from (base, row stride, column stride)."""
     base, row, column = place
-    lines = [builder.add(base, builder.mul(row, int64(i))) for i in range(size)]
-    return [[builder.add(line, builder.mul(column, int64(j))) for j in range(size)] for line in lines]
+    top = builder.add(base, builder.mul(column, number))
+    return [builder.add(top, builder.mul(row, int64(i))) for i in range(size)]
 
 
-def _transform_intrinsic(transform: Transform, size: int) -> Any:
-    """target[i, j] = the transform, along both axes, of source[i, j] with i, j < size."""
+def _transform_intrinsic(transform: Transform, size: int, is_added: bool = False) -> Any:
+    """target[i, j] = the transform, along both axes, of source[i, j] with i, j < size; or added to it."""
 
     @intrinsic  # type: ignore[untyped-decorator]
     def operation(
@@ -129,24 +176,20 @@ def _transform_intrinsic(transform: Transform, size: int) -> Any:
         target_column: Any,
     ) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            grid = [
-                [load(builder, address, LANES) for address in line]
-                for line in _grid(builder, arguments[:3], size)
-            ]
-            done = _along_both_axes(builder, grid, transform)
-            for line, addresses in zip(done, _grid(builder, arguments[3:], len(done)), strict=True):
-                for vector, address in zip(line, addresses, strict=True):
+            def finish(number: Any, line: Line) -> None:
+                for vector, address in zip(
+                    line, _column(builder, arguments[3:], len(line), number), strict=True
+                ):
+                    if is_added:
+                        vector = builder.fadd(load(builder, address, LANES), vector)
                     store(builder, address, vector)
+
+            _transform(builder, arguments[:3], size, transform, finish)
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * 6), generate
 
     return operation
-
-
-def _finished(builder: Any, vector: Any, bias: Any, floor: Any) -> Any:
-    total = builder.fadd(vector, bias)
-    return builder.select(builder.fcmp_ordered("<", total, floor), floor, total)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -167,25 +210,76 @@ def transform_outputs(
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        added = load(builder, arguments[6], LANES)
-        lowest = splat(builder, builder.bitcast(builder.trunc(arguments[7], I32), FLOAT), LANES)
-        grid = [
-            [load(builder, address, LANES) for address in line]
-            for line in _grid(builder, arguments[:3], SIDE)
-        ]
-        done = _along_both_axes(builder, grid, _outputs)
-        for line, addresses in zip(done, _grid(builder, arguments[3:6], TILE), strict=True):
-            for vector, address in zip(line, addresses, strict=True):
-                store(builder, address, _finished(builder, vector, added, lowest))
+        added, lowest = load(builder, arguments[6], LANES), floor_of(builder, arguments[7])
+
+        def finish(number: Any, line: Line) -> None:
+            for vector, address in zip(line, _column(builder, arguments[3:6], TILE, number), strict=True):
+                store(builder, address, finished(builder, vector, added, lowest))
+
+        _transform(builder, arguments[:3], SIDE, _outputs, finish)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 8), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def pool_outputs(
+    typing_context: Any,
+    source: Any,
+    source_row: Any,
+    source_column: Any,
+    target: Any,
+    target_row: Any,
+    target_column: Any,
+    bias: Any,
+    floor: Any,
+    chosen: Any,
+    rows: Any,
+    columns: Any,
+) -> Any:
+    """The same pooled 2 x 2, and the numbers of the taps to `chosen`, a byte for each float of the target.
+
+    Only the first `rows` and `columns` of the 2 x 2 results are written.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        added, lowest = load(builder, arguments[6], LANES), floor_of(builder, arguments[7])
+        chosen, rows, columns = arguments[8:]
+        quarter = [builder.ashr(stride, int64(2)) for stride in arguments[4:6]]
+        with builder.goto_entry_block():
+            memory = builder.alloca(ir.ArrayType(vector_type(LANES), TILE * TILE))
+            memory.align = 4 * LANES
+        made = [builder.ptrtoint(memory, I64), int64(4 * LANES), int64(4 * LANES * TILE)]
+
+        def keep(number: Any, line: Line) -> None:
+            for vector, address in zip(line, _column(builder, made, TILE, number), strict=True):
+                store(builder, address, vector)
+
+        _transform(builder, arguments[:3], SIDE, _outputs, keep)
+        with _repeated(builder, TILE // 2) as j:
+            left = builder.mul(j, int64(2))
+            lines = [_column(builder, made, TILE, builder.add(left, int64(x))) for x in (0, 1)]
+            targets = _column(builder, arguments[3:6], TILE // 2, j)
+            numbers_at = _column(builder, [chosen, *quarter], TILE // 2, j)
+            is_column = builder.icmp_signed(">", columns, j)
+            for i in range(TILE // 2):
+                window = [load(builder, lines[x][2 * i + y], LANES) for y in (0, 1) for x in (0, 1)]
+                best, numbers = pooled(builder, window, added, lowest)
+                is_inside = builder.and_(is_column, builder.icmp_signed(">", rows, int64(i)))
+                with builder.if_then(is_inside):
+                    store(builder, targets[i], best)
+                    store_numbers(builder, numbers_at[i], numbers)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 11), generate
 
 
 transform_inputs = _transform_intrinsic(_inputs, SIDE)
 """V = B^T d B: 6 x 6 to 6 x 6."""
 transform_output_gradients = _transform_intrinsic(_output_gradients, TILE)
 """dM = A dy A^T: 4 x 4 to 6 x 6."""
+add_input_gradients = _transform_intrinsic(_input_gradients, SIDE, is_added=True)
+"""dd += B dV B^T: 6 x 6 to 6 x 6."""
 transform_kernels = _transform_intrinsic(_kernels, TAPS)
 """U = G g G^T: 3 x 3 to 6 x 6."""
 transform_kernel_gradients = _transform_intrinsic(_kernel_gradients, SIDE)

@@ -76,10 +76,10 @@ from distnn.ops.comparison import logical_and as logical_and
 from distnn.ops.comparison import logical_not as logical_not
 from distnn.ops.comparison import logical_or as logical_or
 from distnn.ops.comparison import not_equal as not_equal
-from distnn.ops.convolution import conv as conv
-from distnn.ops.convolution import conv_transpose as conv_transpose
-from distnn.ops.convolution import depthwise_conv as depthwise_conv
-from distnn.ops.convolution import separable_conv as separable_conv
+from distnn.ops.convolving import conv as conv
+from distnn.ops.convolving import conv_transpose as conv_transpose
+from distnn.ops.convolving import depthwise_conv as depthwise_conv
+from distnn.ops.convolving import separable_conv as separable_conv
 from distnn.ops.creation import arange as arange
 from distnn.ops.creation import convert_to_numpy as convert_to_numpy
 from distnn.ops.creation import convert_to_tensor as convert_to_tensor

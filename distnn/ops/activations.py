@@ -216,7 +216,11 @@ class BiasAdd(Op):
         return partial(kernels.bias_add, x.reshape(-1, units), bias, outputs[0].reshape(-1, units))
 
     def gradient(self, inputs: Tensors, outputs: Tensors, doutputs: Gradients) -> Gradients:
-        return doutputs[0], sum_over(doutputs[0], axis=list(range(inputs[0].spec.rank - 1)))
+        dy = doutputs[0]
+        assert dy is not None
+        smaller = dy.node.op.same_sums(dy.node.inputs) if dy.node is not None else None
+        added = dy if smaller is None else smaller
+        return dy, sum_over(added, axis=list(range(inputs[0].spec.rank - 1)))
 
     def fused_with(self, consumer: Op, sources: tuple[int, ...]) -> Op | None:
         return BiasActivation(consumer) if isinstance(consumer, Activation) else None

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from distnn.graph import Graph, current_graph
+from distnn.kernels.windows import Windows
 from distnn.naming import snake_case
 from distnn.tensor import Array, Spec, Tensor
 from distnn.variable import Variable
@@ -85,10 +86,34 @@ class Op(ABC):
         """
         return None
 
+    def joined_with(self, other: Op, sources: tuple[int, ...]) -> Op | None:
+        """One op for this one and `other`, which reads this op's first input too, with the same bytes.
+
+        It takes this op's inputs, then those of the other that are not among them, and gives this op's
+        outputs, then those of the other that are read. None where there is no such op.
+
+        Args:
+            other: an op that needs nothing that this one makes.
+            sources: for each of its inputs the place among this op's inputs, or ELSEWHERE.
+        """
+        return None
+
+    def same_sums(self, inputs: tuple[Tensor, ...]) -> Tensor | None:
+        """An input whose sums over all axes but the last are those of the first output, if there is one."""
+        return None
+
     def after_relu_gradient(self, place: int) -> Op | None:
         """This op with the gradient of relu before its input `place`, if it knows how: for `fused_with`.
 
         It takes relu's output and the gradient of that, then this op's other inputs.
+        """
+        return None
+
+    def after_pooling(self, pool: Windows, place: int) -> Op | None:
+        """This op with the gradient of max pooling before its input `place`, if it knows how.
+
+        For `fused_with`. It takes the gradient and the numbers of the taps that were chosen, then this op's
+        other inputs.
         """
         return None
 

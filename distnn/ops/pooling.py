@@ -10,7 +10,7 @@ import numpy as np
 
 from distnn.kernels import pooling as kernels
 from distnn.kernels.windows import Windows, make_windows
-from distnn.ops.activations import ActivationGradient, Relu
+from distnn.ops.activations import Relu
 from distnn.ops.arguments import operand, shape_of
 from distnn.ops.elementwise import cast
 from distnn.ops.op import FIRST_OUTPUT, Bound, Op
@@ -18,7 +18,7 @@ from distnn.ops.products import matmul
 from distnn.ops.selection import take
 from distnn.ops.shapes import product, reshape
 from distnn.ops.windows import as_sizes, checked_data_format, checked_padding, spatial_sizes
-from distnn.tensor import Array, Spec, Tensor, keras_shape
+from distnn.tensor import Array, Shape, Spec, Tensor, keras_shape
 
 Tensors = tuple[Tensor, ...]
 Gradients = tuple[Tensor | None, ...]
@@ -37,49 +37,57 @@ class _Pooling(Op):
 
 
 class MaxPool(_Pooling):
-    """The largest value of each window."""
-
-    def infer(self, *inputs: Spec) -> Spec:
-        shape = inputs[0].shape
-        return Spec((shape[0], *self.windows.outputs[-(len(shape) - 2) :], shape[-1]), inputs[0].dtype)
-
-    def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
-        return self._bound(kernels.max_pool, inputs, outputs[0].reshape(-1))
-
-    def gradient(self, inputs: Tensors, outputs: Tensors, doutputs: Gradients) -> Gradients:
-        return (MaxPoolGradient(self.windows)(inputs[0], outputs[0], doutputs[0]),)
-
-
-class MaxPoolGradient(_Pooling):
-    """dx from (x, y, dy); the first of a window's largest values has all of its gradient.
+    """(y, chosen): the largest value of each window, and which of its taps that is.
 
     Args:
-        is_rectified: x is what relu gave, and dx is by what relu was given. Programs make it so.
+        is_rectified: y is relu of that. Programs make it so.
     """
 
     def __init__(self, windows: Windows, is_rectified: bool = False) -> None:
         super().__init__(windows)
         self.is_rectified = is_rectified
 
-    def infer(self, *inputs: Spec) -> Spec:
-        return inputs[0]
+    def infer(self, *inputs: Spec) -> tuple[Spec, ...]:
+        shape = inputs[0].shape
+        made = (shape[0], *self.windows.outputs[-(len(shape) - 2) :], shape[-1])
+        return Spec(made, inputs[0].dtype), Spec(made, "uint8" if self.windows.taps < 256 else "int32")
 
     def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
-        settings = _apartness(self.windows), int(self.is_rectified)
-        return self._bound(kernels.max_pool_gradient, inputs, *settings, outputs[0].reshape(-1))
+        made = (array.reshape(-1) for array in outputs)
+        return self._bound(kernels.max_pool, inputs, int(self.is_rectified), *made)
+
+    def gradient(self, inputs: Tensors, outputs: Tensors, doutputs: Gradients) -> Gradients:
+        return (MaxPoolGradient(self.windows, inputs[0].spec.shape)(doutputs[0], outputs[1]),)
 
     def fused_with(self, consumer: Op, sources: tuple[int, ...]) -> Op | None:
-        is_relu = isinstance(consumer, ActivationGradient) and isinstance(consumer.activation, Relu)
-        is_of_x = sources == (0, FIRST_OUTPUT)
-        return MaxPoolGradient(self.windows, is_rectified=True) if is_relu and is_of_x else None
+        if self.is_rectified or not isinstance(consumer, Relu):
+            return None
+        return MaxPool(self.windows, is_rectified=True)
 
 
-def _apartness(windows: Windows) -> int:
-    """1 if no two windows meet, 2 if, besides, each value is in one; else 0."""
-    if any(taps > stride for taps, stride in zip(windows.kernel, windows.strides, strict=True)):
-        return 0
-    covered = tuple(taps * count for taps, count in zip(windows.kernel, windows.outputs, strict=True))
-    return 2 if covered == windows.inputs and windows.kernel == windows.strides else 1
+class MaxPoolGradient(_Pooling):
+    """dx from (dy, chosen): all of a window's gradient goes to the tap that was chosen.
+
+    Args:
+        shape: of dx.
+    """
+
+    def __init__(self, windows: Windows, shape: Shape) -> None:
+        super().__init__(windows)
+        self.shape = shape
+
+    def infer(self, *inputs: Spec) -> Spec:
+        return Spec(self.shape, inputs[0].dtype)
+
+    def bind(self, inputs: tuple[Array, ...], outputs: tuple[Array, ...], control: Array) -> Bound:
+        dx = outputs[0].reshape(-1)
+        return self._bound(kernels.max_pool_gradient, inputs, self.windows.apartness, dx)
+
+    def same_sums(self, inputs: Tensors) -> Tensor:
+        return inputs[0]
+
+    def fused_with(self, consumer: Op, sources: tuple[int, ...]) -> Op | None:
+        return consumer.after_pooling(self.windows, sources.index(FIRST_OUTPUT))
 
 
 class AveragePool(_Pooling):
@@ -139,6 +147,9 @@ def max_pool(
 ) -> Any:
     """The largest value of each window of each channel.
 
+    Of what relu gave the largest values are taken before it: relu does not change their order, and has less
+    to do behind.
+
     Args:
         inputs: (batch, one to three axes, channels).
         pool_size: sizes of a window.
@@ -147,7 +158,10 @@ def max_pool(
         data_format: "channels_last" or None.
     """
     x = cast(operand(inputs), "float32")
-    return MaxPool(_pool_windows(x, pool_size, strides, padding, data_format))(x)
+    pool = MaxPool(_pool_windows(x, pool_size, strides, padding, data_format))
+    if x.node is not None and isinstance(x.node.op, Relu):
+        return x.node.op(pool(x.node.inputs[0])[0])
+    return pool(x)[0]
 
 
 def average_pool(

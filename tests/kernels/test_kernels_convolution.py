@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from distnn.kernels import convolution, convolution_reference, patches, shared_tile, winograd
+from distnn.kernels import convolution, convolution_reference, patch_gradients, patches, shared_tile, winograd
 from distnn.kernels.instructions import HAS_TILES
 from distnn.kernels.products import product_settings
 from distnn.kernels.windows import Windows, make_transposed_windows, make_windows
@@ -257,14 +257,16 @@ def test_each_kernel_is_compiled_once() -> None:
     Problem.random(make_windows((6,), (3,), (2,), (1,), "same"), 2, 2, 3).run()
     for kernel in (
         patches.convolve_patches,
-        patches.convolve_patches_input_gradient,
-        patches.convolve_patches_weight_gradient,
+        patch_gradients.convolve_patches_input_gradient,
+        patch_gradients.convolve_patches_weight_gradient,
         winograd.convolve_winograd,
-        winograd.convolve_winograd_weight_gradient,
+        winograd.convolve_winograd_gradients,
         # what they share
         shared_tile.multiply_panel,
         patches.gather_patches,
         winograd.frame_image,
+        winograd.transform_images,
+        winograd.transform_weights,
     ):
         assert len(kernel.signatures) == 1  # type: ignore[attr-defined]
 
@@ -297,3 +299,88 @@ def test_patches_are_what_windows_read(rng: np.random.Generator) -> None:
     padded = np.pad(image, ((0, 0), (0, 0), (1, 1), (0, 0)))
     expected = [padded[n, h : h + 2, 2 * w : 2 * w + 3].ravel() for n, h, w in np.ndindex(2, 3, 3)]
     np.testing.assert_array_equal(found[:, :18], expected)
+
+
+def pooled_results(problem: Problem, images: slice = slice(None)) -> tuple[Array, ...]:
+    """y, taps, dx, dw, and both gradients of one call, where y is pooled and rectified behind a bias."""
+    part = problem.of_images(images)
+    windows, filters = part.windows, part.dy.shape[-1]
+    pool = convolution.pooling_of(windows)
+    assert pool is not None
+    size = convolution.workspace_floats(windows, part.x.shape[-1], filters, part.groups)
+    whole = np.full(size + GUARD, 7, np.float32)
+    rng = np.random.default_rng(5)
+    bias = rng.normal(size=filters).astype(np.float32)
+    # Another image has another gradient, wherever it stands in the batch.
+    dy = rng.normal(size=(len(problem.x), *pool.outputs, filters)).astype(np.float32)[images].copy()
+    y, dx, dw, dx_too, dw_too = (guarded(array) for array in (dy, part.x, part.w, part.x, part.w))
+    taps = guarded(np.zeros(dy.shape, np.float32)).base
+    assert taps is not None
+    numbers = np.full(taps.size, 9, np.uint8)
+    chosen = numbers[GUARD:-GUARD].reshape(dy.shape)
+    settings = whole[:size], windows, part.groups
+    finish = convolution.Finish(bias, True)
+    convolution.bind_convolution(part.x, part.w, y, *settings, finish, chosen)()
+    convolution.bind_input_gradient(dy, part.w, dx, *settings, chosen)()
+    convolution.bind_weight_gradient(part.x, dy, dw, *settings, chosen)()
+    convolution.bind_gradients(part.x, part.w, dy, dx_too, dw_too, *settings, chosen)()
+    for array in (y, dx, dw, dx_too, dw_too):
+        flat = array.base
+        assert flat is not None
+        assert (flat[:GUARD] == 7).all() and (flat[GUARD + array.size :] == 7).all()
+    assert (whole[size:] == 7).all()
+    assert (numbers[:GUARD] == 9).all() and (numbers[-GUARD:] == 9).all()
+    return y, chosen, dx, dw, dx_too, dw_too, dy, bias
+
+
+POOLED = [
+    # by Winograd with tiles that stand out; by patches: of one channel (by tap), of few, and in groups
+    (make_windows((13, 11), (3, 3), (1, 1), (1, 1), "valid"), 32, 48, 1),
+    (make_windows((9, 16), (3, 3), (1, 1), (1, 1), "same"), 16, 16, 1),
+    (make_windows((13, 12), (3, 3), (1, 1), (1, 1), "valid"), 1, 32, 1),
+    (make_windows((9, 40), (5, 3), (2, 1), (1, 2), "same"), 1, 35, 1),
+    (make_windows((9, 7), (3, 3), (1, 1), (1, 1), "same"), 3, 5, 1),
+    (make_windows((8, 9), (2, 2), (1, 1), (1, 1), "valid"), 4, 40, 2),
+]
+
+
+@needs_tiles
+@pytest.mark.parametrize(("windows", "channels", "filters", "groups"), POOLED)
+def test_pooled_convolutions_give_the_bytes_of_both_in_turn(
+    windows: Windows, channels: int, filters: int, groups: int
+) -> None:
+    problem = Problem.random(windows, 7, channels, filters, groups)
+    y, chosen, dx, dw, dx_too, dw_too, dy, bias = pooled_results(problem)
+    pool = convolution.pooling_of(windows)
+    assert pool is not None
+    made = problem.run()[0] + bias
+    np.testing.assert_array_equal(y, np.maximum(naive.max_pool(made, pool), 0))
+    problem.dy = naive.max_pool_gradient(made, dy, pool).astype(np.float32)
+    _, expected_dx, expected_dw = problem.run()
+    for found in (dx, dx_too):
+        assert found.tobytes() == expected_dx.tobytes()
+    for found in (dw, dw_too):
+        assert found.tobytes() == expected_dw.tobytes()
+    assert set(np.unique(chosen)) == {0, 1, 2, 3}
+
+
+@needs_tiles
+@pytest.mark.parametrize(("windows", "channels", "filters", "groups"), POOLED)
+def test_a_pooled_image_has_the_same_bytes_in_any_batch(
+    windows: Windows, channels: int, filters: int, groups: int
+) -> None:
+    problem = Problem.random(windows, 9, channels, filters, groups)
+    whole = pooled_results(problem)[:3]
+    for start, stop in ((0, 1), (4, 5), (2, 9)):
+        for found, expected in zip(pooled_results(problem, slice(start, stop)), whole, strict=False):
+            assert found.tobytes() == expected[start:stop].tobytes()
+
+
+@needs_tiles
+def test_nan_is_pooled_and_has_no_gradient() -> None:
+    windows = make_windows((8, 8), (3, 3), (1, 1), (1, 1), "same")
+    for channels, filters in ((16, 16), (1, 5)):
+        problem = Problem.random(windows, 1, channels, filters)
+        problem.x[0, 0, 5, 5, 0] = np.nan
+        y, chosen = pooled_results(problem)[:2]
+        assert np.isnan(y).any() and (np.isnan(y) == (chosen == 4)).all()
