@@ -12,7 +12,7 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -71,12 +71,12 @@ def _kind_of_environment() -> str:
 @contextmanager
 def product_settings(kind: str = "", threads: int = 0) -> Iterator[None]:
     """Inside, products are bound to this kind and number of threads (empty, 0: as they were)."""
-    before = replace(_settings)
-    _settings.kind, _settings.threads = kind or before.kind, threads or before.threads
+    before = _settings.kind, _settings.threads
+    _settings.kind, _settings.threads = kind or before[0], threads or before[1]
     try:
         yield
     finally:
-        _settings.kind, _settings.threads = before.kind, before.threads
+        _settings.kind, _settings.threads = before
 
 
 def matmul(a: Array, b: Array, out: Array) -> None:

@@ -156,19 +156,16 @@ class Layer:
         self._own_weights.append(variable)
         return variable
 
-    def sublayers(self) -> Iterator[tuple[str, Layer]]:
+    def sublayers(self) -> list[tuple[str, Layer]]:
         """Layers held by attributes (also in lists, tuples and dicts), in the order they were set."""
-        seen: set[int] = set()
+        found: dict[int, tuple[str, Layer]] = {}
         for attribute, value in self.__dict__.items():
-            # Most attributes are plain settings: they are passed over quickly.
-            if type(value) in _PLAIN or attribute == "_own_weights":
+            # Each call of a model asks; most attributes are plain settings and are passed over quickly.
+            if type(value) in _NO_LAYERS or attribute == "_own_weights":
                 continue
-            if not isinstance(value, _MAY_HOLD_LAYERS):
-                continue
-            for key, found in _layers_in(attribute, value):
-                if id(found) not in seen:
-                    seen.add(id(found))
-                    yield key, found
+            for key, layer in _layers_in(attribute, value):
+                found.setdefault(id(layer), (key, layer))
+        return list(found.values())
 
     @property
     def trainable(self) -> bool:
@@ -388,16 +385,18 @@ def _layers_in(attribute: str, value: Any) -> Iterator[tuple[str, Layer]]:
         yield attribute, value
     elif isinstance(value, list | tuple):
         for i, item in enumerate(value):
-            if type(item) not in _PLAIN:
+            if type(item) not in _NO_LAYERS:
                 yield from _layers_in(f"{attribute}_{i}", item)
     elif isinstance(value, dict):
         for key, item in value.items():
-            if type(item) not in _PLAIN:
+            if type(item) not in _NO_LAYERS:
                 yield from _layers_in(f"{attribute}_{key}", item)
+    else:
+        _NO_LAYERS.add(type(value))
 
 
-_PLAIN = frozenset((bool, int, float, str, type(None), set, Spec, Variable))
-_MAY_HOLD_LAYERS = (Layer, list, tuple, dict)
+_NO_LAYERS: set[type] = set()
+"""Classes of values that are no layers and hold none, as they are met."""
 
 
 def _parameters(layer_class: type) -> list[str]:
