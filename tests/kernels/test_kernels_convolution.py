@@ -255,6 +255,8 @@ def test_blas_chosen_by_name_takes_the_reference() -> None:
 def test_each_kernel_is_compiled_once() -> None:
     Problem.random(make_windows((6, 6), (3, 3), (1, 1), (1, 1), "same"), 2, 16, 16).run()
     Problem.random(make_windows((6,), (3,), (2,), (1,), "same"), 2, 2, 3).run()
+    for windows, channels, filters, groups in POOLED:
+        pooled_results(Problem.random(windows, 2, channels, filters, groups))
     for kernel in (
         patches.convolve_patches,
         patch_gradients.convolve_patches_input_gradient,
@@ -267,6 +269,12 @@ def test_each_kernel_is_compiled_once() -> None:
         winograd.frame_image,
         winograd.transform_images,
         winograd.transform_weights,
+        # where pooling is in them
+        patches.convolve_and_pool_patches,
+        patches.gather_taps,
+        patch_gradients.unpool_windows,
+        winograd.pool_tiles,
+        winograd.frame_pooled_gradient,
     ):
         assert len(kernel.signatures) == 1  # type: ignore[attr-defined]
 
@@ -299,6 +307,26 @@ def test_patches_are_what_windows_read(rng: np.random.Generator) -> None:
     padded = np.pad(image, ((0, 0), (0, 0), (1, 1), (0, 0)))
     expected = [padded[n, h : h + 2, 2 * w : 2 * w + 3].ravel() for n, h, w in np.ndindex(2, 3, 3)]
     np.testing.assert_array_equal(found[:, :18], expected)
+
+
+@needs_tiles
+def test_taps_are_patches_the_other_way_round(rng: np.random.Generator) -> None:
+    """Windows of 2 x 3 over 4 x 5, one channel, a column of padding on both sides."""
+    image = rng.normal(size=(2, 4, 5)).astype(np.float32)
+    plan = np.zeros(patches.WORDS, np.int64)
+    plan[[patches.X, patches.GROUPS, patches.CHANNELS]] = image.ctypes.data, 1, 1
+    plan[[patches.IN_D, patches.IN_H, patches.IN_W]] = 1, 4, 5
+    plan[[patches.KERNEL_D, patches.KERNEL_H, patches.KERNEL_W]] = 1, 2, 3
+    plan[[patches.OUT_D, patches.OUT_H, patches.OUT_W]] = 1, 3, 5
+    plan[[patches.STRIDE_D, patches.STRIDE_H, patches.STRIDE_W]] = 1, 1, 1
+    plan[[patches.STEP_D, patches.STEP_H, patches.STEP_W]] = 1, 1, 1
+    plan[patches.BEFORE_W] = 1
+    first, count = 4, 23
+    found = np.zeros((6, count + 2 * 16), np.float32)
+    patches.gather_taps(plan, 0, first, count, 0, 2, found.ctypes.data, found.strides[0])
+    padded = np.pad(image, ((0, 0), (0, 0), (1, 1)))
+    every = [padded[n, h : h + 2, w : w + 3].ravel() for n, h, w in np.ndindex(2, 3, 5)]
+    np.testing.assert_array_equal(found[:, :count], np.transpose(every[first : first + count]))
 
 
 def pooled_results(problem: Problem, images: slice = slice(None)) -> tuple[Array, ...]:
