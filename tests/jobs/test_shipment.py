@@ -14,6 +14,7 @@ import pytest
 
 from jobs import remote_start, shipment
 from jobs.errors import SpecError
+from jobs.remote_start import RESTARTED_VARIABLE
 from jobs.shipment import Shipment
 from jobs.specfile import load_spec
 
@@ -158,11 +159,14 @@ def test_versions_are_compared_as_numbers(version: str, bounds: str, fits: bool)
 
 
 def test_missing_libraries_are_one_line(tmp_path: Path) -> None:
-    """A Python without site-packages, as a bare cluster has."""
+    """A Python without site-packages, as a bare cluster has, which is not left for that of a Ray above it."""
     script = tmp_path / "distnn_start.py"
     script.write_bytes((ROOT / "jobs" / "remote_start.py").read_bytes())
     done = subprocess.run(
-        [sys.executable, "-I", "-S", str(script), "run", "spec.json"], capture_output=True, text=True
+        [sys.executable, "-I", "-S", str(script), "run", "spec.json"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, RESTARTED_VARIABLE: sys.executable},
     )
     assert done.returncode == 2
     assert done.stdout == ""
