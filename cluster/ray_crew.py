@@ -102,6 +102,7 @@ class RayCrew(Crew):
     def summon(self, count: int) -> None:
         if self._actor_class is None:
             options = {"num_cpus": self._cpus, "max_restarts": 0, "concurrency_groups": {"control": 1}}
+            options["enable_task_events"] = False  # Ray's head would keep 3 KB of every segment
             self._actor_class = ray.remote(**options)(Worker)
         room, now = self._room() if count else 0, time.monotonic()
         self._round += 1
