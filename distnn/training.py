@@ -25,6 +25,7 @@ from distnn.callbacks import CallbackList, History
 from distnn.engine import Engine, SegmentReport, StopAsked
 from distnn.errors import CheckpointError, NonFiniteError, Trouble
 from distnn.feeding import Feed, Window
+from distnn.hooked_passes import TEST_HOOKS, evaluate_by_batches
 from distnn.incidents import Incident
 from distnn.nonfinite import find_trouble
 from distnn.objective import Objective
@@ -266,9 +267,16 @@ class Training:
 
     def _validate(self, epoch: int, validation: Validation) -> dict[str, float]:
         self.callbacks.on_test_begin()
-        begins_anew = self.feed is None and not self.callbacks.users_override("on_test_begin")
+        begins_anew = self.feed is None and not self.callbacks.users_override("on_test_begin", *TEST_HOOKS)
+        has_hooks = self.callbacks.users_override(*TEST_HOOKS)
         with self._rescue.possible(epoch, self.engine.state().step, begins_anew):
-            sums = self.engine.evaluate("validation", validation.batch_size)
+            if has_hooks and not self.model.tasks.state_variables(self.model):
+                data, size = self.data["validation"], validation.batch_size
+                sums = evaluate_by_batches(
+                    self.engine, self.objective, self.callbacks, "validation", data, size
+                )
+            else:
+                sums = self.engine.evaluate("validation", validation.batch_size)
         self.engine.add_penalty(sums, validation.samples)
         logs = self.objective.means(sums, validation.samples)
         self.callbacks.on_test_end(logs)

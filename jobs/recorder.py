@@ -68,6 +68,16 @@ def open_recorder(
     return recorder
 
 
+def recorded_seed(run_dir: str | Path) -> int | None:
+    """The seed of the training that a run directory holds; None where none can be read."""
+    run = RunDir(Path(run_dir))
+    try:
+        seed = run.read_json(run.recipe)["batching"]["seed"]
+    except (RunDirectoryError, KeyError, TypeError):
+        return None
+    return seed if isinstance(seed, int) else None
+
+
 class RunRecorder(Recorder):
     """Writes one run. Nothing is touched before `open`, which takes the lock; `close` frees it.
 

@@ -277,7 +277,8 @@ def test_tensorboard_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(
     ("make_callback", "message"),
     [
-        (lambda: kit.BackupAndRestore("kept"), r"leave it out and call `fit\(..., run_dir='kept'\)`"),
+        (lambda: kit.BackupAndRestore(""), "Empty `backup_dir` argument passed"),
+        (lambda: kit.BackupAndRestore("kept", "batch"), "`save_freq`. Received: save_freq=batch"),
         (lambda: kit.ModelCheckpoint("m.pt"), "must end in `.safetensors`.*Received: filepath=m.pt"),
         (lambda: kit.ModelCheckpoint("m.weights.safetensors"), "must end in `.safetensors`"),
         (

@@ -1,7 +1,8 @@
-"""`BackupAndRestore`: refused, as run directories do its work."""
+"""`BackupAndRestore`: a run directory by Keras's name for it."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,58 @@ from distnn.callbacks.callback import Callback
 
 
 class BackupAndRestore(Callback):
-    """Not needed here: give `fit` a `run_dir`, and the same call goes on from its newest checkpoint.
+    """`fit(..., run_dir=backup_dir)`: the same call goes on from the newest checkpoint, to the same bytes.
+
+    Args:
+        backup_dir: the run directory; nobody else's files lie there.
+        save_freq: `"epoch"`: at the ends of epochs, not more often than every second, and every 30 s; a
+            number: after so many batches, and at the ends of epochs.
+        double_checkpoint: passed over: several checkpoints are always kept.
+        delete_checkpoint: remove the directory when the training is complete.
 
     Raises:
-        ValueError: always, saying so.
+        ValueError: for an empty `backup_dir` or another `save_freq`.
     """
 
-    def __init__(self, backup_dir: str | Path, save_freq: Any = "epoch", **options: Any) -> None:
-        raise ValueError(
-            "BackupAndRestore is not needed: leave it out and call `fit(..., "
-            f"run_dir={str(backup_dir)!r})`. The run is kept there, and the same call goes on from its "
-            "newest checkpoint, to the bytes of a run that was never broken."
-        )
+    def __init__(
+        self,
+        backup_dir: str | Path,
+        save_freq: int | str = "epoch",
+        double_checkpoint: bool = False,
+        delete_checkpoint: bool = True,
+    ) -> None:
+        super().__init__()
+        if not str(backup_dir):
+            raise ValueError("Empty `backup_dir` argument passed")
+        if save_freq != "epoch" and (not isinstance(save_freq, int) or save_freq < 1):
+            raise ValueError(
+                f"Invalid value for argument `save_freq`. Received: save_freq={save_freq}. Expected either "
+                "'epoch' or a positive integer."
+            )
+        self.backup_dir = Path(backup_dir)
+        self.save_freq = save_freq
+        self.double_checkpoint = double_checkpoint
+        self.delete_checkpoint = delete_checkpoint
+
+    @property
+    def every_steps(self) -> int | None:
+        """After how many steps a checkpoint is saved, whatever the clock says."""
+        return None if isinstance(self.save_freq, str) else self.save_freq
+
+    def clean_up(self) -> None:
+        """The training is complete."""
+        if self.delete_checkpoint:
+            shutil.rmtree(self.backup_dir)
+
+
+def backup_among(callbacks: Any) -> BackupAndRestore | None:
+    """The one `BackupAndRestore` among what was given for callbacks.
+
+    Raises:
+        ValueError: for more than one.
+    """
+    given = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
+    found = [callback for callback in given if isinstance(callback, BackupAndRestore)]
+    if len(found) > 1:
+        raise ValueError(f"one BackupAndRestore is enough. Received: {len(found)}")
+    return found[0] if found else None

@@ -17,6 +17,7 @@ import numpy as np
 
 from distnn.batching import MIN_SAMPLES_PER_SHARD, UNKNOWN_STEPS, Batching, default_shards
 from distnn.callbacks import CallbackList, History
+from distnn.callbacks.backup import backup_among
 from distnn.data.arrays import ArrayData
 from distnn.data.dataset import ArrayDataset
 from distnn.data.pulling import BatchSource, is_pulled
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from distnn.models.model import Model
 
 OPEN_RECORDER = "jobs.recorder:open_recorder"
+RECORDED_SEED = "jobs.recorder:recorded_seed"
 """Found by name at the call: a run directory belongs to `jobs`, which `distnn` never imports."""
 
 
@@ -95,6 +97,11 @@ class FitArguments:
                 f"Received: {self.on_nonfinite!r}"
             )
         self._check_counts()
+        backup = backup_among(self.callbacks)
+        if backup is not None:
+            if self.run_dir is not None or self.recorder is not None:
+                raise ValueError("give BackupAndRestore or `run_dir`, not both: they are the same")
+            self.run_dir = backup.backup_dir
         if self.run_dir is not None and self.recorder is not None:
             raise ValueError("give `run_dir` or `recorder`, not both")
 
@@ -189,12 +196,14 @@ def fit_model(model: Model, arguments: FitArguments) -> History:
         if not isinstance(error, Stopped | KeyboardInterrupt | NonFiniteError):
             model.close()
         raise
+    if (backup := backup_among(arguments.callbacks)) is not None:
+        backup.clean_up()
     return training.history
 
 
 def prepare(model: Model, arguments: FitArguments) -> Training:
     """Check everything and decide everything."""
-    seed = draw_seed() if arguments.seed is None else int(arguments.seed)
+    seed = _seed(arguments)
     source, train, validation = checked_data(model, arguments, seed)
     batching = _batching(arguments, source, train, seed)
     shards, steps, batch_size = batching.shards, batching.steps_per_epoch, batching.batch_size
@@ -303,6 +312,21 @@ def _validation(arguments: FitArguments, data: ArrayData | None, batch_size: int
     return Validation(data.num_samples, size, given)
 
 
+def _seed(arguments: FitArguments) -> int:
+    """As given; without one that of the run to go on with, or a new one."""
+    if arguments.seed is not None:
+        return int(arguments.seed)
+    drawn = draw_seed()  # also where it is not needed: whoever set a seed for all gets the same ones after it
+    recorded = None if arguments.run_dir is None else _named(RECORDED_SEED)(arguments.run_dir)
+    return drawn if recorded is None else int(recorded)
+
+
+def _named(place: str) -> Any:
+    """What a name as `module:function` stands for."""
+    module_name, _, function = place.partition(":")
+    return getattr(importlib.import_module(module_name), function)
+
+
 def _recorder(arguments: FitArguments, source: BatchSource | None, steps: int) -> Recorder | None:
     if arguments.run_dir is None and arguments.recorder is None:
         return None
@@ -319,9 +343,12 @@ def _recorder(arguments: FitArguments, source: BatchSource | None, steps: int) -
         )
     if arguments.run_dir is None:
         return arguments.recorder
-    module_name, _, function = OPEN_RECORDER.partition(":")
-    open_recorder = getattr(importlib.import_module(module_name), function)
-    recorder: Recorder = open_recorder(arguments.run_dir, accept_changes=arguments.accept_changes)
+    open_recorder = _named(OPEN_RECORDER)
+    backup = backup_among(arguments.callbacks)
+    every_steps = None if backup is None else backup.every_steps
+    recorder: Recorder = open_recorder(
+        arguments.run_dir, every_steps=every_steps, accept_changes=arguments.accept_changes
+    )
     return recorder
 
 

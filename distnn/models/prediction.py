@@ -16,6 +16,7 @@ from distnn.data.pulling import BatchSource, is_pulled
 from distnn.engine import EngineOptions, Workers
 from distnn.evaluation import batches
 from distnn.feeding import windows
+from distnn.hooked_passes import PREDICT_HOOKS, TEST_HOOKS, evaluate_by_batches, predict_by_batches
 from distnn.models.fitting import FitArguments, engine_options, make_task, resolve_shards, resolve_threads
 from distnn.models.intake import check_against_model, intake, signature_of
 from distnn.models.pulled import open_source, pulled_whole, refuse_beside_pulled
@@ -105,13 +106,18 @@ def evaluate_model(model: Model, x: Any, y: Any, sample_weight: Any, how: Pass) 
     told = how.told(model, opened.steps(batching))
     told.on_test_begin()
     engine = _loaded(model, task, opened.first, arguments)
-    sums, samples, steps = None, 0, 0
+    has_hooks = told.users_override(*TEST_HOOKS) and not model.tasks.state_variables(model)
+    sums, samples, steps, size = None, 0, 0, batching.batch_size
     for data in opened.parts(engine):
-        sums = engine.evaluate("data", batching.batch_size, sums)
+        if has_hooks:
+            so_far: dict[str, Any] = {"sums": sums, "samples": samples, "first": steps}
+            sums = evaluate_by_batches(engine, objective, told, "data", data, size, **so_far)
+        else:
+            sums = engine.evaluate("data", size, sums)
         samples += data.num_samples
         steps += len(data.cuts)
-        if steps:
-            told.callbacks[-1].on_test_batch_end(steps - 1)  # progress alone: no hook for each batch
+        if steps and not has_hooks:
+            told.callbacks[-1].on_test_batch_end(steps - 1)  # progress alone
     assert sums is not None, "there is a first batch"
     engine.add_penalty(sums, samples)
     logs = objective.means(sums, samples)
@@ -133,11 +139,15 @@ def predict_model(model: Model, x: Any, how: Pass) -> Any:
     told = how.told(model, opened.steps(batching))
     told.on_predict_begin()
     engine = _loaded(model, task, opened.first, arguments)
-    found, steps = [], 0
+    has_hooks = told.users_override(*PREDICT_HOOKS) and not states
+    found, steps, size = [], 0, batching.batch_size
     for data in opened.parts(engine):
-        found.append(engine.predict("data", batching.batch_size))
+        if has_hooks:
+            found += predict_by_batches(engine, told, "data", data, size, model.packed_outputs, first=steps)
+        else:
+            found.append(engine.predict("data", size))
         steps += len(data.cuts)
-        if steps:
+        if steps and not has_hooks:
             told.callbacks[-1].on_predict_batch_end(steps - 1)
     told.on_predict_end()
     outputs = found[0]

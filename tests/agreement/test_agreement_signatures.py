@@ -55,7 +55,6 @@ DIFFERENT: dict[str, set[str]] = {
     "losses.sparse_categorical_crossentropy": {"ignore_class"},
     "metrics.binary_crossentropy": {"axis"},
     "metrics.binary_focal_crossentropy": {"axis"},
-    "callbacks.BackupAndRestore": {"double_checkpoint", "delete_checkpoint"},
     "callbacks.CallbackList": {"add_history", "add_progbar"},
     "ops.convert_to_tensor": {"sparse"},
     "ops.cross": {"axisa", "axisb", "axisc", "axis"},

@@ -1,0 +1,171 @@
+"""Hooks for each batch of an evaluation, a validation and a prediction; BackupAndRestore."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from trainings import Array, classification, weight_bytes
+
+from distnn.callbacks import BackupAndRestore, Callback
+from distnn.layers import LSTM, Dense, Input
+from distnn.models import Sequential
+from distnn.utils import PyDataset
+
+X, Y = classification()
+PLACES: list[dict[str, Any]] = [
+    {},
+    {"backend": "threads", "workers": 2, "shards": 3},
+    pytest.param({"backend": "ray", "workers": 2, "shards": 3}, marks=pytest.mark.ray),  # type: ignore[list-item]
+]
+
+
+def make() -> Sequential:
+    model = Sequential([Input(X.shape[1:]), Dense(8, "relu", kernel_regularizer="l2"), Dense(3, "softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy", ["accuracy"])
+    model.ensure_initialized(1)
+    return model
+
+
+class Noted(Callback):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[tuple[str, int]] = []
+        self.logs: list[Any] = []
+
+    def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self.told.append(("test begin", batch))
+
+    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.told.append(("test end", batch))
+        self.logs.append(logs)
+
+    def on_predict_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self.told.append(("predict begin", batch))
+
+    def on_predict_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.told.append(("predict end", batch))
+        self.logs.append(logs["outputs"])
+
+
+def turns(what: str, count: int) -> list[tuple[str, int]]:
+    return [(f"{what} {when}", batch) for batch in range(count) for when in ("begin", "end")]
+
+
+class Batches(PyDataset):
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> tuple[Array, Array]:
+        return X[index * 20 : index * 20 + 20], Y[index * 20 : index * 20 + 20]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_evaluation_calls_them_and_comes_to_the_same(place: dict[str, Any]) -> None:
+    with make() as model:
+        noted, count = Noted(), -(-len(X) // 25)
+        plain = model.evaluate(X, Y, batch_size=25, return_dict=True, verbose=0, **place)
+        hooked = model.evaluate(X, Y, batch_size=25, return_dict=True, verbose=0, callbacks=[noted], **place)
+        assert hooked == plain == noted.logs[-1]
+        assert noted.told == turns("test", count)
+        first = model.evaluate(X[:25], Y[:25], batch_size=25, return_dict=True, verbose=0, **place)
+        assert noted.logs[0] == first
+        assert model.evaluate(X, Y, batch_size=25, return_dict=True, verbose=0, **place) == plain
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_prediction_calls_them_and_comes_to_the_same(place: dict[str, Any]) -> None:
+    with make() as model:
+        noted = Noted()
+        plain = model.predict(X, batch_size=25, **place)
+        hooked = model.predict(X, batch_size=25, callbacks=[noted], **place)
+        assert hooked.tobytes() == plain.tobytes() == np.concatenate(noted.logs).tobytes()
+        assert noted.told == turns("predict", len(noted.logs))
+        assert model.predict(X, batch_size=25, **place).tobytes() == plain.tobytes()
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_validation_calls_them_and_the_history_is_the_same(place: dict[str, Any]) -> None:
+    def trained(callbacks: list[Callback]) -> tuple[bytes, dict[str, Any]]:
+        with make() as model:
+            data = (X[:50], Y[:50])
+            history = model.fit(
+                X, Y, batch_size=40, epochs=3, seed=2, verbose=0, validation_data=data,
+                validation_batch_size=20, callbacks=callbacks, **place,
+            )  # fmt: skip
+            return weight_bytes(model), history.history
+
+    noted = Noted()
+    assert trained([noted]) == trained([])
+    assert noted.told == turns("test", 3) * 3
+
+
+def test_batches_that_are_pulled_are_counted_on() -> None:
+    with make() as model:
+        noted = Noted()
+        plain = model.evaluate(Batches(), return_dict=True, verbose=0)
+        assert model.evaluate(Batches(), return_dict=True, verbose=0, callbacks=[noted]) == plain
+        outputs = model.predict(Batches(), callbacks=[noted])
+        assert outputs.tobytes() == model.predict(Batches()).tobytes()
+        assert noted.told == [*turns("test", 3), *turns("predict", 3)]
+
+
+def test_a_model_with_states_goes_over_all_at_once() -> None:
+    model = Sequential([Input(batch_shape=(4, 5, 2)), LSTM(3, stateful=True), Dense(1)])
+    model.compile("sgd", "mse")
+    x, y, noted = np.ones((8, 5, 2), np.float32), np.zeros((8, 1), np.float32), Noted()
+    model.evaluate(x, y, batch_size=4, verbose=0, callbacks=[noted])
+    model.predict(x, batch_size=4, callbacks=[noted])
+    assert noted.told == []
+
+
+class Breaks(Callback):
+    """Ends the training as a crash would."""
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if epoch == 2:
+            raise RuntimeError("crash")
+
+    def get_state(self) -> dict[str, Any]:
+        return {}
+
+    def set_state(self, state: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize("seed", [5, None])
+def test_backup_and_restore_goes_on_and_cleans_up(tmp_path: Path, seed: int | None) -> None:
+    options: dict[str, Any] = {"batch_size": 20, "epochs": 5, "seed": seed, "verbose": 0}
+    kept = tmp_path / "kept"
+    with pytest.raises(RuntimeError, match="crash"):
+        make().fit(X, Y, callbacks=[BackupAndRestore(kept, 4), Breaks()], **options)
+    assert list((kept / "checkpoints").iterdir())
+    model = make()
+    begun: list[int] = []
+
+    class Counts(Breaks):
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            begun.append(epoch)
+
+        on_epoch_end = Callback.on_epoch_end
+
+    history = model.fit(X, Y, callbacks=[BackupAndRestore(kept, 4), Counts()], **options)
+    assert begun[0] > 0 and len(history.history["loss"]) == 5 and not kept.exists()
+    if seed is not None:
+        whole = make()
+        whole.fit(X, Y, **options)
+        assert weight_bytes(model) == weight_bytes(whole)
+
+
+def test_backup_may_be_left_and_given_once(tmp_path: Path) -> None:
+    kept = BackupAndRestore(tmp_path / "kept", delete_checkpoint=False)
+    make().fit(X, Y, epochs=1, verbose=0, seed=1, callbacks=kept)
+    assert kept.backup_dir.is_dir()
+    with pytest.raises(ValueError, match="give BackupAndRestore or `run_dir`, not both"):
+        make().fit(X, Y, verbose=0, callbacks=kept, run_dir=tmp_path / "other")
+    with pytest.raises(ValueError, match="one BackupAndRestore is enough. Received: 2"):
+        make().fit(X, Y, verbose=0, callbacks=[kept, BackupAndRestore(tmp_path / "b")])
