@@ -34,6 +34,7 @@ from distnn.layers import (
     Solarization,
 )
 from distnn.models import Sequential
+from distnn.utils import set_random_seed
 
 Array = np.ndarray[Any, np.dtype[Any]]
 RNG = np.random.default_rng(4)
@@ -78,6 +79,7 @@ def test_images_change_in_training_only_and_the_same_on_any_workers(layer: layer
     plain = train(lambda: model_of(layers.Rescaling(1.0)), IMAGES, y, **options)
     assert plain.weights != reference.weights
     np.testing.assert_array_equal(layer(IMAGES), IMAGES)
+    set_random_seed(3)  # some leave an image as it is half of the time, and sometimes all of them
     assert not np.array_equal(layer(IMAGES, training=True), IMAGES)
 
 

@@ -137,14 +137,8 @@ class RandomGrayscale(_ColorLayer):
         return {**super().get_config(), "factor": self.factor}
 
 
-class RandomHue(_ColorLayer):
-    """The hue of each image turned one way or the other.
-
-    Args:
-        factor: of half a turn: f for 0 to f, or (lower, upper).
-        value_range: of the values.
-        seed: a number of the layer's own.
-    """
+class _AmountOfColor(_ColorLayer):
+    """Base of layers with one amount between 0 and 1, drawn for each image."""
 
     needs_colors = True
 
@@ -158,6 +152,19 @@ class RandomHue(_ColorLayer):
     ) -> None:
         super().__init__(value_range, seed, data_format=data_format, **kwargs)
         self.factor = _factor("factor", factor)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "factor": list(self.factor)}
+
+
+class RandomHue(_AmountOfColor):
+    """The hue of each image turned one way or the other.
+
+    Args:
+        factor: of half a turn: f for 0 to f, or (lower, upper).
+        value_range: of the values.
+        seed: a number of the layer's own.
+    """
 
     def _recolored(self, images: Any) -> Any:
         low, high = self._bounds
@@ -168,11 +175,8 @@ class RandomHue(_ColorLayer):
         )
         return ops.add(ops.clip(turned, 0.0, 1.0) * (high - low), low)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "factor": list(self.factor)}
 
-
-class RandomSaturation(_ColorLayer):
+class RandomSaturation(_AmountOfColor):
     """The saturation of each image multiplied by a number.
 
     Args:
@@ -181,25 +185,9 @@ class RandomSaturation(_ColorLayer):
         seed: a number of the layer's own.
     """
 
-    needs_colors = True
-
-    def __init__(
-        self,
-        factor: Any,
-        value_range: Any = (0, 255),
-        data_format: str | None = None,
-        seed: int | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(value_range, seed, data_format=data_format, **kwargs)
-        self.factor = _factor("factor", factor)
-
     def _recolored(self, images: Any) -> Any:
         amount = self._drawn(images, self.factor)
         return colors.with_saturation_times(images, ops.divide(amount, ops.subtract(1.0 + 1e-7, amount)))
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "factor": list(self.factor)}
 
 
 class RandomColorJitter(RandomLayer):

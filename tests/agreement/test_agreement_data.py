@@ -57,7 +57,7 @@ def pair(loss: Any = "sparse_categorical_crossentropy", **config: Any) -> tuple[
     return ours, theirs
 
 
-def compare(ours: Any, theirs: Any, found: Any, expected: Any) -> None:
+def assert_agree(ours: Any, theirs: Any, found: Any, expected: Any) -> None:
     assert found.epoch == expected.epoch
     assert sorted(found.history) == sorted(expected.history)
     for name, values in found.history.items():
@@ -95,7 +95,7 @@ ARRAYS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", ARRAYS)
 def test_arguments_of_fit(name: str) -> None:
     ours, theirs = pair()
-    compare(ours, theirs, *(model.fit(X, Y, **EVEN, **ARRAYS[name]) for model in (ours, theirs)))
+    assert_agree(ours, theirs, *(model.fit(X, Y, **EVEN, **ARRAYS[name]) for model in (ours, theirs)))
 
 
 @pytest.mark.parametrize(
@@ -115,13 +115,13 @@ def test_datasets(options: dict[str, Any], weights: Any) -> None:
         model.fit(dataset(package, weights), epochs=3, shuffle=False, verbose=0, **options)
         for package, model in ((distnn, ours), (keras, theirs))
     )
-    compare(ours, theirs, found, expected)
+    assert_agree(ours, theirs, found, expected)
 
 
 def test_generators() -> None:
     ours, theirs = pair()
     options: dict[str, Any] = {"steps_per_epoch": 3, "epochs": 4, "verbose": 0}
-    compare(ours, theirs, *(model.fit(endless(), **options) for model in (ours, theirs)))
+    assert_agree(ours, theirs, *(model.fit(endless(), **options) for model in (ours, theirs)))
 
 
 def test_what_is_evaluated_and_predicted_may_be_pulled() -> None:
@@ -135,7 +135,7 @@ def test_what_is_evaluated_and_predicted_may_be_pulled() -> None:
     ):
         np.testing.assert_allclose(found, expected, rtol=2e-5)
     data = {"validation_data": dataset(distnn)}, {"validation_data": dataset(keras)}
-    compare(ours, theirs, *(m.fit(X, Y, **EVEN, **d) for m, d in zip((ours, theirs), data, strict=True)))
+    assert_agree(ours, theirs, *(m.fit(X, Y, **EVEN, **d) for m, d in zip((ours, theirs), data, strict=True)))
 
 
 @pytest.mark.parametrize(
@@ -151,4 +151,4 @@ def test_what_is_evaluated_and_predicted_may_be_pulled() -> None:
 def test_divisors(loss: Any, weights: Any) -> None:
     ours, theirs = pair(loss)
     options: dict[str, Any] = {**EVEN, "batch_size": 53, "epochs": 4, "sample_weight": weights}
-    compare(ours, theirs, *(model.fit(X, Y, **options) for model in (ours, theirs)))
+    assert_agree(ours, theirs, *(model.fit(X, Y, **options) for model in (ours, theirs)))

@@ -15,6 +15,7 @@ import pytest
 from cluster import address as module
 from cluster.address import Address, find_address, wait_for_port
 from distnn.errors import ClusterUnreachableError
+from jobs.chaos.watch import wait_until
 
 
 @pytest.fixture
@@ -106,10 +107,7 @@ def test_local_clusters_reads_the_raylets_command_lines(tmp_path: Path) -> None:
         env=os.environ | {"PYTHONHOME": sys.base_prefix},
     )
     try:
-        deadline = time.monotonic() + 10
-        while "203.0.113.7:7000" not in module.local_clusters() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert "203.0.113.7:7000" in module.local_clusters()
+        assert wait_until(lambda: "203.0.113.7:7000" in module.local_clusters(), 10)
         assert Address("203.0.113.7", 7000).is_on_this_node()
     finally:
         process.communicate(b"\n", timeout=10)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+
+from jobs.chaos.watch import wait_until
 
 if TYPE_CHECKING:
     from cluster.connect import Connection
@@ -30,10 +31,8 @@ def free_cluster(ray_cluster: Connection) -> Connection:
     """One that is asked for CPUs, and whose two are free."""
     from cluster.ray_import import ray
 
-    limit = time.monotonic() + 30
-    while ray.available_resources().get("CPU", 0) < 2:  # Ray knows of those that were left some time after
-        assert time.monotonic() < limit
-        time.sleep(0.05)
+    # Ray knows of those that were left some time after.
+    assert wait_until(lambda: ray.available_resources().get("CPU", 0) >= 2, 30)
     return replace(ray_cluster, is_embedded=False)
 
 

@@ -17,6 +17,7 @@ from crews import CrewEngine, FaultyCrew, ManyCores
 
 from distnn.engine import Engine, EngineOptions, create_engine
 from distnn.errors import EngineError, UserCodeError
+from jobs.chaos.watch import wait_until
 
 if TYPE_CHECKING:
     from cluster.connect import Connection
@@ -52,10 +53,7 @@ def is_running(pid: int) -> bool:
 
 
 def wait_until_gone(pids: list[int], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while any(map(is_running, pids)):
-        assert time.monotonic() < deadline, f"{pids} still run after {seconds} s"
-        time.sleep(0.05)
+    assert wait_until(lambda: not any(map(is_running, pids)), seconds), f"{pids} still run"
 
 
 # Any number of workers

@@ -10,13 +10,14 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 from cases import arrays, rich_model
+
+from jobs.chaos.watch import wait_until
 
 pytestmark = [
     pytest.mark.ray,
@@ -67,10 +68,7 @@ def is_running(pid: int) -> bool:
 def wait_until_busy(pids: list[int]) -> None:
     """Every process has computed for a while since now."""
     left = {process: process.cpu_times().user + 0.1 for process in map(psutil.Process, pids)}
-    deadline = time.monotonic() + 30
-    while any(process.cpu_times().user < enough for process, enough in left.items()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    assert wait_until(lambda: all(one.cpu_times().user >= enough for one, enough in left.items()), 30)
 
 
 def local_loss() -> str:
@@ -92,10 +90,7 @@ def test_ctrl_c_stops_at_a_commit_and_a_killed_program_leaves_no_worker() -> Non
         program.kill()
         _, errors = program.communicate(timeout=10)
         assert errors == ""
-        deadline = time.monotonic() + 15
-        while any(is_running(int(pid)) for pid in pids):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        assert wait_until(lambda: not any(is_running(int(pid)) for pid in pids), 15)
     finally:
         program.kill()
 
@@ -128,10 +123,10 @@ def other_cluster() -> Iterator[str]:
     try:
         from cluster.address import find_address
 
-        deadline = time.monotonic() + 90
-        while not (_answers(port) and find_address(address).is_on_this_node()):
-            assert time.monotonic() < deadline and process.poll() is None
-            time.sleep(0.1)
+        def is_up() -> bool:
+            return _answers(port) and find_address(address).is_on_this_node()
+
+        assert wait_until(lambda: process.poll() is not None or is_up(), 90) and process.poll() is None
         yield address
     finally:
         process.terminate()  # ends what it started

@@ -7,12 +7,15 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
 from test_ray_engine import wait_until_gone
 from test_ray_processes import finish, read_line, start
+
+from jobs.chaos.watch import wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
@@ -37,10 +40,8 @@ def two_nodes(server: subprocess.Popen[str]) -> str:
 
 def wait_for_no_segment(seconds: float = 30.0) -> None:
     """Other programs of this machine may have memory with a name, but none for long."""
-    deadline = time.monotonic() + seconds
-    while left := list(Path("/dev/shm").glob("distnn-shared-*")):
-        assert time.monotonic() < deadline, f"{left} was left"
-        time.sleep(0.05)
+    left = partial(Path("/dev/shm").glob, "distnn-shared-*")
+    assert wait_until(lambda: not list(left()), seconds), f"{list(left())} was left"
 
 
 def train(address: str, exchange: str, *rest: str) -> list[str]:

@@ -27,7 +27,7 @@ def softmax_of(x: Array) -> Array:
     return result
 
 
-def close(actual: Array, expected: Array, tolerance: float = 2e-6) -> None:
+def assert_close(actual: Array, expected: Array, tolerance: float = 2e-6) -> None:
     np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance)
 
 
@@ -37,13 +37,13 @@ def test_softmax_and_log_softmax(shape: tuple[int, int]) -> None:
     y, dx, dy = np.empty_like(x), np.empty_like(x), np.cos(np.arange(x.size, dtype=np.float32)).reshape(shape)
     p = softmax_of(x)
     kernels.softmax(x, y)
-    close(y, p)
+    assert_close(y, p)
     kernels.softmax_gradient(y, dy, dx)
-    close(dx, p * (dy - (p * dy).sum(axis=1, keepdims=True)))
+    assert_close(dx, p * (dy - (p * dy).sum(axis=1, keepdims=True)))
     kernels.log_softmax(x, y)
-    close(y, np.log(p))
+    assert_close(y, np.log(p))
     kernels.log_softmax_gradient(y, dy, dx)
-    close(dx, dy - p * dy.sum(axis=1, dtype=np.float64, keepdims=True), 1e-5)
+    assert_close(dx, dy - p * dy.sum(axis=1, dtype=np.float64, keepdims=True), 1e-5)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -53,12 +53,12 @@ def test_sparse_cross_entropy(shape: tuple[int, int]) -> None:
     loss, dloss = np.empty(shape[0], np.float32), np.linspace(0.5, 1.5, shape[0]).astype(np.float32)
     kernels.sparse_cross_entropy(x, labels, loss, p)
     expected = softmax_of(x)
-    close(loss, -np.log(expected[np.arange(shape[0]), labels]))
+    assert_close(loss, -np.log(expected[np.arange(shape[0]), labels]))
     alone = np.empty_like(x)
     kernels.softmax(x, alone)
     assert p.tobytes() == alone.tobytes()
     kernels.sparse_cross_entropy_gradient(p, labels, dloss, dx)
-    close(dx, (expected - np.eye(shape[1])[labels]) * dloss[:, None])
+    assert_close(dx, (expected - np.eye(shape[1])[labels]) * dloss[:, None])
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -74,7 +74,7 @@ def test_dense_cross_entropy_with_soft_targets(shape: tuple[int, int]) -> None:
     kernels.softmax(x, alone)
     assert p.tobytes() == alone.tobytes()
     kernels.dense_cross_entropy_gradient(p, target, dloss, dx)
-    close(dx, (expected * target.sum(axis=1, keepdims=True) - target) * dloss[:, None], 2e-5)
+    assert_close(dx, (expected * target.sum(axis=1, keepdims=True) - target) * dloss[:, None], 2e-5)
 
 
 def test_labels_outside_the_classes_give_nan() -> None:
@@ -117,12 +117,14 @@ def test_cross_entropies_of_probabilities_normalise_and_clip(shape: tuple[int, i
     scale = np.linspace(0.5, 1.5, shape[0]).astype(np.float32)
     q, total = clipped(p), p[1:].sum(axis=1, keepdims=True)
     kernels.sparse_cross_entropy_of_probabilities(p, labels, loss)
-    close(loss, -np.log(q[np.arange(shape[0]), labels]))
+    assert_close(loss, -np.log(q[np.arange(shape[0]), labels]))
     assert loss[0] == np.float32(-np.log(np.float32(FLOOR)))
     kernels.sparse_cross_entropy_of_probabilities_gradient(p, labels, scale, dp)
     np.testing.assert_array_equal(dp[0], 0)
     of_label = q[1:][np.arange(shape[0] - 1), labels[1:]][:, None]
-    close(dp[1:], (of_label - np.eye(shape[1])[labels[1:]]) / (of_label * total) * scale[1:, None], 2e-5)
+    assert_close(
+        dp[1:], (of_label - np.eye(shape[1])[labels[1:]]) / (of_label * total) * scale[1:, None], 2e-5
+    )
     kernels.dense_cross_entropy_of_probabilities(p, target, loss)
     np.testing.assert_allclose(loss, -(target * np.log(q)).sum(axis=1), rtol=1e-5)
     kernels.dense_cross_entropy_of_probabilities_gradient(p, target, scale, dp)
@@ -160,16 +162,16 @@ def test_binary_cross_entropies() -> None:
     loss, dx, ones = np.empty_like(x), np.empty_like(x), np.ones_like(x)
     wide = x.astype(np.float64)
     kernels.binary_cross_entropy(x, target, loss)
-    close(loss, np.maximum(wide, 0) - wide * target + np.log1p(np.exp(-np.abs(wide))))
+    assert_close(loss, np.maximum(wide, 0) - wide * target + np.log1p(np.exp(-np.abs(wide))))
     kernels.binary_cross_entropy_gradient(x, target, ones, dx)
-    close(dx, 1 / (1 + np.exp(-wide)) - target)
+    assert_close(dx, 1 / (1 + np.exp(-wide)) - target)
     p = np.array([0, 1e-9, 0.005, 0.3, 0.5, 0.7, 0.995, 1, 1], np.float32)
     q = np.clip(p, np.float32(FLOOR), np.float32(1 - FLOOR)).astype(np.float64)
     kernels.binary_cross_entropy_of_probabilities(p, target, loss)
-    close(loss, -(target * np.log(q) + (1 - target) * np.log(1 - q)), 1e-5)
+    assert_close(loss, -(target * np.log(q) + (1 - target) * np.log(1 - q)), 1e-5)
     kernels.binary_cross_entropy_of_probabilities_gradient(p, target, ones, dx)
     inside = slice(2, 7)
-    close(dx[inside], ((q - target) / (q * (1 - q)))[inside], 1e-5)
+    assert_close(dx[inside], ((q - target) / (q * (1 - q)))[inside], 1e-5)
     np.testing.assert_array_equal(dx[[0, 1, 7, 8]], 0)
 
 
