@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -320,19 +321,21 @@ def submit(
 
 def _report(outcome: Outcome, as_json: bool) -> NoReturn:
     """The result on standard output, and the end of the process."""
-    facts = outcome.facts
+    from jobs.outlet import outlet
+
+    facts, say = outcome.facts, partial(click.echo, file=outlet(sys.stdout))
     if as_json:
-        click.echo(json.dumps(facts, sort_keys=True))
+        say(json.dumps(facts, sort_keys=True))
     elif outcome.exit_code == EXIT_DONE:
         from jobs.installation import program
         from jobs.rundir import command_name
 
         name = command_name(outcome.run)
         for key, value in facts["metrics"].items():
-            click.echo(f"{key:<14} {value:.4f}")
-        click.echo(f"{'model':<14} {facts['model']}")
-        click.echo(f"{'next':<14} {program()} predict {name} --data FILE --out predictions.csv")
-        click.echo(f"{'':<14} {program()} evaluate {name} --data FILE")
+            say(f"{key:<14} {value:.4f}")
+        say(f"{'model':<14} {facts['model']}")
+        say(f"{'next':<14} {program()} predict {name} --data FILE --out predictions.csv")
+        say(f"{'':<14} {program()} evaluate {name} --data FILE")
     end(outcome.exit_code)
 
 

@@ -81,14 +81,19 @@ def settle_recipe(
     is_there = run.recipe.exists()
     if is_there and is_as_written(run.recipe, events, RECIPE_EVENT):
         return _compare(run, recipe, on_event, warn)
-    if known:
+    if known and (is_there or _has_trained(run)):  # else it was only about to be written
         if known[-1]["exact"] != exact_digest(recipe):
             refuse_if(run, [f"its recipe has another digest, and {run.recipe.name} is missing or damaged"])
-        if is_there or run.checkpoint_steps():  # else it was only about to be written
+        if is_there or run.checkpoint_steps():
             how = "was damaged" if is_there else "was missing"
             warn(f"{run.recipe.name} {how}; it is written again, from a recipe of the same digest")
     write_recipe(run, recipe, on_event)
     return []
+
+
+def _has_trained(run: RunDir) -> bool:
+    """Whether anything here rests on a recipe."""
+    return bool(run.checkpoint_steps()) or (run.steps.is_file() and run.steps.stat().st_size > 0)
 
 
 def write_recipe(run: RunDir, recipe: Mapping[str, Any], on_event: OnEvent) -> None:

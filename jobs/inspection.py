@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from distnn.recording import Snapshot
 from jobs.journal import Contents
@@ -35,6 +36,18 @@ def damaged_lines(contents: Contents) -> Iterator[int]:
     yield from contents.damaged
     if contents.is_torn:
         yield len(contents.lines) + len(contents.damaged) + 1
+
+
+def is_beyond(record: Mapping[str, Any], step: int, snapshot: Snapshot | None) -> bool:
+    """Whether a line of the metrics tells of what comes after a snapshot of `step`.
+
+    One that was saved in a validation is of the epoch's last step, and the epoch is not over.
+    """
+    if record.get("step", 0) > step:
+        return True
+    training = {} if snapshot is None else snapshot.metadata.get("training", {})
+    is_open = bool(training.get("is_within_epoch")) and record.get("kind") == "epoch"
+    return is_open and record.get("epoch", -1) >= training["epoch"]
 
 
 def lost_epochs(metrics: Contents, snapshot: Snapshot | None) -> list[int]:

@@ -29,7 +29,7 @@ from jobs.checkpoints import CheckpointStore
 from jobs.errors import cause_of, in_words
 from jobs.evidence import changed_place, cpu_name, gather_evidence, reasons, refusal
 from jobs.identity import exact_digest, file_digest, settle_recipe, settle_spec, write_recipe
-from jobs.inspection import damaged_lines, lost_epochs, missing_files, tell_of_damage
+from jobs.inspection import damaged_lines, is_beyond, lost_epochs, missing_files, tell_of_damage
 from jobs.journal import Contents, Journal, plain_json, read
 from jobs.lifecycle import changes_after
 from jobs.ownership import is_at, open_locked
@@ -451,7 +451,7 @@ class RunRecorder(Recorder):
         self._steps.cut_after(step)
         self._store.remove_after(step)
         contents = self._metrics.repair()
-        beyond = [line.start for line in contents.lines if line.record.get("step", 0) > step]
+        beyond = [line.start for line in contents.lines if is_beyond(line.record, step, snapshot)]
         if beyond:
             self._metrics.cut_at(min(beyond))
         for number in damaged_lines(contents):

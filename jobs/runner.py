@@ -31,6 +31,7 @@ from jobs.build import Job, Placement, build_job
 from jobs.errors import ENGINE, EXIT_DONE, EXIT_FAILED, RequestError, cause_of, in_words
 from jobs.identity import SPEC_EVENT, damaged_results, file_digest, is_as_written
 from jobs.installation import program
+from jobs.outlet import outlet
 from jobs.problems import Source
 from jobs.recorder import RunRecorder
 from jobs.remarks import listen, shown_warnings
@@ -153,6 +154,7 @@ class _Session:
     accept_changes: bool = False
 
     def __post_init__(self) -> None:
+        self.err = outlet(self.err)
         self._ending = threading.Lock()
         self._has_ended = False
 

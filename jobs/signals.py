@@ -1,4 +1,6 @@
-"""Ctrl-C and SIGTERM during a run: the first asks it to stop at a commit, the second stops it at once.
+"""Ctrl-C, SIGTERM and a closed terminal (SIGHUP) during a run.
+
+The first asks it to stop at a commit, the second stops it at once.
 
 Python calls a handler only when the main thread comes back from native code, which may take as long as a step
 or a compilation does. So signals also reach a thread of their own, which holds the process to its time.
@@ -30,7 +32,7 @@ AT_ONCE_S = 0.3
 SAME_STOP_S = 1.0
 """A supervisor passes signals on, and some senders (Ray's job service) send theirs to the whole tree: within
 this time a second signal is the same one."""
-_NUMBERS = (signal.SIGINT, signal.SIGTERM)
+_NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopSignals:
@@ -75,7 +77,7 @@ class StopSignals:
         return EXIT_INTERRUPTED if self.received is signal.SIGINT else EXIT_STOPPED
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        """The handler of both signals, in the main thread, as soon as that runs Python."""
+        """The handler of all of them, in the main thread, as soon as that runs Python."""
         self.received = self.received or signal.Signals(number)
         now, first = time.monotonic(), self._handled_at
         if first is None:
@@ -142,7 +144,8 @@ class StopSignals:
         watcher = threading.Thread(target=self._watch, args=(reader,), name="distnn-signals", daemon=True)
         watcher.start()
         wakeup_before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        before = {number: signal.signal(number, self.handle) for number in _NUMBERS}
+        numbers = [number for number in _NUMBERS if number != signal.SIGHUP or not _outlives_its_terminal()]
+        before = {number: signal.signal(number, self.handle) for number in numbers}
         try:
             yield self
         finally:
@@ -154,6 +157,11 @@ class StopSignals:
             reader.close()
             if not self._is_leaving:
                 atexit.unregister(self._leave)
+
+
+def _outlives_its_terminal() -> bool:
+    """Whether whoever began this process has it ignore that the terminal was closed (`nohup`)."""
+    return signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 def _after(seconds: float, call: Callable[[], None]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +161,45 @@ def test_backup_and_restore_goes_on_and_cleans_up(tmp_path: Path, seed: int | No
         whole = make()
         whole.fit(X, Y, **options)
         assert weight_bytes(model) == weight_bytes(whole)
+
+
+def test_a_backup_is_removed_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = tmp_path / "kept"
+    removed = shutil.rmtree
+
+    def killed(path: Path, **options: Any) -> None:
+        if options:
+            removed(path, **options)
+        else:
+            (path / "recipe.json").unlink()
+            raise RuntimeError("killed")
+
+    with monkeypatch.context() as context:
+        context.setattr(shutil, "rmtree", killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            make().fit(X, Y, epochs=1, verbose=0, callbacks=BackupAndRestore(kept))
+    make().fit(X, Y, epochs=1, verbose=0, callbacks=BackupAndRestore(kept))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_backup_behind_a_link_is_removed_and_the_link_stays(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    link = tmp_path / "kept"
+    link.symlink_to(tmp_path / "disk")
+    for _ in range(2):
+        make().fit(X, Y, epochs=1, verbose=0, callbacks=BackupAndRestore(link))
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "disk", link] and list(link.iterdir()) == []
+
+
+def test_a_backup_that_cannot_be_removed_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: Path, aside: Path) -> None:
+        raise OSError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.warns(UserWarning, match=r"training is complete, but .*kept cannot be removed \(Permission"):
+        make().fit(X, Y, epochs=1, verbose=0, callbacks=BackupAndRestore(tmp_path / "kept"))
 
 
 def test_backup_may_be_left_and_given_once(tmp_path: Path) -> None:

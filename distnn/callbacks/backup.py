@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,30 @@ class BackupAndRestore(Callback):
 
     def clean_up(self) -> None:
         """The training is complete."""
-        if self.delete_checkpoint:
-            shutil.rmtree(self.backup_dir)
+        if not self.delete_checkpoint:
+            return
+        try:
+            _remove(self.backup_dir)
+        except OSError as error:
+            warnings.warn(
+                f"BackupAndRestore: the training is complete, but {self.backup_dir} cannot be removed "
+                f"({error.strerror})",
+                stacklevel=4,
+            )
+
+
+def _remove(folder: Path) -> None:
+    """Killed here it leaves the folder whole or none of it: half a run would be in the way of the next.
+
+    What a link leads to is emptied, and the link stays.
+    """
+    there = folder.resolve()
+    aside = there.with_name(f".{there.name}.removed")
+    shutil.rmtree(aside, ignore_errors=True)  # of somebody who was killed here
+    there.rename(aside)
+    if folder.is_symlink():
+        there.mkdir()
+    shutil.rmtree(aside)
 
 
 def backup_among(callbacks: Any) -> BackupAndRestore | None:

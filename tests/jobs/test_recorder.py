@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import weakref
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,30 @@ def test_resume_goes_on_from_the_newest_checkpoint_and_cuts_the_rest(interrupted
     recorder.finish(snapshot_at(12))
     recorder.close()
     assert [r["epoch"] for r in journal.read(interrupted / "metrics.jsonl").records] == [0, 1, 2]
+
+
+def test_an_epoch_that_was_left_in_its_validation_has_one_line(interrupted: Path) -> None:
+    recorder, _ = begun(interrupted)
+    within = {"epoch": 2, "is_within_epoch": True, "epochs": [0, 1]}
+    train(recorder, 8, 12)  # the validation ends while its beginning is being saved
+    recorder.save_checkpoint(replace(snapshot_at(12), metadata={"step": 12, "training": within}))
+    recorder.close()
+    recorder, snapshot = begun(interrupted)
+    assert snapshot is not None and snapshot.step == 12
+    recorder.on_epoch(2, 12, {"loss": 0.1}, 0.1)
+    recorder.finish(snapshot_at(12))
+    assert [r["epoch"] for r in journal.read(interrupted / "metrics.jsonl").records] == [0, 1, 2]
+
+
+def test_killed_before_it_has_a_recipe_a_run_takes_another(tmp_path: Path) -> None:
+    recorder, _ = begun(tmp_path / "run")
+    recorder.close()
+    (tmp_path / "run" / "recipe.json").unlink()
+    other = {**RECIPE, "seed": 8}  # none was given, and another is drawn
+    recorder, _ = begun(tmp_path / "run", other)
+    train(recorder, 0, 12)
+    recorder.finish(snapshot_at(12))
+    assert json.loads((tmp_path / "run" / "recipe.json").read_bytes())["seed"] == 8
 
 
 def test_events_of_earlier_attempts_are_not_kept_while_the_run_goes_on(

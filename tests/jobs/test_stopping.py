@@ -76,7 +76,7 @@ def assert_resumes_to(run: RunDir, unbroken: RunDir) -> None:
     assert epochs == list(range(EPOCHS))
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 3)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 3), (signal.SIGHUP, 3)])
 def test_first_signal_stops_at_a_commit(
     small_job: Path, tmp_path: Path, unbroken: RunDir, number: signal.Signals, code: int
 ) -> None:
