@@ -65,11 +65,12 @@ def read_snapshot(snapshot: Snapshot, task: Task, like: TrainingState) -> Traini
         CheckpointError: if it is of another model.
         KeyError: if a tensor is missing.
     """
-    layout = task.layout()
-    weights, slots = np.zeros_like(like.weights), np.zeros_like(like.slots)
+    layout, optimizer = task.layout(), task.model.optimizer
+    weights = np.zeros_like(like.weights)
+    slots = optimizer.initial_slots(like.slots.shape[1])  # between variables they stay as they began
     for variable in layout.variables:
         _fill(layout.view(weights, variable), snapshot, f"weights/{variable.path}")
-    for name, slot in zip(task.model.optimizer.slot_names, slots, strict=True):
+    for name, slot in zip(optimizer.slot_names, slots, strict=True):
         for variable in layout.trainable:
             _fill(layout.view(slot, variable), snapshot, f"optimizer/{name}/{variable.path}")
     sums = np.array(snapshot.tensors["training/sums"], np.float64)

@@ -15,10 +15,11 @@ from distnn.errors import CheckpointError
 from distnn.layers import BatchNormalization, Dense, Dropout, Input
 from distnn.models import Sequential
 from distnn.models.fitting import FitArguments, prepare
-from distnn.optimizers import Adam
+from distnn.optimizers import OPTIMIZERS, Adam
 from distnn.recording import Snapshot
 from distnn.snapshots import read_snapshot, write_snapshot
 from distnn.training import Stopped
+from distnn.updater import state_fingerprint
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:BatchNormalization"),
@@ -240,6 +241,17 @@ def test_a_snapshot_is_read_as_it_was_written() -> None:
     assert (again.step, again.iterations) == (3, 3)
     for name in ("weights", "slots", "sums"):
         np.testing.assert_array_equal(getattr(again, name), getattr(state, name), name)
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_a_snapshot_has_the_fingerprint_of_its_step(name: str) -> None:
+    model = Sequential([Input((6,)), Dense(3, "softmax")])
+    model.compile(OPTIMIZERS[name](), "sparse_categorical_crossentropy")
+    recorder = MemoryRecorder(save_at=(2,))
+    model.fit(X, Y, seed=1, verbose=0, recorder=recorder)
+    training = prepare(model, FitArguments(X, Y, seed=1, verbose=0))
+    state = read_snapshot(recorder.saved[0], training.task, model.training_state(0))
+    assert state_fingerprint(state) == recorder.fingerprints[1]  # of the second step
 
 
 def test_snapshots_of_other_models_are_refused() -> None:
