@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import sysconfig
 import traceback
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,8 @@ from distnn.errors import FaultPlace
 
 _OWN_PACKAGES = ("distnn", "cluster", "jobs")
 _OTHER_MACHINERY = ("ray", "numba")
+_LIBRARY = sysconfig.get_path("stdlib") + "/"
+_INSTALLED = (f"{_LIBRARY}site-packages/", f"{_LIBRARY}dist-packages/")
 
 
 @cache
@@ -35,6 +38,11 @@ def is_machinery(file_name: str) -> bool:
     return is_hidden or file_name.startswith(_machinery_folders())
 
 
+def _is_library(file_name: str) -> bool:
+    """Whether a file is Python's own: a frame there is the user's if he called it, ours if we did."""
+    return file_name.startswith(_LIBRARY) and not file_name.startswith(_INSTALLED)
+
+
 def describe(error: BaseException, place: FaultPlace | None = None) -> Failure:
     """All that the coordinator needs to tell the user about `error`.
 
@@ -45,7 +53,7 @@ def describe(error: BaseException, place: FaultPlace | None = None) -> Failure:
     told = traceback.TracebackException.from_exception(error)
     whole = "".join(told.format())
     _keep_user_frames(told)
-    has_user_frames = any(cause.stack for cause in _chain(told))
+    has_user_frames = any(not _is_library(frame.filename) for cause in _chain(told) for frame in cause.stack)
     return Failure(
         summary="".join(told.format_exception_only()).strip().splitlines()[0],
         user_traceback="".join(told.format()) if has_user_frames else "",

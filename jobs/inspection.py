@@ -50,8 +50,14 @@ def is_beyond(record: Mapping[str, Any], step: int, snapshot: Snapshot | None) -
     return is_open and record.get("epoch", -1) >= training["epoch"]
 
 
-def lost_epochs(metrics: Contents, snapshot: Snapshot | None) -> list[int]:
-    """The epochs that were over at a snapshot and are not among the metrics' lines."""
+def lost_epochs(metrics: Contents, snapshot: Snapshot | None) -> str:
+    """The epochs that were over at a snapshot and have no line in the metrics, counted from 1: "2-7, 9"."""
     done = [] if snapshot is None else snapshot.metadata.get("training", {}).get("epochs", [])
     there = {record.get("epoch") for record in metrics.records if record.get("kind") == "epoch"}
-    return [epoch for epoch in done if epoch not in there]
+    runs: list[list[int]] = []
+    for epoch in (epoch + 1 for epoch in done if epoch not in there):
+        if runs and runs[-1][-1] == epoch - 1:
+            runs[-1][1:] = [epoch]
+        else:
+            runs.append([epoch])
+    return ", ".join("-".join(map(str, run)) for run in runs)

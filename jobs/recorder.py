@@ -456,8 +456,7 @@ class RunRecorder(Recorder):
             self._metrics.cut_at(min(beyond))
         for number in damaged_lines(contents):
             self.on_event("damaged-line", file=self.run.metrics.name, line=number)
-        lost = ", ".join(str(epoch + 1) for epoch in lost_epochs(contents, snapshot))
-        if lost:
+        if lost := lost_epochs(contents, snapshot):
             self._warn(f"{self.run.metrics.name} has lost the lines of epoch {lost}")
 
 

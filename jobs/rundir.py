@@ -100,7 +100,8 @@ class RunDir:
         """Steps that have a checkpoint file, ascending, whether or not the file is whole."""
         if not self.checkpoints.is_dir():
             return []
-        matches = (_CHECKPOINT.fullmatch(entry.name) for entry in self.checkpoints.iterdir())
+        with os.scandir(self.checkpoints) as entries:
+            matches = [_CHECKPOINT.fullmatch(entry.name) for entry in entries if entry.is_file()]
         return sorted(int(match.group(1)) for match in matches if match)
 
     def log(self, attempt: int) -> Path:
@@ -131,8 +132,8 @@ class RunDir:
             self.logs.mkdir(exist_ok=True)
         except OSError as error:
             raise RunDirectoryError(
-                f"{self.path}: cannot be made: {error.strerror}: set --run-dir (or DISTNN_HOME) to a folder "
-                "that can be written"
+                f"{error.filename or self.path}: cannot be made: {error.strerror}: set --run-dir (or "
+                "DISTNN_HOME) to a folder that can be written"
             ) from None
 
     def _strangers(self) -> list[str]:

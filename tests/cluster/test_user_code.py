@@ -10,6 +10,7 @@ from cluster.crew import Failed, Failure
 from cluster.failures import losses_of, raise_first_failure
 from cluster.user_code import describe
 from distnn.batching import Batching
+from distnn.checkpoint import canonical_json
 from distnn.errors import DataError, EngineError, FaultPlace, UserCodeError
 from distnn.reduction import combine
 
@@ -42,6 +43,15 @@ def test_describe_keeps_the_users_frames() -> None:
     assert "in user_call" in failure.user_traceback
     assert failure.user_traceback.count("bad layer") == 1
     assert failure.error is None
+
+
+def test_describe_takes_frames_of_pythons_own_library_for_those_of_its_caller() -> None:
+    try:
+        canonical_json(object())
+    except TypeError as error:
+        assert "in default" in describe(error).user_traceback, "called from here"
+        error.__traceback__ = error.__traceback__.tb_next if error.__traceback__ else None
+        assert describe(error).user_traceback == ""
 
 
 def test_describe_drops_frames_of_the_machinery() -> None:

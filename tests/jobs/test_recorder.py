@@ -22,6 +22,7 @@ from distnn.errors import RunDirectoryError
 from distnn.recording import Plan, Snapshot
 from jobs import journal, ownership
 from jobs.checkpoints import CheckpointStore
+from jobs.inspection import lost_epochs
 from jobs.recorder import RunRecorder, open_recorder
 from jobs.rhythm import Rhythm
 from jobs.rundir import RunDir
@@ -129,6 +130,19 @@ def test_an_epoch_that_was_left_in_its_validation_has_one_line(interrupted: Path
     recorder.on_epoch(2, 12, {"loss": 0.1}, 0.1)
     recorder.finish(snapshot_at(12))
     assert [r["epoch"] for r in journal.read(interrupted / "metrics.jsonl").records] == [0, 1, 2]
+
+
+def test_a_folder_in_a_checkpoints_place_is_none(interrupted: Path) -> None:
+    (interrupted / "checkpoints" / "step-00000012.safetensors").mkdir()
+    _, snapshot = begun(interrupted)
+    assert snapshot is not None and snapshot.step == 8
+
+
+def test_lost_epochs_are_named_in_ranges() -> None:
+    snapshot = Snapshot(9, {}, {"training": {"epochs": list(range(9))}})
+    lines = [journal.Line({"kind": "epoch", "epoch": epoch}, 0, 0) for epoch in (0, 3, 4)]
+    assert lost_epochs(journal.Contents(tuple(lines), (), 0), snapshot) == "2-3, 6-9"
+    assert lost_epochs(journal.Contents((), (), 0), None) == ""
 
 
 def test_killed_before_it_has_a_recipe_a_run_takes_another(tmp_path: Path) -> None:
