@@ -75,7 +75,8 @@ def chaos(
     folder = _folder(spec, run_dir)  # nothing is written before the request is understood
     place = Place(backend, workers, address, deadline_s)
     request = Request(spec, kills, seed, folder, place, overrides, threads, chosen)
-    before = signal.signal(signal.SIGTERM, _stop)
+    numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, _stop) for number in numbers}
     try:
         is_equal = _run(request, as_json)
     except BaseException:
@@ -83,7 +84,8 @@ def chaos(
             shutil.rmtree(folder, ignore_errors=True)
         raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if is_equal and run_dir is None:
         shutil.rmtree(folder, ignore_errors=True)
     raise SystemExit(EXIT_DONE if is_equal else EXIT_FAILED)

@@ -201,16 +201,19 @@ def test_killed_delayed_and_without_disk_threads_come_to_the_same_bytes(
     assert len(told) == 5 and all(struck.step <= result.undisturbed.steps for struck in told)
 
 
-def test_ctrl_c_leaves_no_process_and_no_folder(small_job: Path, distnn_home: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGHUP, 3)])
+def test_ctrl_c_leaves_no_process_and_no_folder(
+    small_job: Path, distnn_home: Path, number: signal.Signals, code: int
+) -> None:
     command = [sys.executable, "-m", "jobs", "chaos", str(small_job), "--set", "training.epochs=100000"]
     chaos = subprocess.Popen([*command, "--backend", "local"], stderr=subprocess.PIPE, text=True)
     while not list(distnn_home.glob("runs/chaos-*/undisturbed/events.jsonl")):
         assert chaos.poll() is None
     children = psutil.Process(chaos.pid).children(recursive=True)
     assert children and all(FAMILY_VARIABLE in child.environ() for child in children)
-    chaos.send_signal(signal.SIGINT)
+    chaos.send_signal(number)
     chaos.communicate(timeout=60)
-    assert chaos.returncode == 130
+    assert chaos.returncode == code
     _, alive = psutil.wait_procs(children, timeout=20)
     assert not alive
     assert list((distnn_home / "runs").glob("chaos-*")) == []
