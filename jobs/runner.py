@@ -257,9 +257,15 @@ class _Session:
             self._has_ended = True
         saved = self.run_dir.checkpoint_steps()
         lost = f" (saved: {saved[-1]})" if step is not None and saved and saved[-1] < step else ""
+        self._say_now(f"stopped {where}{lost}{self._what_now()}", begin="")
+
+    def _what_now(self) -> str:
+        """After a stop: how to go on, or that all was done before it came."""
+        status = status_or_none(self.run_dir)
+        if status is not None and status.state is State.SUCCEEDED:
+            return f"; the run had finished: {self.run_dir.model}"
         is_there = self.run_dir.holds_run()
-        hint = f"; go on with: {program()} resume {command_name(self.run_dir)}" if is_there else ""
-        self._say_now(f"stopped {where}{lost}{hint}", begin="")
+        return f"; go on with: {program()} resume {command_name(self.run_dir)}" if is_there else ""
 
     def _failed(self, error: Exception) -> Outcome:
         """The user's own traceback once, or ours if it is our bug; then one line."""

@@ -8,10 +8,11 @@ import logging
 import threading
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from jobs import journal
+from jobs import journal, runner
 from jobs.recorder import RunRecorder
 from jobs.remarks import LOGGER, shown_warnings
 from jobs.rundir import RunDir
@@ -74,3 +75,16 @@ def test_a_warning_is_a_line_of_its_own(tmp_path: Path, err: io.StringIO, begin:
     """On a terminal it takes the place of a bar that is being drawn, and the bar comes again below."""
     _Session(RunDir(tmp_path), {}, err)._warn("worker 1 died")
     assert err.getvalue() == f"{begin}distnn: warning: worker 1 died\n"
+
+
+def test_a_stop_after_the_end_names_the_model(
+    small_job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "final_metrics", interrupted)
+    err, place = io.StringIO(), tmp_path / "run"
+    outcome = runner.run_spec(str(small_job), run_dir=str(place), err=err)
+    assert outcome.exit_code != 0
+    assert f"stopped at once; the run had finished: {place / 'model.safetensors'}" in err.getvalue()
