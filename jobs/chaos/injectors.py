@@ -251,14 +251,14 @@ def _full_disk(scene: Scene, blow: Blow) -> Struck:
         finally:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.rlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    if scene.job.exit_code is not None:
-        struck.phase = "at its end" if scene.watch.step() >= scene.watch.total_steps() else ""
-        if scene.job.exit_code == 0:
-            raise NoVictim("the run had ended")
-        return struck
     failed = wait_for(scene, place, "checkpoint-failed", FOLLOWS_WITHIN_S)
+    if is_over := scene.watch.step() >= scene.watch.total_steps():
+        scene.job.wait(FOLLOWS_WITHIN_S)  # it has a model to write, and workers to end
+    if scene.job.exit_code:
+        struck.phase = "at its end" if is_over else ""
+        return struck
     if failed is None:
-        raise NoVictim("no checkpoint was due")
+        raise NoVictim("the run had ended")
     struck.detail = str(failed["reason"])
     return struck
 

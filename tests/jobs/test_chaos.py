@@ -10,19 +10,21 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from click.testing import CliRunner
 from job_samples import SMALL_JOB
 
-from jobs.chaos.blows import LONGEST_LATE_S, OFFERED, Kind, deal, instead, spread
+from jobs.chaos.blows import LONGEST_LATE_S, OFFERED, Blow, Kind, deal, instead, spread
 from jobs.chaos.campaign import Request, Result, places_after, run_campaign
-from jobs.chaos.injectors import Struck
-from jobs.chaos.process import FAMILY_VARIABLE, Place
+from jobs.chaos.injectors import Scene, Struck, strike
+from jobs.chaos.process import FAMILY_VARIABLE, JobProcess, Place
 from jobs.chaos.report import blow_line, result_facts, result_lines, standstills
 from jobs.chaos.rounds import Plan, RoundReport, Undisturbed
 from jobs.chaos.verdict import Verdict, compare
+from jobs.chaos.watch import Event, RunWatch
 from jobs.cli import cli
 from jobs.rundir import RunDir, run_root
 from jobs.runner import run_spec
@@ -199,6 +201,30 @@ def test_killed_delayed_and_without_disk_threads_come_to_the_same_bytes(
     result = run_campaign(request, lambda text: None, told.append)
     assert result.trouble == []
     assert len(told) == 5 and all(struck.step <= result.undisturbed.steps for struck in told)
+
+
+class EndingJob(JobProcess):
+    """A run whose training has ended without a word in the journal, and whose process needs a while."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-c", "import sys; input(); sys.exit(1)"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True)
+
+    def end_by_itself(self) -> None:
+        if self.exit_code is None:
+            self._process.communicate("now\n")
+
+
+def test_a_disk_that_is_full_at_the_end_is_a_blow_and_not_a_verdict(tmp_path: Path) -> None:
+    job = EndingJob()
+
+    class Watch(RunWatch):
+        def since(self, place: int, kind: str, **facts: Any) -> Event | None:
+            job.end_by_itself()  # nobody asks before the disk has room again
+            return super().since(place, kind, **facts)
+
+    struck = strike(Scene(Watch(RunDir(tmp_path)), job, 2.0, 0.0), Blow(Kind.FULL_DISK, 0.9, 0.0, 0.0, 0.0))
+    assert (struck.phase, job.exit_code) == ("at its end", 1)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGHUP, 3)])
