@@ -17,25 +17,38 @@ settings.register_profile("distnn", deadline=None, derandomize=True, max_example
 settings.load_profile("distnn")
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With `-n`, a file is run by one process; files that start Ray follow each other.
+@cache
+def _group(path: Path) -> str:
+    """Of tests that one process runs, one after the other: a file, or all files that start Ray.
 
     Those of the cluster look at shared memory, and at the processes of this machine, as a whole; those of
     jobs and of models share theirs with nobody.
     """
-    from xdist.scheduler import LoadScopeScheduling
+    if path.parent.name == "cluster":
+        return "cluster"
+    return "ray" if "mark.ray" in path.read_text() else str(path)
 
-    @cache
-    def group(path: str) -> str:
-        if "cluster/" in path:
-            return "cluster"
-        return "ray" if "mark.ray" in (config.rootpath / path).read_text() else path
+
+_LONG = ("cluster", "ray")
+"""Groups that take longest."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest comes first; with `-n`, two processes begin with a group each."""
+    order = {name: place for place, name in enumerate(_LONG)}
+    items.sort(key=lambda item: order.get(_group(item.path), len(order)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `-n`, groups are given out in the order of their first tests."""
+    from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
-            return group(nodeid.partition("::")[0])
+            return _group(config.rootpath / nodeid.partition("::")[0])
 
+    config.option.loadscopereorder = False  # it would begin with the most tests
     return Scheduling(config, log)
 
 
