@@ -16,14 +16,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from cluster.address import find_address, wait_for_port
+from cluster.lean_start import lean_start
 from cluster.ray_import import environment, has_token, ray
 from cluster.session_folder import SessionFolder
 from distnn.errors import ClusterUnreachableError, EngineError
@@ -34,8 +33,6 @@ CONNECT_DEADLINE_S = 20.0
 SHARED_MEMORY = Path("/dev/shm")
 MAX_OBJECT_FILES_BYTES = 10 << 30
 """Of Ray's objects where they lie in files; as Ray itself has it."""
-_ITS_PARAMETERS = {"dashboard_agent_listen_port": 0, "include_log_monitor": False, "no_monitor": True}
-"""Of an embedded Ray, where they differ from those of a cluster."""
 _JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Set by Ray's job service in the processes of a job."""
 
@@ -139,7 +136,7 @@ def _start(workers: int) -> _Held:
         # Otherwise Ray writes one into the home, which may be read-only.
         variables["RAY_AUTH_TOKEN"] = _token
     try:
-        with environment(**variables), _with_little():
+        with environment(**variables), lean_start():
             _init(
                 address="local",
                 num_cpus=max(1, workers),
@@ -154,27 +151,6 @@ def _start(workers: int) -> _Held:
         raise EngineError(f"Ray could not be started on this machine: {_first_line(error)}") from error
     logger.info("started Ray on this machine for %d workers", workers)
     return _Held(is_ours=True, is_embedded=True, folder=folder)
-
-
-@contextmanager
-def _with_little() -> Iterator[None]:
-    """Inside, a Ray that is started is one for a single program; `ray.init` has no arguments for this.
-
-    Its agent listens on any free port: by default it is one and the same for all, and where another Ray has
-    it the agent tries for 3.4 s and goes without, while the start waits. Two helpers are left out: the one
-    that asks a cloud for machines, and the one that carries the workers' output to a terminal. A Ray that
-    has no such settings is started as it is.
-    """
-    module = sys.modules.get("ray._private.parameter")
-    whole = getattr(module, "RayParams", None)
-    if module is None or whole is None or not _ITS_PARAMETERS.keys() <= signature(whole).parameters.keys():
-        yield
-        return
-    setattr(module, "RayParams", partial(whole, **_ITS_PARAMETERS))  # noqa: B010
-    try:
-        yield
-    finally:
-        setattr(module, "RayParams", whole)  # noqa: B010
 
 
 def _object_store(folder: Path) -> dict[str, Any]:
