@@ -6,11 +6,14 @@ import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from cluster.connect import Connection
 
 # The first example may compile a kernel; the same examples in every run.
 settings.register_profile("distnn", deadline=None, derandomize=True, max_examples=60)
@@ -50,6 +53,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     config.option.loadscopereorder = False  # it would begin with the most tests
     return Scheduling(config, log)
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[Connection]:
+    """An embedded Ray: engines made while it lives share it, so that each costs its actors only."""
+    from cluster.connect import connect
+
+    connection = connect(None, workers=2)
+    yield connection
+    connection.close()
 
 
 @pytest.fixture(autouse=True)
