@@ -25,7 +25,7 @@ from distnn.callbacks import CallbackList, History
 from distnn.engine import Engine, SegmentReport, StopAsked
 from distnn.errors import CheckpointError, NonFiniteError, Trouble
 from distnn.feeding import Feed, Window
-from distnn.hooked_passes import TEST_HOOKS, evaluate_by_batches
+from distnn.hooked_passes import TEST_HOOKS, HookedPass
 from distnn.incidents import Incident
 from distnn.nonfinite import find_trouble
 from distnn.objective import Objective
@@ -33,6 +33,7 @@ from distnn.recording import BATCHES_ENDED, Plan, Recorder, Snapshot, TrainingSt
 from distnn.rescue import Rescue
 from distnn.resuming import BEFORE_A_BATCH, ResumeCheck, check_snapshot, find_example, steps_again
 from distnn.snapshots import read_snapshot, with_arrays, without_arrays, write_snapshot
+from distnn.tensor import Array
 from distnn.updater import skipped, state_fingerprint
 
 if TYPE_CHECKING:
@@ -268,19 +269,20 @@ class Training:
     def _validate(self, epoch: int, validation: Validation) -> dict[str, float]:
         self.callbacks.on_test_begin()
         begins_anew = self.feed is None and not self.callbacks.users_override("on_test_begin", *TEST_HOOKS)
-        has_hooks = self.callbacks.users_override(*TEST_HOOKS)
         with self._rescue.possible(epoch, self.engine.state().step, begins_anew):
-            if has_hooks and not self.model.tasks.state_variables(self.model):
-                data, size = self.data["validation"], validation.batch_size
-                sums = evaluate_by_batches(
-                    self.engine, self.objective, self.callbacks, "validation", data, size
-                )
-            else:
-                sums = self.engine.evaluate("validation", validation.batch_size)
+            sums = self._validation_sums(validation)
         self.engine.add_penalty(sums, validation.samples)
         logs = self.objective.means(sums, validation.samples)
         self.callbacks.on_test_end(logs)
         return logs
+
+    def _validation_sums(self, validation: Validation) -> Array:
+        if not self.callbacks.users_override(*TEST_HOOKS):
+            return self.engine.evaluate("validation", validation.batch_size)
+        states = self.model.tasks.state_variables(self.model)
+        size = validation.batch_size
+        with HookedPass(self.engine, self.callbacks, "validation", size, self.layout, states) as hooked:
+            return hooked.evaluate(self.data["validation"], self.objective)
 
     def _run_steps(self, epoch: int, has_ended: bool) -> dict[str, float]:
         """The rest of the epoch's steps, segment by segment; none if a callback ended it before."""
