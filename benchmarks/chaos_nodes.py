@@ -35,8 +35,8 @@ class Nodes:
 
         self._cpus = max(1, workers - 1)
         self._folder = tempfile.TemporaryDirectory(prefix="nodes-", dir="/tmp", ignore_cleanup_errors=True)
-        head = {"num_cpus": 1, "include_dashboard": False, "temp_dir": self._folder.name, **STORE}
-        self._cluster = Cluster(initialize_head=True, head_node_args=head)
+        head = {"num_cpus": 1, "include_dashboard": False, "dashboard_agent_listen_port": 0, **STORE}
+        self._cluster = Cluster(initialize_head=True, head_node_args={**head, "temp_dir": self._folder.name})
         self._others: list[Any] = [self._add(), self._add()]
         self.address: str = self._cluster.address
 

@@ -22,6 +22,7 @@ from typing import Any
 import psutil
 
 from cluster.address import find_address, wait_for_port
+from cluster.lean_start import lean_start
 from cluster.ray_import import environment, has_token, ray
 from cluster.session_folder import SessionFolder
 from distnn.errors import ClusterUnreachableError, EngineError
@@ -135,7 +136,7 @@ def _start(workers: int) -> _Held:
         # Otherwise Ray writes one into the home, which may be read-only.
         variables["RAY_AUTH_TOKEN"] = _token
     try:
-        with environment(**variables):
+        with environment(**variables), lean_start():
             _init(
                 address="local",
                 num_cpus=max(1, workers),

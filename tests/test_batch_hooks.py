@@ -22,6 +22,12 @@ PLACES: list[dict[str, Any]] = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def _one_ray(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("ray"):
+        request.getfixturevalue("ray_cluster")
+
+
 def make() -> Sequential:
     model = Sequential([Input(X.shape[1:]), Dense(8, "relu", kernel_regularizer="l2"), Dense(3, "softmax")])
     model.compile("sgd", "sparse_categorical_crossentropy", ["accuracy"])

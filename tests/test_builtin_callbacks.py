@@ -420,6 +420,7 @@ def test_after_a_crash_rows_beyond_the_checkpoint_are_cut(tmp_path: Path) -> Non
 
 
 @pytest.mark.ray
+@pytest.mark.usefixtures("ray_cluster")
 @pytest.mark.timeout(300)
 def test_over_ray_they_do_the_same(tmp_path: Path) -> None:
     unbroken = outcome(tmp_path / "local", "all", MemoryRecorder())

@@ -20,6 +20,7 @@ from cases import arrays, local_fingerprints, make_training, reference, rich_mod
 from distnn.engine import EngineOptions, create_engine
 
 STORE = {"object_store_memory": 100_000_000}
+HEAD = {"num_cpus": 1, "include_dashboard": False, "dashboard_agent_listen_port": 0, **STORE}
 
 
 def say(*words: Any) -> None:
@@ -141,6 +142,12 @@ def embedded_beside() -> None:
     from cluster.ray_import import ray
 
     say("head", ray.get_runtime_context().gcs_address)
+    say("agent's port", ray._private.worker._global_node.dashboard_agent_listen_port)
+    begun = [" ".join(process.cmdline()) for process in psutil.Process().children(recursive=True)]
+    say(
+        "helpers",
+        *(name for name in ("monitor.py", "log_monitor.py") if any(name in words for words in begun)),
+    )
     say("loss", model.history.history["loss"][-1].hex())
     say("token in home", os.path.exists(os.path.expanduser("~/.ray")))
 
@@ -152,8 +159,7 @@ def serve_two_nodes() -> None:
     from ray.cluster_utils import Cluster  # isort: skip
 
     with tempfile.TemporaryDirectory(prefix="two-", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        head = {"num_cpus": 1, "include_dashboard": False, "temp_dir": folder, **STORE}
-        cluster = Cluster(initialize_head=True, head_node_args=head)
+        cluster = Cluster(initialize_head=True, head_node_args={**HEAD, "temp_dir": folder})
         cluster.add_node(num_cpus=2, **STORE)
         say("address", cluster.address)
         sys.stdin.read()
@@ -222,8 +228,7 @@ def lose_and_gain_a_node(exchange: str) -> None:
     from cluster.ray_crew import RayCrew
 
     with tempfile.TemporaryDirectory(prefix="three-", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        head = {"num_cpus": 1, "include_dashboard": False, "temp_dir": folder, **STORE}
-        cluster = Cluster(initialize_head=True, head_node_args=head)
+        cluster = Cluster(initialize_head=True, head_node_args={**HEAD, "temp_dir": folder})
         lost = cluster.add_node(num_cpus=2, **STORE)
         cluster.add_node(num_cpus=1, **STORE)
         connection = connect(cluster.address, 4)

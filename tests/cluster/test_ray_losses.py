@@ -126,6 +126,8 @@ def test_a_stopped_worker_that_wakes_too_late_changes_nothing(crew: RayCrew, exc
 @pytest.mark.parametrize("exchange", ["auto"])
 def test_a_node_may_be_lost_and_another_come(exchange: str) -> None:
     """Three raylets; the one with two of the four workers is killed, with all it has; then one is added."""
-    output, errors = finish(start("lose_and_gain_a_node", exchange), 200)
+    # A node that has just come may have to ask for an object twice; Ray waits 10 s between.
+    program = start("lose_and_gain_a_node", exchange, RAY_object_manager_pull_timeout_ms="1000")
+    output, errors = finish(program, 200)
     said = [line for line in output.splitlines() if line.startswith(("nodes ", "lost ", "joined ", "same "))]
     assert said == ["nodes 1 1 2", "lost 2 computing 2", "joined 2", "same True"], output + errors

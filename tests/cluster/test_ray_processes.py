@@ -171,6 +171,10 @@ def test_without_an_address_other_clusters_are_left_alone(other_cluster: str) ->
     assert not re.search(rf"head \S+:{other_cluster.split(':')[1]}\n", output)
     assert "token in home False" in output
     assert errors == ""
+    # The other one has the port that agents listen on by default.
+    (port,) = re.findall(r"^agent's port (-?\d+)$", output, re.MULTILINE)
+    assert int(port) > 0
+    assert "helpers" in output.splitlines()
 
 
 def test_a_missing_token_is_told_in_a_sentence(other_cluster: str) -> None:

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ import psutil
 import pytest
 
 from jobs import journal
+from jobs.chaos.watch import wait_until
 from jobs.rundir import RunDir
 from jobs.status import State, read_status
 
@@ -236,8 +236,7 @@ def test_a_live_run_is_scaled_down_and_up_and_changes_no_byte(
         rest = read_on(process)
         first = workers_of(process)
         assert scaled(run, "1") == ["run goes on with 1 worker"]
-        psutil.wait_procs(first, timeout=20, callback=first.remove)
-        assert len(first) == 1
+        assert wait_until(lambda: [one.is_running() for one in first].count(True) == 1, 20)
         assert scaled(run, "5") == [
             "5 are more than the most that the run was begun with, 2: it takes 2",
             "run goes on with 2 workers",
@@ -278,7 +277,7 @@ def scaled(run: RunDir, workers: str) -> list[str]:
 
 
 def wait_for_event(run: RunDir, kind: str, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not any(record["kind"] == kind for record in journal.read(run.events).records):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    def is_told() -> bool:
+        return any(record["kind"] == kind for record in journal.read(run.events).records)
+
+    assert wait_until(is_told, seconds)

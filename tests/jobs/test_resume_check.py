@@ -171,6 +171,7 @@ def test_after_a_crash_before_the_first_checkpoint(tmp_path: Path, whole: Path) 
 
 
 @pytest.mark.ray
+@pytest.mark.usefixtures("ray_cluster")
 @pytest.mark.parametrize("exchange", ["shared_memory", "object_store"])
 def test_the_workers_compute_them_over_ray(tmp_path: Path, whole: Path, exchange: str) -> None:
     train(tmp_path, 10)
