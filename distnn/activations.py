@@ -7,7 +7,7 @@ from typing import Any
 
 from distnn import identifiers, ops
 from distnn.errors import UnknownNameError
-from distnn.naming import did_you_mean
+from distnn.naming import did_you_mean_or_known
 
 Activation = Callable[[Any], Any]
 
@@ -158,12 +158,9 @@ def deserialize(config: Any, custom_objects: Mapping[str, Activation] | None = N
     if callable(config):
         function: Activation = config
         return function
-    raise UnknownNameError(
-        f"Could not interpret activation function identifier: {config}."
-        f"{did_you_mean(config, _FUNCTIONS)} Known: {', '.join(names())}.",
-        config,
-        "activation",
-    )
+    hint = did_you_mean_or_known(config, names())
+    message = f"Could not interpret activation function identifier: {config}.{hint}"
+    raise UnknownNameError(message, config, "activation")
 
 
 def serialize(activation: Activation) -> str:

@@ -4,22 +4,49 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def nearest(name: str, options: Iterable[str]) -> str | None:
     """The option most like `name`, or None if none is near."""
-    lowered = {option.lower(): option for option in options}
-    found = difflib.get_close_matches(name.lower(), list(lowered), n=1, cutoff=0.6)
-    return lowered[found[0]] if found else None
+    return next(iter(near(name, options)), None)
+
+
+def near(name: str, options: Iterable[str]) -> list[str]:
+    """Up to three options like `name`, the likest first; none that is much less like it than the first.
+
+    Case does not count, and of spellings of one name (`HeNormal`, `he_normal`) there is the likest.
+    """
+    matcher = difflib.SequenceMatcher(b=name.lower())
+    likeness: list[tuple[float, str, str]] = []
+    for option in dict.fromkeys(options):
+        matcher.set_seq1(option.lower())
+        likeness.append((matcher.ratio(), option.lower(), option))
+    likeness.sort(reverse=True)
+    least = max(_NEAR, likeness[0][0] - _AS_NEAR) if likeness else _NEAR
+    found: dict[str, str] = {}
+    for ratio, plain, option in likeness:
+        if ratio >= least:
+            found.setdefault(plain.replace("_", ""), option)
+    return list(found.values())[:3]
+
+
+_NEAR, _AS_NEAR = 0.6, 0.1
+"""How like a name must be, of 1, and by how much less than the likest."""
 
 
 def did_you_mean(name: object, options: Iterable[str]) -> str:
-    """`" Did you mean 'relu'?"`, or the empty string where nothing is near."""
-    if not isinstance(name, str):
+    """`" Did you mean 'relu' or 'elu'?"`, or the empty string where nothing is near."""
+    found = [f"'{option}'" for option in near(name, options)] if isinstance(name, str) else []
+    if not found:
         return ""
-    option = nearest(name, options)
-    return "" if option is None else f" Did you mean '{option}'?"
+    *others, last = found
+    return f" Did you mean {', '.join(others)} or {last}?" if others else f" Did you mean {last}?"
+
+
+def did_you_mean_or_known(name: object, options: Sequence[str]) -> str:
+    """What is near, as `did_you_mean` says it; only where nothing is, all options: `" Known: elu, relu."`."""
+    return did_you_mean(name, options) or f" Known: {', '.join(options)}."
 
 
 def snake_case(class_name: str) -> str:

@@ -208,18 +208,8 @@ class Objective:
         loss, values = self.losses[index], masked.values
         name = f"seed{index}"
         seed = graph.add_input(name, Spec((1,)))
-        if not isinstance(values, Tensor):
-            raise ValueError(
-                f"the loss '{loss.name}' must return a tensor made with `distnn.ops`. "
-                f"Received: {type(values).__name__}"
-            )
-        per_sample = graph.values_per_sample(values)
-        if values.spec.rank > 0 and per_sample is None:
-            raise ValueError(
-                f"the loss '{loss.name}' must return one value per sample (shape (batch,) or (batch, ...)) "
-                f"or a scalar. Received: shape {values.shape}"
-            )
-        per_sample = 0 if loss.reduction == "sum" else per_sample or 1
+        counted_values = _values_per_sample(graph, loss, values)
+        per_sample = 0 if loss.reduction == "sum" else counted_values
         is_weighted = loss.reduction == "mean_with_sample_weight" and sample_weight is not None
         is_counted = per_sample > 0 and (bool(masked.masks) or is_weighted)
         seeds.append(Seed(name, self.loss_weights[index], per_sample, len(counts) if is_counted else None))
@@ -287,6 +277,26 @@ class Objective:
             shown.append(metric.number(sums[place : place + metric.num_sums]))
             place += metric.num_sums
         return dict(zip(self.names, shown, strict=True))
+
+
+def _values_per_sample(graph: Graph, loss: Loss, values: object) -> int:
+    """How many values the loss has for each sample; 1 if it is one number for the whole shard.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if not isinstance(values, Tensor):
+        raise ValueError(
+            f"the loss '{loss.name}' must return a tensor made with `distnn.ops`. "
+            f"Received: {type(values).__name__}"
+        )
+    per_sample = graph.values_per_sample(values)
+    if values.spec.rank > 0 and per_sample is None:
+        raise ValueError(
+            f"the loss '{loss.name}' must return one value per sample (shape (batch,) or (batch, ...)) "
+            f"or a scalar. Received: shape {values.shape}"
+        )
+    return per_sample or 1
 
 
 def _ratio(value: float, count: float) -> float:

@@ -105,8 +105,8 @@ def _record(task: Task, mode: Mode, graph: Graph, eager: EagerValues | None) -> 
     with recording(graph), _quiet_floats(eager is not None):
         outputs = _as_list(task.model.call_on(inputs, training=graph.training))
         if mode == "predict" or task.objective is None:
-            states = tuple(variable for variable in layout.variables if variable in graph.states)
-            results = Results(outputs=(*outputs, *(graph.states[variable] for variable in states)))
+            states, rows = _kept_states(graph, layout)
+            results = Results(outputs=(*outputs, *rows))
             return Traced(mode, graph, results, layout, (), SumsLayout(0, 0, ()), (), (), states)
         graph.sections["loss"] = len(graph.nodes)
         targets = [leaves[f"y{i}"] for i in range(len(task.signature.targets))]
@@ -114,10 +114,7 @@ def _record(task: Task, mode: Mode, graph: Graph, eager: EagerValues | None) -> 
         if mode == "count":
             counting = Results(sums=recorded.counts)
             return Traced(mode, graph, counting, layout, (), _sums_layout(0, recorded.counts, ()), (), ())
-        for variable in layout.trainable:
-            penalty = variable.regularizer
-            if penalty is not None and not penalty.is_of_single_values:
-                graph.added_losses.append((as_tensor(penalty(_leaf(graph, variable)), graph), False))
+        _add_penalties(graph, layout)
         added = record_added(graph)
         starts, seeds = recorded.starts, recorded.seeds
         if added is not None:
@@ -125,8 +122,8 @@ def _record(task: Task, mode: Mode, graph: Graph, eager: EagerValues | None) -> 
         # the update adds the penalty of the weights to what layers added to the loss
         sums = [*recorded.sums, graph.constant(np.zeros(1), "float64") if added is None else added.sums]
         if mode == "evaluate":
-            states = tuple(variable for variable in layout.variables if variable in graph.states)
-            results = Results(sums=tuple(sums), outputs=tuple(graph.states[variable] for variable in states))
+            states, rows = _kept_states(graph, layout)
+            results = Results(sums=tuple(sums), outputs=rows)
             needed = () if added is None else (added.batch,)
             return Traced(mode, graph, results, layout, needed, _sums_layout(0, sums, ()), (), (), states)
         moments, assigned = tuple(graph.moments), tuple(graph.assignments.values())
@@ -141,6 +138,20 @@ def _record(task: Task, mode: Mode, graph: Graph, eager: EagerValues | None) -> 
     results = Results(gradients=tuple(found), sums=tuple(sums), moments=moment_tensors)
     sums_layout = _sums_layout(layout.trainable_size, sums, moment_tensors)
     return Traced(mode, graph, results, layout, seeds, sums_layout, moments, assigned)
+
+
+def _kept_states(graph: Graph, layout: WeightLayout) -> tuple[tuple[Variable, ...], tuple[Tensor, ...]]:
+    """The variables that are kept from batch to batch, and what the shard leaves in them."""
+    states = tuple(variable for variable in layout.variables if variable in graph.states)
+    return states, tuple(graph.states[variable] for variable in states)
+
+
+def _add_penalties(graph: Graph, layout: WeightLayout) -> None:
+    """Record the penalties that need a whole weight; those of single values are the update's."""
+    for variable in layout.trainable:
+        penalty = variable.regularizer
+        if penalty is not None and not penalty.is_of_single_values:
+            graph.added_losses.append((as_tensor(penalty(_leaf(graph, variable)), graph), False))
 
 
 def _leaf(graph: Graph, variable: Variable) -> Tensor:

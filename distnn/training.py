@@ -8,7 +8,6 @@ step.
 from __future__ import annotations
 
 import contextlib
-import copy
 import logging
 import math
 import time
@@ -23,16 +22,18 @@ import numpy as np
 from distnn.batching import UNKNOWN_STEPS
 from distnn.callbacks import CallbackList, History
 from distnn.engine import Engine, SegmentReport, StopAsked
-from distnn.errors import CheckpointError, NonFiniteError, Trouble
-from distnn.feeding import Feed, Window
-from distnn.hooked_passes import TEST_HOOKS, evaluate_by_batches
+from distnn.epoch_count import EpochCount
+from distnn.errors import NonFiniteError, Trouble
+from distnn.feeding import Feed
+from distnn.hooked_passes import TEST_HOOKS, HookedPass
 from distnn.incidents import Incident
+from distnn.memory import Memory, is_within_epoch
 from distnn.nonfinite import find_trouble
 from distnn.objective import Objective
 from distnn.recording import BATCHES_ENDED, Plan, Recorder, Snapshot, TrainingState
 from distnn.rescue import Rescue
 from distnn.resuming import BEFORE_A_BATCH, ResumeCheck, check_snapshot, find_example, steps_again
-from distnn.snapshots import read_snapshot, with_arrays, without_arrays, write_snapshot
+from distnn.tensor import Array
 from distnn.updater import skipped, state_fingerprint
 
 if TYPE_CHECKING:
@@ -103,8 +104,9 @@ class Training:
 
     def __post_init__(self) -> None:
         self.layout = self.model.layout
-        self._skipped_samples = self._num_skipped = 0
-        self._changed: str | None = None
+        self._num_skipped = 0
+        self._count = EpochCount(self.objective, self.plan, self.task.batching, self.feed)
+        self._memory = Memory(self.model, self.task, self.callbacks, self.history, self._count, self.feed)
         self._check: ResumeCheck | None = None
         self._rescue = Rescue(lambda epoch: self._snapshot(epoch, is_within_epoch=True))
 
@@ -164,7 +166,7 @@ class Training:
         if snapshot is not None:
             self._restore(snapshot)
             epoch = int(snapshot.metadata["training"]["epoch"])
-            has_ended = self.model.stop_training and not _is_within_epoch(snapshot)
+            has_ended = self.model.stop_training and not is_within_epoch(snapshot)
         while epoch < self.plan.epochs and not has_ended and not self._has_run_out():
             try:
                 self._run_epoch(epoch, snapshot)
@@ -196,14 +198,8 @@ class Training:
     # Going on from a snapshot
 
     def _read(self, snapshot: Snapshot, like: TrainingState) -> TrainingState:
-        try:
-            state = read_snapshot(snapshot, self.task, like)
-        except KeyError as error:
-            raise CheckpointError(f"the checkpoint of step {snapshot.step} lacks {error}") from error
-        training = snapshot.metadata["training"]
-        self.history.history.update({name: list(v) for name, v in training["history"].items()})
-        self.history.epoch.extend(training["epochs"])
-        if self.feed is not None and not self.feed.go_on(training["pulled"], state.step):
+        state = self._memory.read(snapshot, like)
+        if self.feed is not None and not self.feed.go_on(snapshot.metadata["training"]["pulled"], state.step):
             message = (
                 f"{self.feed.source.what} gave another batch for step {state.step - 1} than before: the run "
                 "goes on, but not to the bytes of an unbroken one. Make batches a function of their numbers."
@@ -229,11 +225,7 @@ class Training:
 
     def _restore(self, snapshot: Snapshot) -> None:
         """The snapshot has the last word over what callbacks do when a training, or an epoch, begins."""
-        training = snapshot.metadata["training"]
-        self.callbacks.set_states(with_arrays(training["callbacks"], snapshot.tensors))
-        self.model.optimizer.set_state(training["optimizer"])
-        self.model.stop_training = bool(training["stop_training"])
-        self._changed = training.get("changed")
+        self._memory.restore(snapshot)
         self.model.take_state(self.engine.state())
 
     # Epochs
@@ -243,10 +235,9 @@ class Training:
         began = self.clock()
         self.callbacks.on_epoch_begin(epoch)
         has_ended = False
-        self._skipped_samples = 0
-        if snapshot is not None and _is_within_epoch(snapshot):
+        self._count.skipped = 0
+        if snapshot is not None and is_within_epoch(snapshot):
             self._restore(snapshot)
-            self._skipped_samples = int(snapshot.metadata["training"].get("skipped_samples", 0))
             has_ended = self.model.stop_training
         else:
             self._take_callbacks_changes()
@@ -268,19 +259,20 @@ class Training:
     def _validate(self, epoch: int, validation: Validation) -> dict[str, float]:
         self.callbacks.on_test_begin()
         begins_anew = self.feed is None and not self.callbacks.users_override("on_test_begin", *TEST_HOOKS)
-        has_hooks = self.callbacks.users_override(*TEST_HOOKS)
         with self._rescue.possible(epoch, self.engine.state().step, begins_anew):
-            if has_hooks and not self.model.tasks.state_variables(self.model):
-                data, size = self.data["validation"], validation.batch_size
-                sums = evaluate_by_batches(
-                    self.engine, self.objective, self.callbacks, "validation", data, size
-                )
-            else:
-                sums = self.engine.evaluate("validation", validation.batch_size)
+            sums = self._validation_sums(validation)
         self.engine.add_penalty(sums, validation.samples)
         logs = self.objective.means(sums, validation.samples)
         self.callbacks.on_test_end(logs)
         return logs
+
+    def _validation_sums(self, validation: Validation) -> Array:
+        if not self.callbacks.users_override(*TEST_HOOKS):
+            return self.engine.evaluate("validation", validation.batch_size)
+        states = self.model.tasks.state_variables(self.model)
+        size = validation.batch_size
+        with HookedPass(self.engine, self.callbacks, "validation", size, self.layout, states) as hooked:
+            return hooked.evaluate(self.data["validation"], self.objective)
 
     def _run_steps(self, epoch: int, has_ended: bool) -> dict[str, float]:
         """The rest of the epoch's steps, segment by segment; none if a callback ended it before."""
@@ -316,18 +308,10 @@ class Training:
         return self._logs(epoch)
 
     def _logs(self, epoch: int) -> dict[str, float]:
-        """Losses and metrics of the epoch so far, skipped steps left out; NaN if there is nothing else."""
-        state, samples = self.engine.state(), -self._skipped_samples
-        if state.step > self.plan.begin_of(epoch):
-            samples += self._samples_done(state.step)
-        logs = self.objective.means(state.sums, samples)
-        return logs if samples else dict.fromkeys(logs, math.nan)
+        """Losses and metrics of the epoch so far."""
+        return self._count.logs(epoch, self.engine.state())
 
     # Steps that are not finite
-
-    @property
-    def _window(self) -> Window | None:
-        return None if self.feed is None else self.feed.window
 
     def _meet_trouble(self, epoch: int, each_batch: bool) -> float | None:
         """The step after the committed state is not finite: skip it, or end.
@@ -363,14 +347,13 @@ class Training:
 
     def _find_trouble(self, state: TrainingState) -> Trouble:
         """Where it comes from; of pulled batches, samples are counted in their batch."""
-        window = self._window
+        window = None if self.feed is None else self.feed.window
         if window is None:
             return find_trouble(self.task, self.data["train"], state)
-        batching = window.batching
-        trouble = find_trouble(replace(self.task, batching=batching), window.data, state)
+        trouble = find_trouble(replace(self.task, batching=window.batching), window.data, state)
         if trouble.sample is None:
             return trouble
-        return replace(trouble, sample=trouble.sample - batching.batch_bounds(state.step)[0])
+        return replace(trouble, sample=trouble.sample - window.batching.batch_bounds(state.step)[0])
 
     def _skip(self, epoch: int, each_batch: bool, trouble: Trouble) -> None:
         """Commit the step without its update.
@@ -379,11 +362,11 @@ class Training:
             NonFiniteError: all steps of the epoch were such.
         """
         state = self.engine.state()
-        batching = self.task.batching if self._window is None else self._window.batching
+        window = None if self.feed is None else self.feed.window
+        batching = self.task.batching if window is None else window.batching
         start, stop = batching.batch_bounds(state.step)
-        self._skipped_samples += stop - start
-        is_known = self.feed is None  # how many samples the epoch has
-        if is_known and self._skipped_samples == self._samples_done(self.plan.end_of(epoch)):
+        self._count.skipped += stop - start
+        if self._count.is_all_skipped(epoch):
             raise NonFiniteError(
                 trouble,
                 f"So was every step of epoch {epoch + 1}, and without updates no other epoch will end "
@@ -426,7 +409,7 @@ class Training:
     def _after_segment(self, epoch: int, step: int, report: SegmentReport, each_batch: bool) -> None:
         """Tell who wants to know; stop (which saves), or save, if asked to."""
         logs = self._logs(epoch)
-        self._changed = None
+        self._memory.changed = None
         if self._check is not None:
             self._check.compare(report.first_step, report.fingerprints)
         if self.recorder is not None:
@@ -452,16 +435,6 @@ class Training:
                 size = min(size, max(1, checkpoint - step))
         return size
 
-    def _samples_done(self, step: int) -> int:
-        """Samples of the epoch that the steps up to `step` (at least one) have seen."""
-        if self.feed is not None:
-            return self.feed.samples(step)
-        within = (step - 1) % self.plan.steps_per_epoch + 1
-        batching = self.task.batching
-        last_start, last_stop = batching.batch_bounds(step - 1)
-        full_passes = (within - 1) * batching.batch_size // batching.whole_pass
-        return full_passes * batching.samples + last_stop
-
     # Callbacks
 
     def _take_callbacks_changes(self) -> None:
@@ -472,7 +445,7 @@ class Training:
             changed = state.copy()
             changed.weights[:] = weights
             self.engine.set_state(changed)
-            self._changed = f"{state_fingerprint(changed):016x}"
+            self._memory.changed = f"{state_fingerprint(changed):016x}"
 
     # Checkpoints
 
@@ -488,23 +461,7 @@ class Training:
 
     def _snapshot(self, epoch: int, is_within_epoch: bool) -> Snapshot:
         """The committed state, copied; a run that goes on from it is in `epoch`, or about to begin it."""
-        state = self.engine.state()
-        states, arrays = without_arrays(self.callbacks.get_states())
-        training = {
-            "epoch": epoch,
-            "is_within_epoch": is_within_epoch,
-            "history": {name: list(values) for name, values in self.history.history.items()},
-            "epochs": list(self.history.epoch),
-            "callbacks": copy.deepcopy(states),
-            "optimizer": copy.deepcopy(self.model.optimizer.get_state()),
-            "stop_training": self.model.stop_training,
-            "skipped_samples": self._skipped_samples,
-            "changed": self._changed,
-        }
-        if self.feed is not None:
-            training["pulled"] = self.feed.state(state.step)
-        snapshot = write_snapshot(self.task, state, training)
-        return replace(snapshot, tensors={**snapshot.tensors, **arrays})
+        return self._memory.snapshot(self.engine.state(), epoch, is_within_epoch)
 
     def _on_incident(self, incident: Incident) -> None:
         self._event(incident.kind, step=incident.step, **incident.facts)
@@ -512,7 +469,3 @@ class Training:
     def _event(self, kind: str, **facts: Any) -> None:
         if self.recorder is not None:
             self.recorder.on_event(kind, **facts)
-
-
-def _is_within_epoch(snapshot: Snapshot) -> bool:
-    return bool(snapshot.metadata["training"]["is_within_epoch"])

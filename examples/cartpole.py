@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -128,6 +129,8 @@ def main() -> None:
     parser = make_parser(__doc__, needs_data=False)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    if find_spec("gymnasium") is None:
+        parser.error("the games need gymnasium: pip install gymnasium")
     where = {"backend": options.backend, "workers": options.workers}
 
     set_random_seed(options.seed)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from distnn.naming import did_you_mean
-from jobs.problems import Problem, shown, unknown_key
+from jobs.problems import Problem, key_of, shown, unknown_key
 from jobs.spec import JobSpec, NamedObject
 
 Path = tuple[str | int, ...]
@@ -98,6 +98,7 @@ class _Maker:
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
+        self._listed_at: dict[str, Path] = {}
 
     def make(self, kind: Kind, item: NamedObject, path: Path) -> Any:
         if not item.params and kind not in (LAYER, CALLBACK):
@@ -112,10 +113,15 @@ class _Maker:
         self.problems.append(Problem(path, message))
 
     def _unknown_name(self, kind: Kind, name: str, path: Path) -> None:
-        known = _known_names(kind)
-        self._fail(
-            path, f"there is no {kind.word} '{name}'.{did_you_mean(name, known)} Known: {', '.join(known)}"
-        )
+        self._not_known(kind.word, name, _known_names(kind), path)
+
+    def _not_known(self, word: str, name: str, known: Sequence[str], path: Path) -> None:
+        """With what is near, or once in a spec all that is known."""
+        hint = did_you_mean(name, known)
+        if not hint:
+            listed_at = self._listed_at.setdefault(word, path)
+            hint = f" Known: {', '.join(known) if listed_at is path else f'see {key_of(listed_at)}'}"
+        self._fail(path, f"there is no {word} '{name}'.{hint}")
 
     def _by_short_name(self, kind: Kind, name: str, path: Path) -> Any:
         """A name without parameters goes on as it is (such as 'accuracy', which depends on shapes)."""
@@ -179,9 +185,7 @@ class _Maker:
         try:
             activations.get(name)
         except ValueError:
-            known = activations.names()
-            hint = did_you_mean(name, known)
-            self._fail(path, f"there is no activation '{name}'.{hint} Known: {', '.join(known)}")
+            self._not_known("activation", name, activations.names(), path)
         return name
 
 

@@ -1,15 +1,12 @@
 """`RunRecorder`: keeps a training in its run directory, and hands it back to go on from.
 
-One process at a time writes a run: it holds a lock on the journal of events from `open_recorder` to `close`.
-The training loop calls the recorder through `distnn.recording.Recorder`; nothing here computes. Checkpoints
-are written beside the training (`jobs.checkpoint_writer`); what came of them is told at the loop's next call.
+The training loop calls the recorder through `distnn.recording.Recorder`; nothing here computes. What this
+process writes into is an `Attempt` (`jobs.attempt`), its checkpoints are a `Saving`'s (`jobs.saving`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
 import threading
 import time
 import warnings
@@ -23,21 +20,16 @@ import numpy as np
 from distnn.checkpoint import save_tensors
 from distnn.errors import ResumeMismatchError, RunDirectoryError
 from distnn.recording import BATCHES_ENDED, Evidence, Plan, Recorder, Snapshot, SnapshotCheck
-from jobs.appending import AppendedFile
-from jobs.checkpoint_writer import CheckpointWriter, Written
+from jobs.attempt import Attempt
 from jobs.checkpoints import CheckpointStore
-from jobs.errors import cause_of, in_words
+from jobs.errors import cause_of
 from jobs.evidence import changed_place, cpu_name, gather_evidence, reasons, refusal
 from jobs.identity import exact_digest, file_digest, settle_recipe, settle_spec, write_recipe
-from jobs.inspection import damaged_lines, is_beyond, lost_epochs, missing_files, tell_of_damage
-from jobs.journal import Contents, Journal, plain_json, read
-from jobs.lifecycle import changes_after
-from jobs.ownership import is_at, open_locked
-from jobs.pulse import Pulse
-from jobs.remarks import listen
+from jobs.inspection import damaged_lines, is_beyond, lost_epochs, tell_of_damage
+from jobs.journal import Contents, plain_json, read
 from jobs.rhythm import Rhythm
 from jobs.rundir import RunDir
-from jobs.saving import Saving
+from jobs.saving import Saving, tell_of
 from jobs.scaling import ScaleRequests
 from jobs.status import Heartbeat, State
 from jobs.steplog import StepLog
@@ -106,7 +98,6 @@ class RunRecorder(Recorder):
         clock: Clock = time.monotonic,
     ) -> None:
         self.run = run
-        self.attempt = 0
         self._rhythm = rhythm or Rhythm()
         self._spec = spec
         self._origin = dict(origin or {})
@@ -120,9 +111,7 @@ class RunRecorder(Recorder):
         self._uncut: tuple[int, Snapshot | None] | None = None
         self._plan: Plan | None = None
         self._last_committed: Callable[[], Snapshot | None] | None = None
-        self._checkpoint_cost_s = 0.0
-        self._replaced: RunDirectoryError | None = None
-        self._open: weakref.finalize[..., RunRecorder] | None = None
+        self._opened: Attempt | None = None
 
     def open(self) -> None:
         """Make the directory if need be, take the lock, and begin an attempt. Twice is fine.
@@ -131,54 +120,30 @@ class RunRecorder(Recorder):
             RunDirectoryError: another process is writing the run, the directory holds something else, or
                 nothing can be written there.
         """
-        if self._open is not None:
+        if self._opened is not None:
             return
-        try:
-            self._open_files()
-        except OSError as error:
-            if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
-                raise
-            raise RunDirectoryError(
-                f"{self.run.path}: cannot be written ({error.strerror}): mount it for writing, or give a "
-                "folder that can be written"
-            ) from None
-        self._begin_attempt()
-
-    def _open_files(self) -> None:
-        self._missing = missing_files(self.run)
-        self.run.create()
         _let_go_of_left(self.run)
-        self._events = open_locked(self.run)
-        try:
-            self._earlier = self._events.repair()
-            self.run.sweep()
-            self.run.stop_request.unlink(missing_ok=True)
-            attempts = [r["attempt"] for r in self._earlier.records if r.get("kind") == "attempt"]
-            self.attempt = 1 + max(attempts, default=0)
-            self._metrics = Journal(self.run.metrics)
-            self._log = os.open(self.run.log(self.attempt), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-            self._files = [self._metrics.file, self._events.file]
-        except BaseException:
-            self._events.close()
-            raise
-
-    def _begin_attempt(self) -> None:
-        self._writer = CheckpointWriter()
+        self._opened = attempt = Attempt(self.run)
         self._scale_requests = ScaleRequests(self.run, self._clock)
-        self.heartbeat = Heartbeat(self.run, self.attempt)
-        pulse = Pulse(self._beat)
-        parts = (pulse, self.heartbeat, self._writer, listen(self.remark), self._log, self._files)
-        self._open = weakref.finalize(self, _close, *parts)
         _OPEN[threading.get_ident(), self.run.path.resolve()] = self
         status = self.heartbeat.status
         self._place = {"host": status.host, "cpu": cpu_name()}
-        self.on_event("attempt", attempt=self.attempt, pid=status.pid, **self._place, **self._origin)
-        tell_of_damage(self._missing, self._earlier, self.on_event, self._warn)
+        self.on_event("attempt", attempt=attempt.number, pid=status.pid, **self._place, **self._origin)
+        tell_of_damage(attempt.missing, attempt.earlier, self.on_event, self._warn)
         if self._spec is not None:
             with self._closed_if_refused():
-                settle_spec(self.run, self._spec, self._earlier.records, self.on_event)
+                settle_spec(self.run, self._spec, attempt.earlier.records, self.on_event)
         if not self.run.status.exists():
             self.heartbeat.update(force=True)
+
+    @property
+    def attempt(self) -> int:
+        """The attempt's number in the run; 0 before `open`."""
+        return 0 if self._opened is None else self._opened.number
+
+    @property
+    def heartbeat(self) -> Heartbeat:
+        return self._attempt.heartbeat
 
     @property
     def has_begun(self) -> bool:
@@ -191,7 +156,8 @@ class RunRecorder(Recorder):
         self, recipe: dict[str, Any], plan: Plan, check: SnapshotCheck | None = None
     ) -> Snapshot | None:
         self.open()
-        earlier, self._earlier = self._earlier.records, Contents((), (), 0)  # they may be many
+        attempt = self._attempt
+        earlier, attempt.earlier = attempt.earlier.records, Contents((), (), 0)  # they may be many
         recipe = self._recipe = plain_json(recipe)
         with self._closed_if_refused():
             changes = settle_recipe(self.run, recipe, earlier, self.on_event, self._warn)
@@ -199,15 +165,15 @@ class RunRecorder(Recorder):
         self._plan = plan
         self._store = CheckpointStore(self.run, exact_digest(recipe), self._rhythm.keep)
         self._steps = StepLog(self.run.steps, plan.first_step)
-        self._files.insert(0, self._steps.file)
-        self._saving = Saving(self.run, self._store, self._steps, self._writer, self._files)
+        attempt.files.insert(0, self._steps.file)
         snapshot = self._store.load_newest(self._steps, self._pass_over, check)
         step = plan.first_step if snapshot is None else snapshot.step
         if snapshot is None and any(r.get("kind") == "checkpoint" for r in earlier):
             self._warn(f"there is no checkpoint left to go on from: the run begins again at step {step}")
         self._evidence = gather_evidence(self._store, self._steps, step, check)
         self._uncut = step, snapshot
-        self._last_saved = self._last_step_line = self._clock()
+        self._saving = Saving(attempt, self._store, self._steps, self._rhythm, self._warn, self._clock)
+        self._last_step_line = self._clock()
         self.heartbeat.update(
             force=True,
             step=step,
@@ -241,26 +207,19 @@ class RunRecorder(Recorder):
         return self._rhythm.next_step(step)
 
     def wants_checkpoint(self, step: int, at_epoch_end: bool) -> bool:
-        self._take_stock()
-        if at_epoch_end and step == self._known_plan.last_step:
-            return True
-        if self._writer.is_busy and self._rhythm.every_steps is None:
-            return False
-        age = self._clock() - self._last_saved
-        if at_epoch_end:
-            return self._rhythm.is_due_at_epoch_end(step, age, self._checkpoint_cost_s)
-        return self._rhythm.is_due(step, age)
+        self._saving.take_stock()
+        is_last = at_epoch_end and step == self._known_plan.last_step
+        return is_last or self._saving.is_due(step, at_epoch_end)
 
     def save_checkpoint(self, snapshot: Snapshot) -> None:
         self.settle()
-        self._saving.begin(snapshot, self._take_stock)
-        self._last_saved = self._clock()  # of the last try: one that fails is not tried again at once
+        self._saving.begin(snapshot)
 
     def on_steps(
         self, first_step: int, fingerprints: np.ndarray[Any, Any], logs: Mapping[str, float]
     ) -> None:
-        self._take_stock()
-        with self._saving.lock:
+        self._saving.take_stock()
+        with self._attempt.lock:
             self.settle()
             self._steps.write(first_step, fingerprints)
         step = first_step + len(fingerprints)
@@ -268,28 +227,24 @@ class RunRecorder(Recorder):
         now = self._clock()
         if now - self._last_step_line >= LOG_STEPS_EVERY_S:
             self._last_step_line = now
-            self._metrics.append({"kind": "step", "step": step, "logs": logs})
+            self._attempt.metrics.append({"kind": "step", "step": step, "logs": logs})
 
     def on_epoch(self, epoch: int, step: int, logs: Mapping[str, float], duration_s: float) -> None:
         self.settle()
         line = {"kind": "epoch", "epoch": epoch, "step": step, "logs": logs, "duration_s": duration_s}
-        self._metrics.append(line)
+        self._attempt.metrics.append(line)
         self.heartbeat.update(step=step, epoch=epoch + 1, logs=dict(logs))
         plan = self._known_plan
         shown = " - ".join(f"{name}: {value:.4g}" for name, value in logs.items())
         self.note(f"epoch {epoch + 1}/{plan.epochs} step {step}/{plan.last_step} {duration_s:.2f}s {shown}")
 
     def on_event(self, kind: str, **facts: Any) -> None:
-        self._events.append({"kind": kind, "time": time.time(), **facts})
-        self.note(kind + "".join(f" {name}={value}" for name, value in facts.items()))
         if kind == BATCHES_ENDED:
             self._what_ended_it = "the end of its batches"
-        changes = changes_after(self.heartbeat.status, kind, facts)
-        if changes:
-            self.heartbeat.update(**changes)
+        self._attempt.event(kind, **facts)
 
     def should_stop(self) -> bool:
-        return self._stop_asked
+        return self._stop_asked or (self._opened is not None and self._opened.is_stop_asked)
 
     def wanted_workers(self) -> int | None:
         return self._scale_requests.take()
@@ -305,14 +260,14 @@ class RunRecorder(Recorder):
                 f"{recorded} steps recorded, so it is not complete: resume the run"
             )
         self._saving.wait()
-        self._take_stock()
+        self._saving.take_stock()
         save_tensors(self.run.model, snapshot.tensors, snapshot.metadata)
-        for part in (self._steps, self._metrics):
+        for part in (self._steps, self._attempt.metrics):
             part.sync()
         files = (self.run.spec, self.run.recipe, self.run.steps, self.run.model)
         self.run.write_json(self.run.digests, {f.name: file_digest(f) for f in files if f.is_file()})
         self.on_event("finished", step=snapshot.step)
-        self._events.sync()
+        self._attempt.sync_events()
         place = f"at step {snapshot.step} of {plan.last_step}"
         message = "" if is_whole else f"{self._what_ended_it} ended it {place}"
         self.heartbeat.update(state=State.SUCCEEDED, step=snapshot.step, message=message)
@@ -327,20 +282,19 @@ class RunRecorder(Recorder):
 
     def note(self, text: str) -> None:
         """A line for people in the log of this attempt; lost if the disk does not take it."""
-        with contextlib.suppress(OSError):
-            os.write(self._log, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n".encode())
+        self._attempt.note(text)
 
     def remark(self, message: str) -> None:
         """Keep a warning of whatever computes (a worker was lost); one that comes too late is dropped."""
-        if self._open is not None and self._open.alive:
-            self.on_event("warning", message=message)
+        if self._opened is not None:
+            self._opened.remark(message)
 
     def rescue(self) -> int | None:
         """From another thread, while the one that trains is kept by a call of the engine: save what is
         committed; its step, or None if that is not to be had."""
         if self._last_committed is None:
             return None
-        return self._saving.rescue(self._last_committed, self._take_stock)
+        return self._saving.rescue(self._last_committed)
 
     def abandon(self, error: BaseException) -> None:
         """The training ended by `error`: say so in the directory, and let go of it."""
@@ -356,75 +310,44 @@ class RunRecorder(Recorder):
 
     def leave(self, message: str) -> None:
         """The process ends now, whatever is under way: only say so."""
-        if self._open is not None and self._open.alive:
+        if self._opened is not None and self._opened.is_open:
             with contextlib.suppress(OSError):
                 self.on_event(State.STOPPED.value.lower(), message=message)
             self.heartbeat.update(force=True, state=State.STOPPED, message=message)
 
     def close(self, state: State | None = None, message: str = "", **facts: Any) -> None:
-        """Let go of the run: say how it ended if it did not finish, and free the lock. Twice is fine."""
-        if self._open is None or not self._open.alive:
+        """Let go of the run: say how it ended if it did not finish, and free the lock. Twice is fine.
+
+        A rescue that has begun in another thread is waited for; one that comes later finds nothing to save.
+        """
+        attempt = self._opened
+        if attempt is None:
             return
-        self._writer.wait()
-        outcome = self._writer.take_outcome()
+        with attempt.lock:
+            if attempt.is_open:
+                self._close(attempt, state, message, facts)
+
+    def _close(self, attempt: Attempt, state: State | None, message: str, facts: Mapping[str, Any]) -> None:
+        attempt.writer.wait()
+        outcome = attempt.writer.take_outcome()
         with contextlib.suppress(OSError):  # the disk takes nothing: nobody can be told
             if outcome is not None:
-                self._tell_of(outcome)
+                tell_of(outcome, attempt, self._warn)
             if state is not None:
                 self.on_event(state.value.lower(), message=message, **facts)
         if state is not None:
             self.heartbeat.update(force=True, state=state, message=message)
-        self._open()
+        attempt.close()
+
+    @property
+    def _attempt(self) -> Attempt:
+        assert self._opened is not None, "open comes first"
+        return self._opened
 
     @property
     def _known_plan(self) -> Plan:
         assert self._plan is not None, "begin comes first"
         return self._plan
-
-    # Beside the training
-
-    def _beat(self) -> None:
-        """In the pulse's thread."""
-        if self.run.stop_request.exists():
-            self._stop_asked = True
-        if self._replaced is None and not is_at(self.run.events, self._events.file.descriptor):
-            self._replaced = RunDirectoryError(
-                f"{self.run.path}: was removed or replaced while the run was going; nothing of it can be kept"
-            )
-            self.heartbeat.end()  # what is there now may be another's
-        self.heartbeat.beat()
-
-    def _take_stock(self) -> None:
-        """Tell what happened beside the training, on its thread.
-
-        Raises:
-            RunDirectoryError: the directory is not there any more.
-            Exception: a bug, or something in a callback's state that cannot be written.
-        """
-        if self._replaced is not None:
-            raise self._replaced
-        outcome = self._writer.take_outcome()
-        if outcome is not None:
-            self._tell_of(outcome)
-            if outcome.error is not None and not isinstance(outcome.error, OSError):
-                raise outcome.error
-        for file in self._files:
-            if (trouble := file.take_trouble()) is not None:
-                name, reason = file.path.name, trouble.strerror
-                self.on_event("write-failed", file=name, reason=reason)
-                self._warn(f"{name} cannot be written ({reason}): what is to be written waits in memory")
-
-    def _tell_of(self, outcome: Written) -> None:
-        self._checkpoint_cost_s = outcome.busy_s
-        if outcome.path is not None:
-            took_s = round(outcome.took_s, 3)
-            self.on_event("checkpoint", step=outcome.step, file=outcome.path.name, took_s=took_s)
-            return
-        assert outcome.error is not None
-        reason = in_words(outcome.error)
-        self.on_event("checkpoint-failed", step=outcome.step, reason=reason)
-        if isinstance(outcome.error, OSError):
-            self._warn(f"the checkpoint of step {outcome.step} could not be written: {reason}")
 
     # Beginning
 
@@ -450,10 +373,10 @@ class RunRecorder(Recorder):
     def _cut_after(self, step: int, snapshot: Snapshot | None) -> None:
         self._steps.cut_after(step)
         self._store.remove_after(step)
-        contents = self._metrics.repair()
+        contents = self._attempt.metrics.repair()
         beyond = [line.start for line in contents.lines if is_beyond(line.record, step, snapshot)]
         if beyond:
-            self._metrics.cut_at(min(beyond))
+            self._attempt.metrics.cut_at(min(beyond))
         for number in damaged_lines(contents):
             self.on_event("damaged-line", file=self.run.metrics.name, line=number)
         if lost := lost_epochs(contents, snapshot):
@@ -478,22 +401,3 @@ def _let_go_of_left(run: RunDir) -> None:
     left = _OPEN.get((threading.get_ident(), run.path.resolve()))
     if left is not None:
         left.close(State.STOPPED, "interrupted")
-
-
-def _close(
-    pulse: Pulse,
-    heartbeat: Heartbeat,
-    writer: CheckpointWriter,
-    stop_listening: Callable[[], None],
-    log: int,
-    files: list[AppendedFile],
-) -> None:
-    pulse.stop()
-    stop_listening()
-    writer.wait()
-    heartbeat.end()
-    os.close(log)
-    for file in files:  # that of the lock last
-        with contextlib.suppress(OSError):
-            file.sync()
-        file.close()

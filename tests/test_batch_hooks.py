@@ -122,16 +122,55 @@ def test_batches_that_are_pulled_are_counted_on() -> None:
         assert noted.told == [*turns("test", 3), *turns("predict", 3)]
 
 
-def test_a_model_with_states_goes_over_all_at_once() -> None:
-    model = Sequential([Input(batch_shape=(4, 5, 2)), LSTM(3, stateful=True), Dense(1)])
+IN_TURN: dict[str, Any] = {"batch_size": 4, "verbose": 0}
+SERIES = np.random.default_rng(3).normal(size=(16, 5, 2)).astype(np.float32)
+AFTER = SERIES.mean((1, 2))[:, np.newaxis]
+
+
+def make_stateful() -> Sequential:
+    layers = [LSTM(3, stateful=True, return_sequences=True), LSTM(2, stateful=True), Dense(1)]
+    model = Sequential([Input(batch_shape=(4, 5, 2)), *layers])
     model.compile("sgd", "mse")
-    x, y, noted = np.ones((8, 5, 2), np.float32), np.zeros((8, 1), np.float32), Noted()
-    model.evaluate(x, y, batch_size=4, verbose=0, callbacks=[noted])
-    model.predict(x, batch_size=4, callbacks=[noted])
-    assert noted.told == []
+    model.ensure_initialized(1)
+    return model
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_states_go_on_from_batch_to_batch(place: dict[str, Any]) -> None:
+    with make_stateful() as plain, make_stateful() as hooked:
+        found: list[list[Any]] = []
+        for model, callbacks in ((plain, []), (hooked, [Noted()])):
+            how = {**IN_TURN, **place, "callbacks": callbacks}
+            history = model.fit(
+                SERIES, AFTER, epochs=2, seed=2, shuffle=False, validation_data=(SERIES, AFTER), **how
+            )
+            evaluated = [model.evaluate(SERIES, AFTER, **how) for _ in range(2)]
+            outputs = [model.predict(SERIES, **how).tobytes() for _ in range(2)]
+            found.append([history.history, evaluated, outputs, weight_bytes(model)])
+            assert outputs[0] != outputs[1], "the states count"
+        assert found[0] == found[1]
+        noted = how["callbacks"][0]
+        assert noted.told == turns("test", 4) * 4 + turns("predict", 4) * 2
+        assert np.concatenate(noted.logs[-4:]).tobytes() == outputs[1]
 
 
 class Breaks(Callback):
+    """Ends the training as a crash would."""
+
+    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+        raise RuntimeError("crash")
+
+
+def test_states_are_those_of_the_training_if_a_hook_of_its_validation_fails() -> None:
+    options: dict[str, Any] = {**IN_TURN, "epochs": 1, "seed": 2, "shuffle": False}
+    whole, broken = make_stateful(), make_stateful()
+    whole.fit(SERIES, AFTER, **options)
+    with pytest.raises(RuntimeError, match="crash"):
+        broken.fit(SERIES, AFTER, validation_data=(SERIES, AFTER), callbacks=[Breaks()], **options)
+    assert weight_bytes(broken) == weight_bytes(whole)
+
+
+class BreaksLater(Callback):
     """Ends the training as a crash would."""
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -150,12 +189,12 @@ def test_backup_and_restore_goes_on_and_cleans_up(tmp_path: Path, seed: int | No
     options: dict[str, Any] = {"batch_size": 20, "epochs": 5, "seed": seed, "verbose": 0}
     kept = tmp_path / "kept"
     with pytest.raises(RuntimeError, match="crash"):
-        make().fit(X, Y, callbacks=[BackupAndRestore(kept, 4), Breaks()], **options)
+        make().fit(X, Y, callbacks=[BackupAndRestore(kept, 4), BreaksLater()], **options)
     assert list((kept / "checkpoints").iterdir())
     model = make()
     begun: list[int] = []
 
-    class Counts(Breaks):
+    class Counts(BreaksLater):
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             begun.append(epoch)
 

@@ -518,7 +518,7 @@ class Mine(Loss):
 
 
 MESSAGES: list[tuple[Callable[[], Any], str]] = [
-    (lambda: losses.get("mze"), "Could not interpret loss identifier: 'mze'. Did you mean 'mse'?"),
+    (lambda: losses.get("mze"), "Could not interpret loss identifier: 'mze'. Did you mean 'mse' or 'mae'?"),
     (lambda: losses.get("crossentropy"), "Could not interpret loss identifier"),
     (lambda: losses.get(3), "Could not interpret loss identifier: 3"),
     (

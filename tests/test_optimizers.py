@@ -376,7 +376,7 @@ def test_get() -> None:
     [
         (
             lambda: optimizers.get("addam"),
-            "Could not interpret optimizer identifier: addam. Did you mean 'adam'?",
+            "Could not interpret optimizer identifier: addam. Did you mean 'adam', 'nadam' or 'adamw'?",
         ),
         (lambda: optimizers.get(3), "Could not interpret optimizer identifier: 3"),
         (lambda: optimizers.get(None), "Could not interpret optimizer identifier: None"),

@@ -45,7 +45,7 @@ def test_get() -> None:
     ("identifier", "message"),
     [
         ("l3", "Could not interpret regularizer identifier: l3"),
-        ("L1L", "Did you mean 'l1l2'?"),
+        ("L1L", "Did you mean 'l1l2' or 'l1'?"),
         (3, "Could not interpret regularizer identifier: 3"),
         ({"class_name": "L9"}, "Could not interpret regularizer identifier: L9"),
     ],

@@ -140,7 +140,7 @@ from distnn.layers.transposed import Conv1DTranspose as Conv1DTranspose
 from distnn.layers.transposed import Conv2DTranspose as Conv2DTranspose
 from distnn.layers.transposed import Conv3DTranspose as Conv3DTranspose
 from distnn.layers.wrapper import Wrapper as Wrapper
-from distnn.naming import did_you_mean
+from distnn.naming import did_you_mean_or_known
 
 # Other names that Keras gives to some of them.
 AvgPool1D = AveragePooling1D
@@ -187,11 +187,8 @@ def get_class(name: str, custom_objects: Mapping[str, Any] | None = None) -> typ
     """
     found = identifiers.lookup(name, {**_MODELS, **_CLASSES}, custom_objects)
     if not isinstance(found, type) or not issubclass(found, Layer):
-        raise UnknownNameError(
-            f"Unknown layer: {name!r}.{did_you_mean(name, _CLASSES)} Known layers: {', '.join(names())}.",
-            name,
-            "layer",
-        )
+        hint = did_you_mean_or_known(name, names())
+        raise UnknownNameError(f"Unknown layer: {name!r}.{hint}", name, "layer")
     return found
 
 

@@ -64,7 +64,7 @@ from distnn.losses.regression import (
     mean_squared_error,
     mean_squared_logarithmic_error,
 )
-from distnn.naming import did_you_mean
+from distnn.naming import did_you_mean_or_known
 
 CLASSES: dict[str, type[Loss]] = {
     loss_class.__name__: loss_class
@@ -197,12 +197,8 @@ def _around(name: str, shown: str | None, custom_objects: Mapping[str, Any] | No
 
 
 def _not_interpreted(identifier: Any) -> UnknownNameError:
-    return UnknownNameError(
-        f"Could not interpret loss identifier: {identifier!r}.{did_you_mean(identifier, names())} "
-        f"Known: {', '.join(names())}.",
-        identifier,
-        "loss",
-    )
+    hint = did_you_mean_or_known(identifier, names())
+    return UnknownNameError(f"Could not interpret loss identifier: {identifier!r}.{hint}", identifier, "loss")
 
 
 def is_sparse(loss: Loss) -> bool:

@@ -77,7 +77,7 @@ from distnn.metrics.metric import FunctionMetric, MeanMetricWrapper, Metric, Met
 from distnn.metrics.r2 import (
     R2Score,
 )
-from distnn.naming import did_you_mean, snake_case
+from distnn.naming import did_you_mean_or_known, snake_case
 from distnn.tensor import Spec
 
 CLASSES: dict[str, type[Metric]] = {
@@ -218,10 +218,8 @@ def _made(identifier: Any, name: str | None, custom_objects: Mapping[str, Any] |
 
 
 def _not_interpreted(identifier: Any) -> UnknownNameError:
-    text = (
-        f"Could not interpret metric identifier: {identifier!r}.{did_you_mean(identifier, names())} "
-        f"Known: {', '.join(names())}."
-    )
+    hint = did_you_mean_or_known(identifier, names())
+    text = f"Could not interpret metric identifier: {identifier!r}.{hint}"
     if _is_accuracy(identifier):
         text = (
             f"Could not interpret metric identifier: {identifier!r}. Its form is chosen in `compile`, by the "

@@ -16,7 +16,7 @@ from distnn.data.pulling import BatchSource, is_pulled
 from distnn.engine import EngineOptions, Workers
 from distnn.evaluation import batches
 from distnn.feeding import windows
-from distnn.hooked_passes import PREDICT_HOOKS, TEST_HOOKS, evaluate_by_batches, predict_by_batches
+from distnn.hooked_passes import PREDICT_HOOKS, TEST_HOOKS, HookedPass
 from distnn.models.fitting import FitArguments, engine_options, make_task, resolve_shards, resolve_threads
 from distnn.models.intake import check_against_model, intake, signature_of
 from distnn.models.pulled import open_source, pulled_whole, refuse_beside_pulled
@@ -24,6 +24,7 @@ from distnn.models.states import check_batches, take_states
 from distnn.progress import ProgressCallback, in_notebook, is_terminal
 from distnn.structure import leaves
 from distnn.task import Task
+from distnn.tensor import Array
 
 if TYPE_CHECKING:
     from distnn.engine import Engine
@@ -101,19 +102,17 @@ def evaluate_model(model: Model, x: Any, y: Any, sample_weight: Any, how: Pass) 
     opened = _open(model, x, how, y=y, sample_weight=sample_weight)
     model.ensure_initialized()
     batching = _batching(opened.first, arguments)
-    check_batches(model.tasks.state_variables(model), opened.first.num_samples, batching.batch_size)
+    states = model.tasks.state_variables(model)
+    check_batches(states, opened.first.num_samples, batching.batch_size)
     task, objective = make_task(model, opened.first, batching, resolve_threads(arguments))
     told = how.told(model, opened.steps(batching))
     told.on_test_begin()
     engine = _loaded(model, task, opened.first, arguments)
-    has_hooks = told.users_override(*TEST_HOOKS) and not model.tasks.state_variables(model)
     sums, samples, steps, size = None, 0, 0, batching.batch_size
+    hooked = HookedPass(engine, told, "data", size, model.layout, states)
+    has_hooks = told.users_override(*TEST_HOOKS)
     for data in opened.parts(engine):
-        if has_hooks:
-            so_far: dict[str, Any] = {"sums": sums, "samples": samples, "first": steps}
-            sums = evaluate_by_batches(engine, objective, told, "data", data, size, **so_far)
-        else:
-            sums = engine.evaluate("data", size, sums)
+        sums = hooked.evaluate(data, objective) if has_hooks else engine.evaluate("data", size, sums)
         samples += data.num_samples
         steps += len(data.cuts)
         if steps and not has_hooks:
@@ -139,13 +138,12 @@ def predict_model(model: Model, x: Any, how: Pass) -> Any:
     told = how.told(model, opened.steps(batching))
     told.on_predict_begin()
     engine = _loaded(model, task, opened.first, arguments)
-    has_hooks = told.users_override(*PREDICT_HOOKS) and not states
-    found, steps, size = [], 0, batching.batch_size
+    found: list[list[Array]] = []
+    steps, size = 0, batching.batch_size
+    hooked = HookedPass(engine, told, "data", size, model.layout, states)
+    has_hooks = told.users_override(*PREDICT_HOOKS)
     for data in opened.parts(engine):
-        if has_hooks:
-            found += predict_by_batches(engine, told, "data", data, size, model.packed_outputs, first=steps)
-        else:
-            found.append(engine.predict("data", size))
+        found += hooked.predict(data, model.packed_outputs) if has_hooks else [engine.predict("data", size)]
         steps += len(data.cuts)
         if steps and not has_hooks:
             told.callbacks[-1].on_predict_batch_end(steps - 1)

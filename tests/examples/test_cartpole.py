@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import cartpole
@@ -47,6 +48,17 @@ def test_a_game_depends_on_its_key_alone() -> None:
         (steps, 1),
     )
     assert set(first["action"][:, 0]) <= {0.0, 1.0}
+
+
+def test_program_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "gymnasium", None)  # as if it were not there
+    monkeypatch.setattr(sys, "argv", ["cartpole.py"])
+    with pytest.raises(SystemExit) as ended:
+        cartpole.main()
+    assert ended.value.code == 2
+    assert "the games need gymnasium: pip install gymnasium" in capsys.readouterr().err
 
 
 def test_program_learns_the_same_in_threads(train_program: Train, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ from jobs import journal
 from jobs.checkpoints import CheckpointStore
 from jobs.recorder import RunRecorder
 from jobs.rundir import RunDir
+from jobs.status import State
 
 PLAN = Plan(epochs=3, initial_epoch=0, steps_per_epoch=4, batch_size=8, samples=30, shards=2)
 RECIPE: dict[str, Any] = {"seed": 7}
@@ -95,7 +96,7 @@ def rescued_while(recorder: RunRecorder, train: Callable[[], None], is_late: boo
         return mark(store, snapshot, digest)
 
     mark = CheckpointStore.marked
-    recorder._saving.lock = ToldLock(recorder._saving.lock, stuck_or_done)  # type: ignore[assignment]
+    recorder._attempt.lock = ToldLock(recorder._attempt.lock, stuck_or_done)  # type: ignore[assignment]
     recorder.offer(taken)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(CheckpointStore, "marked", marked)
@@ -155,3 +156,13 @@ def test_a_checkpoint_begun_meanwhile_waits_for_what_is_rescued(tmp_path: Path, 
     assert recorder.run.checkpoint_steps() == sorted({4, step})
     snapshot = begun_again(tmp_path / "run")
     assert snapshot is not None and snapshot.step == step
+
+
+def test_closing_waits_for_a_rescue_and_comes_between_no_more(tmp_path: Path) -> None:
+    recorder = trained_to_4(tmp_path / "run")
+    assert rescued_while(recorder, lambda: recorder.close(State.FAILED, "broken"), is_late=True) == 4
+    assert recorder.rescue() is None
+    records = journal.read(recorder.run.events).records
+    assert [record["kind"] for record in records][-2:] == ["checkpoint", "failed"]
+    snapshot = begun_again(tmp_path / "run")
+    assert snapshot is not None and snapshot.step == 4

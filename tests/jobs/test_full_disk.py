@@ -246,7 +246,7 @@ def test_a_removed_run_directory_ends_the_run(tmp_path: Path, monkeypatch: pytes
 
     def remove() -> None:
         shutil.rmtree(place)
-        recorder._beat()  # as the pulse does before long
+        recorder._attempt.beat()  # as the pulse does before long
 
     model = Sequential([Input((3,)), Dense(3, "softmax")])
     model.compile("sgd", "sparse_categorical_crossentropy")
@@ -261,7 +261,7 @@ def test_a_replaced_run_directory_is_left_to_its_new_writer(tmp_path: Path) -> N
     (tmp_path / "run").rename(tmp_path / "moved")
     second = open_recorder(tmp_path / "run")
     second.heartbeat.update(force=True, message="of the second")
-    first._beat()
+    first._attempt.beat()
     first.close(State.FAILED, "replaced")
     status = read_status(RunDir(tmp_path / "run"))
     assert status is not None and status.message == "of the second"

@@ -552,7 +552,7 @@ def test_checkpoints_are_written_beside_the_training_one_at_a_time(
 def test_a_checkpoint_rests_on_what_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     recorder, _ = begun(tmp_path / "run")
-    names = {file.descriptor: file.path.name for file in recorder._files}
+    names = {file.descriptor: file.path.name for file in recorder._attempt.files}
     fsync, replace = os.fsync, os.replace
 
     def noted(descriptor: int) -> None:
@@ -567,7 +567,7 @@ def test_a_checkpoint_rests_on_what_is_on_the_disk(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(os, "fsync", noted)
     monkeypatch.setattr(os, "replace", renamed)
     recorder.save_checkpoint(snapshot_at(4))
-    recorder._writer.wait()
+    recorder._attempt.writer.wait()
     monkeypatch.undo()
     recorder.close()
     at = calls.index("rename to step-00000004.safetensors")

@@ -218,11 +218,11 @@ def test_a_stop_that_nobody_obeys_in_time_is_told(tmp_path: Path) -> None:
     result = click.testing.CliRunner().invoke(cli, ["stop", str(tmp_path / "run"), "--timeout", "0"])
     assert result.exit_code == EXIT_FAILED
     assert "has not stopped in 0 s" in result.stderr and f"(process {os.getpid()} on " in result.stderr
-    recorder._beat()
+    recorder._attempt.beat()
     assert recorder.should_stop()
     recorder.close(State.STOPPED)
     recorder = open_recorder(tmp_path / "run")
-    recorder._beat()
+    recorder._attempt.beat()
     assert not recorder.should_stop(), "a request is for the attempt that it was made in"
     recorder.close()
 
