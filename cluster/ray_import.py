@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,8 +49,8 @@ def has_token() -> bool:
 
 def _import_ray() -> Any:
     # As Ray does for a cluster that it finds by itself: a token that is there is used. A cluster without
-    # authentication does not mind.
-    if "RAY_AUTH_MODE" not in os.environ and has_token():
+    # authentication does not mind. A Ray that is imported has read the variable, and would not look again.
+    if "ray" not in sys.modules and "RAY_AUTH_MODE" not in os.environ and has_token():
         os.environ["RAY_AUTH_MODE"] = "token"
     with environment(RAY_DEDUP_LOGS_SKIP_REGEX=os.environ.get("RAY_DEDUP_LOGS_SKIP_REGEX", _SILENCED)):
         return importlib.import_module("ray")

@@ -152,6 +152,13 @@ def embedded_beside() -> None:
     say("token in home", os.path.exists(os.path.expanduser("~/.ray")))
 
 
+def import_ray_first() -> None:
+    """As a program does that uses Ray for other things, too."""
+    import ray  # noqa: F401
+
+    embedded_beside()
+
+
 def serve_two_nodes() -> None:
     """A cluster of two nodes on this machine, of one CPU and of two, until standard input ends."""
     from cluster.ray_import import ray  # noqa: F401  (quietly, before anybody else)

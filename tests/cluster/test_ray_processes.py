@@ -177,6 +177,14 @@ def test_without_an_address_other_clusters_are_left_alone(other_cluster: str) ->
     assert "helpers" in output.splitlines()
 
 
+def test_a_program_that_imported_ray_may_have_a_token_in_its_home(tmp_path: Path) -> None:
+    """Ray itself writes one there; a Ray that is imported does not look for it again."""
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("t" * 64)
+    output, errors = finish(start("import_ray_first", HOME=str(tmp_path)))
+    assert local_loss() in output, errors
+
+
 def test_a_missing_token_is_told_in_a_sentence(other_cluster: str) -> None:
     output, _ = finish(start("fail_at", other_cluster, HOME="/proc/no-home"))
     kind, seconds, *words = output.split()
