@@ -27,6 +27,7 @@ from distnn.errors import NonFiniteError, Trouble
 from distnn.feeding import Feed
 from distnn.hooked_passes import TEST_HOOKS, HookedPass
 from distnn.incidents import Incident
+from distnn.interrupts import Interrupts
 from distnn.memory import Memory, is_within_epoch
 from distnn.nonfinite import find_trouble
 from distnn.objective import Objective
@@ -108,6 +109,7 @@ class Training:
         self._count = EpochCount(self.objective, self.plan, self.task.batching, self.feed)
         self._memory = Memory(self.model, self.task, self.callbacks, self.history, self._count, self.feed)
         self._check: ResumeCheck | None = None
+        self.interrupts = Interrupts()
         self._rescue = Rescue(lambda epoch: self._snapshot(epoch, is_within_epoch=True))
 
     def run(self, state: TrainingState) -> TrainingState:
@@ -120,7 +122,7 @@ class Training:
             Stopped: the recorder asked to stop; a checkpoint of the last committed step has been saved.
         """
         self.engine.observer = self._on_incident
-        self.engine.should_stop = None if self.recorder is None else self.recorder.should_stop
+        self.engine.should_stop = None if self.recorder is None else self._is_stop_asked
         try:
             return self._run(state)
         finally:
@@ -251,7 +253,7 @@ class Training:
         self._take_callbacks_changes()
         if self.recorder is not None:
             self.recorder.on_epoch(epoch, step, logs, self.clock() - began)
-            if self.recorder.should_stop() and epoch + 1 < self.plan.epochs and not self.model.stop_training:
+            if self._is_stop_asked() and epoch + 1 < self.plan.epochs and not self.model.stop_training:
                 self._stop(epoch + 1, is_within_epoch=False)
             if self.recorder.wants_checkpoint(step, at_epoch_end=True):
                 self._save(epoch + 1, is_within_epoch=False)
@@ -421,7 +423,7 @@ class Training:
             self._take_callbacks_changes()
         if self.recorder is None or step == self.plan.end_of(epoch):
             return
-        if self.recorder.should_stop():
+        if self._is_stop_asked():
             self._stop(epoch, is_within_epoch=True)
         if self.recorder.wants_checkpoint(step, at_epoch_end=False):
             self._save(epoch, is_within_epoch=True)
@@ -452,6 +454,9 @@ class Training:
     def _save(self, epoch: int, is_within_epoch: bool) -> None:
         if self.recorder is not None:
             self.recorder.save_checkpoint(self._snapshot(epoch, is_within_epoch))
+
+    def _is_stop_asked(self) -> bool:
+        return self.interrupts.asked or (self.recorder is not None and self.recorder.should_stop())
 
     def _stop(self, epoch: int, is_within_epoch: bool) -> None:
         self._save(epoch, is_within_epoch)

@@ -34,7 +34,7 @@ from distnn.nonfinite import find_trouble
 from distnn.objective import Objective
 from distnn.progress import ProgressCallback
 from distnn.recipe import make_recipe
-from distnn.recording import Plan, Recorder
+from distnn.recording import Plan, Recorder, TrainingState
 from distnn.rng import draw_seed
 from distnn.task import Task
 from distnn.threads import available_cores
@@ -189,7 +189,7 @@ def fit_model(model: Model, arguments: FitArguments) -> History:
     model.history = training.history
     try:
         with model.engines.in_use():
-            training.run(state)
+            _run(training, state)
     except BaseException as error:
         if training.recorder is not None:
             training.recorder.abandon(error)
@@ -198,7 +198,23 @@ def fit_model(model: Model, arguments: FitArguments) -> History:
         raise
     if (backup := backup_among(arguments.callbacks)) is not None:
         backup.clean_up()
+    if training.interrupts.asked:
+        raise KeyboardInterrupt("the training had finished")
     return training.history
+
+
+def _run(training: Training, state: TrainingState) -> None:
+    """Train. One that is kept stops at a commit on Ctrl-C, and saves; `KeyboardInterrupt` comes then."""
+    if training.recorder is None:
+        training.run(state)
+        return
+    try:
+        with training.interrupts:
+            training.run(state)
+    except Stopped as stopped:
+        if training.interrupts.asked:
+            raise KeyboardInterrupt(str(stopped)) from None
+        raise
 
 
 def prepare(model: Model, arguments: FitArguments) -> Training:

@@ -299,7 +299,8 @@ class Model(GraphOfLayers):
                 workers (the most of a range), but at least 16 samples each.
             threads: for the products of a shard; 1, but all cores for a plain `fit` of one process.
             seed: of order, dropout and (for a model that has none yet) initial weights; drawn if None.
-            run_dir: a directory that keeps the run, so that it can be resumed.
+            run_dir: a directory that keeps the run, so that it can be resumed. Ctrl-C stops such a training
+                at a commit, with a checkpoint; a second one, or two seconds without a commit, at once.
             on_nonfinite: what happens at a step with NaN or infinity in a loss, a gradient or new weights:
                 "stop" (`NonFiniteError` says where it comes from; the model is that of the step before) or
                 "skip" (the step counts, the weights stay).
