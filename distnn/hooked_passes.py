@@ -56,7 +56,8 @@ class HookedPass:
         self._samples = self._num_batches = 0
 
     def __enter__(self) -> HookedPass:
-        self._before = self._engine.state().copy()
+        if self._states:
+            self._before = self._engine.state().copy()
         return self
 
     def __exit__(self, *exception: object) -> None:

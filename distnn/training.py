@@ -24,7 +24,7 @@ from distnn.callbacks import CallbackList, History
 from distnn.engine import Engine, SegmentReport, StopAsked
 from distnn.epoch_count import EpochCount
 from distnn.errors import NonFiniteError, Trouble
-from distnn.feeding import Feed
+from distnn.feeding import Feed, Window
 from distnn.hooked_passes import TEST_HOOKS, HookedPass
 from distnn.incidents import Incident
 from distnn.interrupts import Interrupts
@@ -315,6 +315,10 @@ class Training:
 
     # Steps that are not finite
 
+    @property
+    def _window(self) -> Window | None:
+        return None if self.feed is None else self.feed.window
+
     def _meet_trouble(self, epoch: int, each_batch: bool) -> float | None:
         """The step after the committed state is not finite: skip it, or end.
 
@@ -349,7 +353,7 @@ class Training:
 
     def _find_trouble(self, state: TrainingState) -> Trouble:
         """Where it comes from; of pulled batches, samples are counted in their batch."""
-        window = None if self.feed is None else self.feed.window
+        window = self._window
         if window is None:
             return find_trouble(self.task, self.data["train"], state)
         trouble = find_trouble(replace(self.task, batching=window.batching), window.data, state)
@@ -364,8 +368,7 @@ class Training:
             NonFiniteError: all steps of the epoch were such.
         """
         state = self.engine.state()
-        window = None if self.feed is None else self.feed.window
-        batching = self.task.batching if window is None else window.batching
+        batching = self.task.batching if self._window is None else self._window.batching
         start, stop = batching.batch_bounds(state.step)
         self._count.skipped += stop - start
         if self._count.is_all_skipped(epoch):

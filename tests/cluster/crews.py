@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -142,16 +141,19 @@ class InProcessCrew(Crew):
         if watch is None:
             return {worker: self._ask(worker, request, deadline_s) for worker, request in requests.items()}
         outcomes: dict[int, Outcome] = {}
+        has_come = threading.Event()
 
         def work(worker: int, request: Request) -> None:
             outcome = self._ask(worker, request, deadline_s)
             if not isinstance(outcomes.setdefault(worker, outcome), Answer):
                 watch.release()
+            has_come.set()
 
         for item in requests.items():
             threading.Thread(target=work, args=item, daemon=True).start()
         while pending := [worker for worker in requests if worker not in outcomes]:
-            time.sleep(0.001)
+            has_come.wait(0.001)
+            has_come.clear()
             if late := watch.late(pending, deadline_s):
                 outcomes |= {worker: Silent(seconds) for worker, seconds in late.items()}
                 watch.release()

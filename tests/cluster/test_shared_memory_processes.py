@@ -16,6 +16,8 @@ from cases import make_training, reference, run
 from crews import CrewEngine, ManyCores
 from faults import PHASES, PLACES, strike_in_process
 
+from jobs.chaos.watch import wait_until
+
 if TYPE_CHECKING:
     from cluster.connect import Connection
     from cluster.crew import Crew
@@ -96,8 +98,7 @@ def test_who_waits_for_a_slow_worker_is_asleep(crew: Crew) -> None:
 
     def measure() -> None:
         try:
-            while slow.status() != psutil.STATUS_STOPPED:
-                time.sleep(0.01)
+            assert wait_until(lambda: slow.status() == psutil.STATUS_STOPPED, 60)
             began, before = time.monotonic(), other.cpu_times()
             time.sleep(2.0)
             after, seconds = other.cpu_times(), time.monotonic() - began

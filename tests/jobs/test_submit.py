@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from jobs import submit
+from jobs.chaos.watch import wait_until
 from jobs.errors import RequestError, UnreachableError
 
 ROOT = Path(__file__).parent.parent.parent
@@ -190,14 +190,14 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
 
 def _wait_for_port(port: int, log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while True:
+    def answers() -> bool:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
-            return
         except OSError:
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.2)
+            return False
+        return True
+
+    assert wait_until(answers, 60, every_s=0.2), log.read_text()
 
 
 def submitted(

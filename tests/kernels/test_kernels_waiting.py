@@ -14,6 +14,7 @@ from numba import config
 from distnn.kernels import waiting
 from distnn.kernels.waiting import ABORTED, ARRIVED, LINE, WAITING, arrive_and_await, await_words
 from distnn.tensor import Array
+from jobs.chaos.watch import wait_until
 
 
 def make_words(workers: int) -> Array:
@@ -72,7 +73,7 @@ def test_abort_ends_a_wait_that_has_begun() -> None:
     found: list[int] = []
     thread = threading.Thread(target=lambda: found.append(meet(words, 0, 2, 1)))
     thread.start()
-    time.sleep(0.02)
+    assert wait_until(lambda: words[0] == 1, 20)
     waiting.write_word(words, 2 * LINE, 1)
     thread.join(20)
     assert found == [ABORTED]
